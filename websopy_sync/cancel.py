@@ -1,0 +1,69 @@
+"""One switch, off until somebody throws it, that ends streams from any thread.
+
+Knows nothing of sockets: whoever can be cancelled leaves a callback here.
+
+No lock is taken anywhere, because cancel() may be called from a signal handler that interrupted
+this very code, or from a destructor: a flag, a dict of callbacks and a `SimpleQueue` (whose put()
+is reentrant) are enough. A subscriber that arrives while cancel() runs may be called twice, never
+not at all, so callbacks bear repeating.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+
+__all__ = ["CancelToken"]
+
+
+class CancelToken:
+    """Ends every stream it was given to, from any thread, at any moment.
+
+    One token may serve many streams, before, during and after their first byte. It is thrown
+    once: a stream that is given a thrown token ends at once.
+    """
+
+    def __init__(self) -> None:
+        self._cancelled = False
+        self._callbacks: dict[object, Callable[[], None]] = {}
+
+    def __repr__(self) -> str:
+        return f"<CancelToken {'cancelled' if self._cancelled else 'open'}>"
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether cancel() was called."""
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """End the streams. Returns at once; a second call does nothing new."""
+        self._cancelled = True
+        for callback in list(self._callbacks.values()):
+            callback()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep for so many seconds, or less when cancelled. Tells whether it was cancelled."""
+        woken: queue.SimpleQueue[None] = queue.SimpleQueue()
+        with_key = self.subscribe(lambda: woken.put(None))
+        try:
+            woken.get(timeout=max(seconds, 0.0))
+        except queue.Empty:
+            pass
+        finally:
+            self.unsubscribe(with_key)
+        return self._cancelled
+
+    def subscribe(self, callback: Callable[[], None]) -> object:
+        """Have `callback` called on cancel(), at once if that has been. Returns its key.
+
+        It must neither block nor raise, and bear being called twice.
+        """
+        key = object()
+        self._callbacks[key] = callback
+        if self._cancelled:
+            callback()
+        return key
+
+    def unsubscribe(self, key: object) -> None:
+        """Forget the callback behind `key`; one that is not there is fine."""
+        self._callbacks.pop(key, None)

@@ -1,0 +1,247 @@
+"""The values a user holds: chunks, tool calls, usage, and the message they add up to.
+
+Plain frozen values. Knows nothing of the wire: names here are Python's, and the dicts of
+`to_dict` are this package's own, not the service's JSON (that is `wire`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+import attrs
+
+from .errors import ConfigError, ToolArgumentsError
+
+__all__ = [
+    "ContentChunk",
+    "DoneChunk",
+    "ErrorChunk",
+    "Message",
+    "StreamChunk",
+    "ToolCall",
+    "ToolCallChunk",
+    "UnknownChunk",
+    "Usage",
+    "from_dict",
+]
+
+if TYPE_CHECKING:
+
+    class UnknownType:
+        """To a type checker: not one of the known names, so that `chunk.type ==` narrows."""
+
+else:
+    UnknownType = str
+
+
+def _is_str(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{attribute.name}: expected str, got {type(value).__name__}")
+
+
+def _is_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"{attribute.name}: expected an int of 0 or more, got {value!r:.200}")
+
+
+@attrs.frozen
+class Usage:
+    """How many tokens an answer cost, as the service counts them."""
+
+    prompt_tokens: int = attrs.field(validator=_is_count)
+    completion_tokens: int = attrs.field(validator=_is_count)
+    total_tokens: int = attrs.field(
+        default=attrs.Factory(lambda self: self.prompt_tokens + self.completion_tokens, True),
+        validator=_is_count,
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a dict that `json.dumps` takes."""
+        return attrs.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Usage:
+        """The usage that `to_dict` was called on. Raises ConfigError for anything else."""
+        return _build(cls, fields)
+
+
+@attrs.frozen
+class ToolCall:
+    """A tool the model wants called: its name and its arguments as the model wrote them."""
+
+    name: str = attrs.field(validator=_is_str)
+    arguments: str = attrs.field(validator=_is_str)
+    id: str | None = attrs.field(default=None, validator=attrs.validators.optional(_is_str))
+
+    def parse_arguments(self) -> dict[str, Any]:
+        """The arguments as a dict.
+
+        Raises ToolArgumentsError (a ValueError) when they are not a JSON object: a model can
+        write anything, so be ready to tell it so. `arguments` still holds the text.
+        """
+        try:
+            parsed = json.loads(self.arguments)
+            problem = "" if isinstance(parsed, dict) else f"got JSON {type(parsed).__name__}"
+        except (ValueError, RecursionError) as error:
+            parsed, problem = None, str(error) or type(error).__name__
+        if problem:
+            raise ToolArgumentsError(
+                f"arguments of tool {self.name!r:.200}: expected a JSON object: {problem:.200}"
+            )
+        return dict(parsed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a dict that `json.dumps` takes."""
+        return attrs.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> ToolCall:
+        """The tool call that `to_dict` was called on. Raises ConfigError for anything else."""
+        return _build(cls, fields)
+
+
+# Chunks of a stream are built by `wire`, which has checked every field: a validator would cost
+# each of them 0.3 µs again. `from_dict` checks instead.
+
+
+@attrs.frozen
+class ContentChunk:
+    """A piece of the answer's text."""
+
+    content: str
+    type: ClassVar[Literal["content"]] = "content"
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"type": "content", "content": …}`."""
+        return {"type": "content", "content": self.content}
+
+
+@attrs.frozen
+class ToolCallChunk:
+    """A tool the model wants called."""
+
+    tool: ToolCall
+    type: ClassVar[Literal["tool_call"]] = "tool_call"
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"type": "tool_call", "tool": {"name", "arguments", "id"}}`."""
+        return {"type": "tool_call", "tool": self.tool.to_dict()}
+
+
+@attrs.frozen
+class DoneChunk:
+    """The answer is complete. `usage` is None when the service did not say."""
+
+    usage: Usage | None = None
+    type: ClassVar[Literal["done"]] = "done"
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"type": "done", "usage": {…} or None}`."""
+        return {"type": "done", "usage": self.usage and self.usage.to_dict()}
+
+
+@attrs.frozen
+class ErrorChunk:
+    """The service gave up on the answer; the next step of the loop raises StreamServerError."""
+
+    message: str
+    code: str | None = None
+    type: ClassVar[Literal["error"]] = "error"
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"type": "error", "message": …, "code": …}`."""
+        return {"type": "error", "message": self.message, "code": self.code}
+
+
+@attrs.frozen
+class UnknownChunk:
+    """A chunk of a type this version does not know; `data` is the service's JSON as it came.
+
+    At run time `type` is a plain str. A type checker sees it as none of the known names.
+    """
+
+    type: UnknownType
+    data: Mapping[str, Any] = attrs.field(hash=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"type": …, "data": {…}}`."""
+        return {"type": self.type, "data": dict(self.data)}
+
+
+StreamChunk = ContentChunk | ToolCallChunk | DoneChunk | ErrorChunk | UnknownChunk
+
+
+@attrs.frozen
+class Message:
+    """An answer, whole or as far as it came.
+
+    content: all its text. tool_calls: in the order they came. usage: None until the done chunk
+    said. One with no chunk at all is `Message()`.
+    """
+
+    content: str = ""
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=tuple)
+    usage: Usage | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"role": "assistant", "content": …}`, ready to be sent back as a turn."""
+        return {"role": "assistant", "content": self.content}
+
+
+def from_dict(fields: Mapping[str, Any]) -> StreamChunk:
+    """The chunk whose `to_dict` gave these fields.
+
+    Raises ConfigError when they are not the fields of a chunk.
+    """
+    if not isinstance(fields, Mapping):
+        raise ConfigError(f"chunk: expected a dict, got {type(fields).__name__}")
+    kind = fields.get("type")
+    if not isinstance(kind, str):
+        raise ConfigError(f"chunk: expected a str 'type', got {type(kind).__name__}")
+    try:
+        return _FROM_DICT.get(kind, _unknown)(fields)
+    except (KeyError, TypeError) as error:
+        problem = f"no field {error}" if isinstance(error, KeyError) else str(error)
+    raise ConfigError(f"chunk of type {kind!r:.200}: {problem:.200}")
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    if not isinstance(fields[name], str):
+        raise TypeError(f"{name}: expected str, got {type(fields[name]).__name__}")
+    return str(fields[name])
+
+
+def _unknown(fields: Mapping[str, Any]) -> StreamChunk:
+    if not isinstance(fields["data"], Mapping):
+        raise TypeError(f"data: expected a dict, got {type(fields['data']).__name__}")
+    return UnknownChunk(fields["type"], fields["data"])
+
+
+def _done(fields: Mapping[str, Any]) -> StreamChunk:
+    usage = fields.get("usage")
+    return DoneChunk(None if usage is None else Usage.from_dict(usage))
+
+
+def _error(fields: Mapping[str, Any]) -> StreamChunk:
+    code = fields.get("code")
+    return ErrorChunk(_text(fields, "message"), None if code is None else _text(fields, "code"))
+
+
+_FROM_DICT: Mapping[str, Callable[[Mapping[str, Any]], StreamChunk]] = {
+    "content": lambda fields: ContentChunk(_text(fields, "content")),
+    "tool_call": lambda fields: ToolCallChunk(ToolCall.from_dict(fields["tool"])),
+    "done": _done,
+    "error": _error,
+}
+
+Value = TypeVar("Value", Usage, ToolCall)
+
+
+def _build(cls: type[Value], fields: Mapping[str, Any]) -> Value:
+    try:
+        return cls(**fields)
+    except TypeError as error:
+        problem = str(error)
+    raise ConfigError(f"{cls.__name__}: {problem:.200}")

@@ -1,0 +1,280 @@
+"""Every way a call can fail, as one tree of exceptions that carry data.
+
+Knows nothing of HTTP, SSE or hooks: whoever meets a failure fills these in. The lowest file of
+the package; it imports none of it, so that everything else may.
+
+WebsopyError
+├── ConfigError (ValueError)                  key, header, URL or option that cannot be sent
+├── APIError                                  .message .request_id .partial .retryable .attempts
+│   ├── APIConnectionError                    nothing usable came back (.sent)
+│   │   └── APITimeoutError (TimeoutError)    .phase: connect | first_chunk | idle | total
+│   ├── APIStatusError                        .status_code .body .headers .retry_after
+│   │   ├── BadRequestError 400  AuthenticationError 401  PermissionDeniedError 403
+│   │   ├── NotFoundError 404  ConflictError 409  UnprocessableEntityError 422
+│   │   └── RateLimitError 429  InternalServerError 500 and above
+│   └── StreamError
+│       ├── StreamInterruptedError            ended before done, and could not be resumed
+│       ├── StreamProtocolError               not SSE, bad JSON, wrong shape, too large
+│       │   └── ToolArgumentsError (ValueError)   a tool call's arguments are no JSON object
+│       ├── StreamServerError                 the service's error chunk (.code)
+│       └── StreamCancelledError              (.reason: cancelled | closed)
+└── PluginError                               a plugin failed, and strict_plugins was asked for
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigError",
+    "ConflictError",
+    "InternalServerError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "PluginError",
+    "RateLimitError",
+    "StreamCancelledError",
+    "StreamError",
+    "StreamInterruptedError",
+    "StreamProtocolError",
+    "StreamServerError",
+    "ToolArgumentsError",
+    "UnprocessableEntityError",
+    "WebsopyError",
+]
+
+Phase = Literal["connect", "first_chunk", "idle", "total"]
+
+
+class PartialAnswer(Protocol):
+    """What had arrived of an answer: a `Message`, named here by its shape alone."""
+
+    @property
+    def content(self) -> str: ...
+    @property
+    def tool_calls(self) -> Sequence[Any]: ...
+    @property
+    def usage(self) -> Any: ...
+
+
+class WebsopyError(Exception):
+    """Root of everything this package raises on purpose.
+
+    Errors are equal when their class and all their fields are; they pickle with every field.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.message))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.message, self.__dict__.copy())
+
+
+def _restore(cls: type[WebsopyError], message: str, fields: dict[str, Any]) -> WebsopyError:
+    error = cls.__new__(cls, message)
+    error.args = (message,)
+    error.__dict__.update(fields)
+    return error
+
+
+class ConfigError(WebsopyError, ValueError):
+    """A key, header, URL, message or option that cannot be sent. Nothing was sent."""
+
+
+class APIError(WebsopyError):
+    """A question that got no whole answer.
+
+    message: what happened, never with the key or the prompt.
+    request_id: the server's own id for the exchange (`X-Request-Id`), None if it gave none.
+    partial: the `Message` as far as it had arrived; None when no chunk could have come.
+    retryable: whether asking again later may help.
+    attempts: how many times the question was sent or tried, 1 when it was not repeated.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        request_id: str | None = None,
+        partial: PartialAnswer | None = None,
+        retryable: bool = False,
+        attempts: int = 1,
+    ) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+        self.partial = partial
+        self.retryable = retryable
+        self.attempts = attempts
+
+
+class APIConnectionError(APIError):
+    """Nothing usable came back.
+
+    sent: True when the server may have seen the question, False when it cannot have.
+    """
+
+    def __init__(
+        self, message: str = "", *, sent: bool = False, retryable: bool = True, **fields: Any
+    ) -> None:
+        super().__init__(message, retryable=retryable, **fields)
+        self.sent = sent
+
+
+class APITimeoutError(APIConnectionError, TimeoutError):
+    """A limit of `Timeouts` passed; `phase` says which: connect, first_chunk, idle or total."""
+
+    def __init__(self, message: str = "", *, phase: Phase = "total", **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.phase: Phase = phase
+
+
+class APIStatusError(APIError):
+    """The server answered with a status that is no answer to a chat.
+
+    status_code: the HTTP status.
+    body: the error body as text, at most 64 KiB of what came within a second.
+    headers: the answer's headers, names in lower case.
+    retry_after: seconds the server asks to wait (from `Retry-After`), None if it did not.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status_code: int = 0,
+        body: str = "",
+        headers: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+        **fields: Any,
+    ) -> None:
+        super().__init__(message, **fields)
+        self.status_code = status_code
+        self.body = body
+        self.headers = dict(headers or {})
+        self.retry_after = retry_after
+
+
+class BadRequestError(APIStatusError):
+    """400: the server could not read the question."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the key is missing, wrong or expired."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the key is known but may not do this."""
+
+
+class NotFoundError(APIStatusError):
+    """404: nothing at this address; look at base_url."""
+
+
+class ConflictError(APIStatusError):
+    """409: the same idempotency key is being answered, or the state forbids it."""
+
+
+class UnprocessableEntityError(APIStatusError):
+    """422: the question was read, and its values refused."""
+
+
+class RateLimitError(APIStatusError):
+    """429: too many questions; see `retry_after`."""
+
+
+class InternalServerError(APIStatusError):
+    """500 and above: the server's own failure."""
+
+
+_STATUS_ERRORS: Mapping[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+}
+
+
+def status_error_class(status_code: int) -> type[APIStatusError]:
+    """The class of error that stands for an HTTP status."""
+    if status_code >= 500:
+        return InternalServerError
+    return _STATUS_ERRORS.get(status_code, APIStatusError)
+
+
+class StreamError(APIError):
+    """An answer that began and did not end well; `partial` holds what had come."""
+
+
+class StreamInterruptedError(StreamError):
+    """The answer ended before its done chunk, and could not be resumed.
+
+    last_event_id: the last id the server gave, "" if none.
+    """
+
+    def __init__(self, message: str = "", *, last_event_id: str = "", **fields: Any) -> None:
+        super().__init__(message, **{"retryable": True, **fields})
+        self.last_event_id = last_event_id
+
+
+class StreamProtocolError(StreamError):
+    """What came is not what the service documents: not SSE, bad JSON, wrong shape, too large."""
+
+
+class ToolArgumentsError(StreamProtocolError, ValueError):
+    """A tool call's arguments, which the model wrote, are not a JSON object."""
+
+
+class StreamServerError(StreamError):
+    """The service ended the answer with an error chunk; `code` is its code, or None."""
+
+    def __init__(self, message: str = "", *, code: str | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.code = code
+
+
+class StreamCancelledError(StreamError):
+    """The answer was given up on this side.
+
+    reason: "cancelled" (somebody called cancel()) or "closed" (the consumer left).
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: Literal["cancelled", "closed"] = "cancelled",
+        **fields: Any,
+    ) -> None:
+        super().__init__(message, **fields)
+        self.reason: Literal["cancelled", "closed"] = reason
+
+
+class PluginError(WebsopyError):
+    """A plugin failed; `plugin` is its name, `hook` the hook it failed in ("" when loading)."""
+
+    def __init__(self, message: str = "", *, plugin: str = "", hook: str = "") -> None:
+        super().__init__(message)
+        self.plugin = plugin
+        self.hook = hook

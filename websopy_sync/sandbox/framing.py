@@ -1,0 +1,100 @@
+"""How the end of a body is told: five framings of the same bytes.
+
+Pure: bytes in, bytes out. What a framing must know of the whole body beforehand it is told.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Protocol
+
+from .script import Framing
+
+__all__ = ["Framer", "framer"]
+
+
+class Framer(Protocol):
+    """Puts the pieces of one body on the wire."""
+
+    headers: Mapping[str, str]
+
+    def frame(self, data: bytes) -> bytes:
+        """A piece, never an empty one, as it goes on the wire."""
+
+    def end(self) -> bytes:
+        """What tells that the body is whole."""
+
+
+class Plain:
+    """The bytes themselves: `headers` tell where they end, or that the connection's end does."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.headers = headers
+
+    def frame(self, data: bytes) -> bytes:
+        return data
+
+    def end(self) -> bytes:
+        return b""
+
+
+class Chunked:
+    """An HTTP chunk for each piece."""
+
+    headers: Mapping[str, str] = {"Transfer-Encoding": "chunked"}
+
+    def frame(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data)
+
+    def end(self) -> bytes:
+        return b"0\r\n\r\n"
+
+
+class Trickle:
+    """One HTTP chunk for the whole body, which then comes in pieces."""
+
+    headers = Chunked.headers
+
+    def __init__(self, size: int) -> None:
+        self._opening = b"%x\r\n" % size
+        self._closing = b""
+
+    def frame(self, data: bytes) -> bytes:
+        opening, self._opening, self._closing = self._opening, b"", b"\r\n"
+        return opening + data
+
+    def end(self) -> bytes:
+        return self._closing + b"0\r\n\r\n"
+
+
+class Gzip:
+    """Compressed, each piece flushed so that it can be read at once, in HTTP chunks."""
+
+    headers: Mapping[str, str] = {**Chunked.headers, "Content-Encoding": "gzip"}
+
+    def __init__(self) -> None:
+        self._gzip = zlib.compressobj(wbits=31)
+        self._chunked = Chunked()
+
+    def frame(self, data: bytes) -> bytes:
+        compressed = self._gzip.compress(data) + self._gzip.flush(zlib.Z_SYNC_FLUSH)
+        return self._chunked.frame(compressed)
+
+    def end(self) -> bytes:
+        return self._chunked.frame(self._gzip.flush()) + self._chunked.end()
+
+
+def framer(framing: Framing, *, size: int) -> Framer:
+    """The framer of one body of so many bytes.
+
+    chunked: an HTTP chunk for each piece. content-length: the size beforehand. close: the end of
+    the connection. gzip: compressed, in HTTP chunks. trickle: one HTTP chunk that comes in pieces.
+    """
+    if framing == "content-length":
+        return Plain({"Content-Length": str(size)})
+    if framing == "close":
+        return Plain({"Connection": "close"})
+    if framing == "gzip":
+        return Gzip()
+    return Trickle(size) if framing == "trickle" else Chunked()

@@ -1,0 +1,171 @@
+"""What the sandbox does by itself: who is let in, and what is answered when no script says.
+
+Requests in, scripts out. Knows nothing of sockets or of what is queued.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import attrs
+
+from .script import Step, Steps, done, pause, say, status
+
+__all__ = ["Request", "answer", "refusal"]
+
+PATH = "/v1/ai/chat"
+
+GUIDE_QUESTION = "写一篇关于 AI 的文章"
+GUIDE_PIECES = ("AI", " 正在", "改变", "世界...")
+GUIDE_USAGE = (20, 150)
+
+CHINESE = (
+    "这里是 websopy-sync 的沙盒:一个在这台机器上扮演服务的小程序,不是模型,也没有谁思考过你的问题。"
+    "你问的是:「{question}」。真正的回答会像这样一段一段地到来:先是几个字,再是几个字,"
+    "最后一个事件说明回答已经完整,以及用了多少 token。这里的片段按规则切开,用量也按规则计算:"
+    "消息里的每个字符算一个输入 token,每个片段算一个输出 token。"
+)
+ENGLISH = (
+    "This is the websopy-sync sandbox: a small program that plays the service on this machine. "
+    "It is no model, and nobody has thought about your question. You asked: “{question}”. "
+    "A real answer would come piece by piece like this one: a few words, then a few more, until "
+    "a last event says that the answer is complete and how many tokens it took. Here the pieces "
+    "are cut by a rule, and the tokens are counted by a rule too: one prompt token for each "
+    "character of your messages, one completion token for each piece."
+)
+
+
+@attrs.frozen
+class Request:
+    """One request as it came.
+
+    number: 1 for the sandbox's first. connection: the number of the connection it came by, 1 for
+    the first too. target: path and query as sent. headers: names in lower case.
+    """
+
+    number: int
+    connection: int
+    method: str
+    target: str
+    headers: Mapping[str, str] = attrs.field(hash=False)
+    body: bytes = b""
+
+    @property
+    def request_id(self) -> str:
+        """The `X-Request-Id` of the answer."""
+        return f"sandbox-{self.number}"
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return urlsplit(self.target).path
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's names, each with its last value."""
+        return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True))
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError when it is none."""
+        return json.loads(self.body)
+
+    @property
+    def idempotency_key(self) -> str:
+        """The question's own key, "" without one."""
+        return self.headers.get("idempotency-key", "")
+
+    @property
+    def last_event_id(self) -> str:
+        """What the client has already, "" when it asks from the start. UTF-8 on the wire."""
+        sent = self.headers.get("last-event-id", "")
+        return sent.encode("latin-1", "replace").decode("utf-8", "replace")
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The conversation asked about, in either form of request.
+
+        Raises ValueError, its text for the client, when there is none.
+        """
+        if self.method == "GET":
+            return [{"role": "user", "content": _given(self.query.get("message"))}]
+        try:
+            body = self.json
+        except (ValueError, RecursionError):
+            raise ValueError("the body is not JSON") from None
+        messages = body.get("messages") if isinstance(body, dict) else None
+        if not isinstance(messages, list) or not messages:
+            raise ValueError("messages: expected a list of at least one message")
+        if not all(_is_message(message) for message in messages):
+            raise ValueError("messages: expected objects with a role and a content, both strings")
+        return messages
+
+
+def _given(message: str | None) -> str:
+    if not message:
+        raise ValueError("message: expected ?message= with the question")
+    return message
+
+
+def _is_message(message: object) -> bool:
+    return isinstance(message, dict) and all(
+        isinstance(message.get(name), str) for name in ("role", "content")
+    )
+
+
+def refusal(request: Request, *, api_key: str | None) -> Steps | None:
+    """The script that turns a request away, None when it may be answered.
+
+    api_key: the only key that is let in; None lets any in, but none at all.
+    """
+    if request.path != PATH:
+        return _refuse(404, "not_found", f"the sandbox answers at {PATH} only")
+    if request.method not in ("GET", "POST"):
+        return _refuse(405, "method_not_allowed", "use GET or POST", {"Allow": "GET, POST"})
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip() or api_key not in (None, key.strip()):
+        return _refuse(401, "invalid_api_key", "the API key is missing or wrong")
+    try:
+        request.messages
+    except ValueError as problem:
+        return _refuse(400, "bad_request", str(problem))
+    return None
+
+
+def _refuse(
+    code: int, name: str, message: str, headers: Mapping[str, str] | None = None
+) -> tuple[Step, ...]:
+    return status(code, {"error": {"message": message, "code": name}}, headers=headers)
+
+
+def answer(request: Request, *, seconds: float) -> list[Step]:
+    """The answer to a question, with a pause of so many seconds between its pieces.
+
+    The guide's own question has the guide's own answer. Any other is told, in its language, that
+    this is the sandbox. Its usage is counted by rule, and says so: a prompt token for each
+    character of all messages, a completion token for each piece.
+    """
+    messages = request.messages
+    question = messages[-1]["content"]
+    if question == GUIDE_QUESTION:
+        return _piecewise(GUIDE_PIECES, GUIDE_USAGE, seconds)
+    pieces = _pieces(question)
+    return _piecewise(pieces, (sum(len(m["content"]) for m in messages), len(pieces)), seconds)
+
+
+def _pieces(question: str) -> tuple[str, ...]:
+    quoted = question if len(question) <= 200 else question[:200] + "…"
+    if re.search(r"[\u3400-\u9fff]", question):
+        text, piece = CHINESE, r"\s*[!-~]{1,12}|.{1,2}"
+    else:
+        text, piece = ENGLISH, r"\s*\S{1,12}|.+"
+    return tuple(re.findall(piece, text.format(question=quoted), re.DOTALL))
+
+
+def _piecewise(pieces: tuple[str, ...], usage: tuple[int, int], seconds: float) -> list[Step]:
+    steps = [step for piece in pieces for step in (say(piece), pause(seconds))]
+    return [*steps, done(*usage)]

@@ -1,0 +1,210 @@
+"""Server-Sent Events: bytes in, events out, and back. A protocol core with no I/O.
+
+Follows the WHATWG text to the letter (HTML Standard, 9.2.5 "Parsing an event stream" and 9.2.6
+"Interpreting an event stream"); section names below are of that text. Knows nothing of HTTP or
+of what the data means.
+
+How it stays linear and prompt: bytes are taken up to the last line end that is there; what is
+behind it waits, unjoined, for the next one. Line ends can be found in the bytes, because neither
+CR nor LF is ever part of a longer UTF-8 sequence, good or broken; so each stretch of whole lines
+is decoded at once. A CR ends its line at once, and an LF that follows it, now or in the next
+feed, belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from .errors import ConfigError, StreamProtocolError
+
+__all__ = ["MAX_EVENT_SIZE", "Decoder", "ServerSentEvent", "encode"]
+
+MAX_EVENT_SIZE = 16 * 1024 * 1024
+"""Bytes that one event, or one line, may have unless told otherwise."""
+
+_BOM = "\ufeff"
+
+
+@attrs.frozen
+class ServerSentEvent:
+    """One dispatched event.
+
+    event: its type, "message" when the server named none. data: its data lines joined by LF.
+    id: the last event ID at the time of dispatch, "" when none was set.
+    """
+
+    event: str = "message"
+    data: str = ""
+    id: str = ""
+
+
+class Decoder:
+    """Turns the bytes of one stream, cut anywhere, into its events.
+
+    last_event_id: what a former connection had reached; the standard keeps it over reconnections.
+    max_event_size: bytes one event or one line may have.
+
+    A decoder serves one connection. What is left when the bytes end was no whole event, and is
+    dropped with the decoder, as the standard says.
+    """
+
+    def __init__(self, last_event_id: str = "", *, max_event_size: int = MAX_EVENT_SIZE) -> None:
+        self.last_event_id = last_event_id
+        """The last event ID, committed by the last blank line."""
+        self.retry_ms: int | None = None
+        """Milliseconds the server asks to wait before reconnecting; None until it did."""
+        self._max_event_size = max_event_size
+        self._waiting: list[bytes] = []  # pieces of a line whose end has not come
+        self._waiting_size = 0
+        self._after_cr = False
+        self._at_start = True
+        self._id_buffer = last_event_id
+        self._event_type = ""
+        self._data: list[str] = []
+        self._data_size = 0
+        self._failure = ""
+
+    def feed(self, data: bytes) -> Iterable[ServerSentEvent]:
+        """Take the next bytes; the events they complete, in order.
+
+        The bytes are taken at once, whether the result is iterated or not.
+
+        Raises StreamProtocolError for an event or line above max_event_size: out of the
+        iteration, after the events before it. The decoder is of no use after that.
+        """
+        if self._failure:
+            raise StreamProtocolError(self._failure)
+        if self._after_cr and data:
+            self._after_cr = False
+            if data[0] == 0x0A:
+                data = data[1:]
+        if b"\r" in data:
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        end = data.rfind(b"\n") + 1
+        if not end:
+            return self._wait(data, [])
+        lines = data[:end] if end < len(data) else data
+        if self._waiting:
+            self._waiting.append(lines)
+            lines = b"".join(self._waiting)
+            self._waiting.clear()
+            self._waiting_size = 0
+        events = self._take_lines(lines)
+        return self._wait(data[end:], events) if end < len(data) else self._result(events)
+
+    def _wait(self, data: bytes, events: list[ServerSentEvent]) -> Iterable[ServerSentEvent]:
+        """Keep the beginning of a line until its end comes."""
+        self._waiting.append(data)
+        self._waiting_size += len(data)
+        if self._waiting_size + self._data_size > self._max_event_size:
+            self._fail()
+        return self._result(events)
+
+    def _result(self, events: list[ServerSentEvent]) -> Iterable[ServerSentEvent]:
+        return _then_raise(events, self._failure) if self._failure else events
+
+    def _fail(self) -> None:
+        self._failure = f"event too large: expected at most {self._max_event_size} bytes"
+        self._waiting.clear()
+        self._data.clear()
+
+    def _take_lines(self, lines: bytes) -> list[ServerSentEvent]:
+        """The events of some whole lines; `lines` ends in LF."""
+        text = lines.decode("utf-8", "replace")
+        if self._at_start:
+            self._at_start = False
+            text = text.removeprefix(_BOM)
+        events: list[ServerSentEvent] = []
+        blocks = text.split("\n\n")
+        rest = blocks.pop()
+        for block in blocks:
+            # Most events are one data line and nothing before it: no need to walk its lines.
+            if block.startswith("data: ") and "\n" not in block and not self._data:
+                self._take_simple(block, events)
+            else:
+                for line in block.split("\n"):
+                    self._take_line(line, events)
+                self._dispatch(events)
+            if self._failure:
+                return events
+        if rest:
+            for line in rest[:-1].split("\n"):
+                self._take_line(line, events)
+        return events
+
+    def _take_simple(self, block: str, events: list[ServerSentEvent]) -> None:
+        if len(block) > self._max_event_size >> 2 and _size(block) > self._max_event_size:
+            self._fail()
+            return
+        self.last_event_id = self._id_buffer
+        events.append(ServerSentEvent(self._event_type or "message", block[6:], self._id_buffer))
+        self._event_type = ""
+
+    def _take_line(self, line: str, events: list[ServerSentEvent]) -> None:
+        """9.2.6: what to do with one line, without its end."""
+        if self._failure:
+            return
+        if not line:
+            self._dispatch(events)
+            return
+        field, _, value = line.partition(":")
+        if value[:1] == " ":
+            value = value[1:]
+        if field == "data":
+            self._data.append(value)
+            self._data_size += _size(value) + 1
+            if self._data_size > self._max_event_size:
+                self._fail()
+        elif field == "event":
+            self._event_type = value
+        elif field == "id":
+            if "\0" not in value:
+                self._id_buffer = value
+        elif field == "retry" and value.isascii() and value.isdigit():
+            # A number too long for int() asks for longer than anybody waits.
+            self.retry_ms = int(value[-18:]) if len(value.lstrip("0")) <= 18 else 10**18
+
+    def _dispatch(self, events: list[ServerSentEvent]) -> None:
+        """9.2.6: dispatch the event."""
+        self.last_event_id = self._id_buffer
+        if self._data:
+            kind = self._event_type or "message"
+            events.append(ServerSentEvent(kind, "\n".join(self._data), self._id_buffer))
+            self._data.clear()
+            self._data_size = 0
+        self._event_type = ""
+
+
+def _size(text: str) -> int:
+    """Bytes of a text in UTF-8, without a copy for the common case."""
+    return len(text) if text.isascii() else len(text.encode("utf-8"))
+
+
+def _then_raise(events: list[ServerSentEvent], failure: str) -> Iterator[ServerSentEvent]:
+    yield from events
+    raise StreamProtocolError(failure)
+
+
+def encode(event: ServerSentEvent, *, retry_ms: int | None = None) -> bytes:
+    """The bytes of an event, such that a decoder gives the same event back.
+
+    The id is written when there is one; the type when it is not "message". Data may hold LF;
+    a CR in it cannot be written and read back, as the standard ends a line there.
+
+    Raises ConfigError for a CR in the data, a line end in id or type, and NUL in the id.
+    """
+    if "\r" in event.data:
+        raise ConfigError("event data: expected no carriage return, which ends a line in SSE")
+    for name, value, bad in (("type", event.event, "\r\n"), ("id", event.id, "\r\n\0")):
+        if any(character in value for character in bad):
+            raise ConfigError(f"event {name}: expected no line end (nor NUL in an id)")
+    lines = [f"retry: {retry_ms:d}"] if retry_ms is not None else []
+    if event.event not in ("message", ""):
+        lines.append(f"event: {event.event}")
+    if event.id:
+        lines.append(f"id: {event.id}")
+    lines += [f"data: {line}" for line in event.data.split("\n")]
+    return ("\n".join(lines) + "\n\n").encode("utf-8", "replace")
