@@ -1,0 +1,21 @@
+"""What a type checker makes of the package, asked of mypy itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_mypy_reads_a_users_file_as_its_author_does(tmp_path: Path) -> None:
+    """Chunks narrow by `type`, and each wrong use in typed_use.py is found."""
+    # A "type: ignore" that hides nothing is an error in strict mode: so the file's wrong lines
+    # are checked to be wrong by the same run that checks its right ones.
+    answer = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), "typed_use.py"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
