@@ -1,0 +1,242 @@
+"""The body of an HTTP/1.1 answer: from the bytes of a connection to those of the body.
+
+A protocol core with no I/O, after RFC 9112 6 and 7 (framing) and RFC 9110 8.4 (coding). Stricter
+than http.client, which takes `-5` and `1_0` for chunk sizes. Knows nothing of SSE or of sockets.
+
+A body is fed with whatever has arrived and gives back what of it is payload, at once, also out of
+a chunk that is still arriving; several small chunks that arrived together come back as one.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Protocol
+
+from .errors import StreamProtocolError
+
+__all__ = ["Body", "Inflater", "body_of", "inflater_of"]
+
+MAX_LINE = 65536
+"""Bytes of a chunk's size line or of all trailers; http.client allows a header line as much."""
+
+INFLATE_STEP = 65536
+"""Bytes that one step of inflation may give."""
+
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?")
+
+
+class Body(Protocol):
+    """A body as it is framed on the wire."""
+
+    complete: bool
+    """Whether all of it has come."""
+
+    def feed(self, data: bytes) -> bytes:
+        """The payload in the next bytes of the connection. Raises StreamProtocolError."""
+
+    def end(self) -> None:
+        """The connection has ended. It was cut unless the body is `complete` after this."""
+
+
+class LengthBody:
+    """A body of as many bytes as Content-Length says."""
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.complete = length == 0
+
+    def feed(self, data: bytes) -> bytes:
+        """What of these bytes belongs to the body."""
+        data = data[: self._left]
+        self._left -= len(data)
+        self.complete = self._left == 0
+        return data
+
+    def end(self) -> None:
+        """Too early, unless complete."""
+
+
+class UntilCloseBody:
+    """A body that ends with its connection, so that a cut cannot be told from an end."""
+
+    complete = False
+
+    def feed(self, data: bytes) -> bytes:
+        """All of it."""
+        return data
+
+    def end(self) -> None:
+        """As good an end as any."""
+        self.complete = True
+
+
+class ChunkedBody:
+    """A body in chunks (RFC 9112 7.1)."""
+
+    def __init__(self) -> None:
+        self.complete = False
+        self._left = 0  # bytes of the current chunk still to come, with its CRLF
+        self._rest = b""  # a size line or trailer that is not whole yet
+        self._in_trailers = False
+        self._trailer_size = 0
+        self._sizes: dict[bytes, int] = {}  # size lines met: most recur, and a look-up is cheap
+
+    def end(self) -> None:
+        """Too early, unless complete."""
+
+    def feed(self, data: bytes) -> bytes:
+        """The payload of all chunks in these bytes, joined."""
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        pieces: list[bytes] = []
+        position = self._go_on(data, pieces) if self._left else 0
+        length = len(data)
+        while position < length and not self._in_trailers:
+            end = data.find(b"\r\n", position)
+            if end < 0:
+                self._keep(data[position:])
+                break
+            line = data[position:end]
+            size = self._sizes.get(line) or self._size_of(line)
+            start = end + 2
+            position = start + size + 2
+            if not size:
+                self._in_trailers = True
+                position = start
+            elif data[position - 2 : position] == b"\r\n":
+                pieces.append(data[start : position - 2])
+            else:
+                self._left = size + 2
+                position = self._go_on(data, pieces, start)
+        if self._in_trailers and not self.complete:
+            self._take_trailers(data[position:])
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _go_on(self, data: bytes, pieces: list[bytes], start: int = 0) -> int:
+        """Take what there is of a chunk that is still arriving. Returns the position behind it."""
+        stop = min(start + self._left, len(data))
+        self._left -= stop - start
+        payload = data[start:stop]
+        # The last two bytes are the chunk's CRLF: they may come apart.
+        ending = max(0, min(2 - self._left, len(payload)))
+        if ending:
+            expected = b"\r\n"[max(0, 2 - self._left - ending) : 2 - self._left]
+            if payload[len(payload) - ending :] != expected:
+                raise StreamProtocolError("HTTP chunk: expected a line end behind its data")
+            payload = payload[: len(payload) - ending]
+        if payload:
+            pieces.append(payload)
+        return stop
+
+    def _size_of(self, line: bytes) -> int:
+        match = _SIZE_LINE.fullmatch(line)
+        if match is None:
+            raise StreamProtocolError(f"HTTP chunk size: expected hex digits, got {line[:40]!r}")
+        size = int(match[1], 16)
+        if len(self._sizes) < 1024:
+            self._sizes[line] = size
+        return size
+
+    def _keep(self, rest: bytes) -> None:
+        if len(rest) > MAX_LINE:
+            raise StreamProtocolError(f"HTTP chunk size: expected a line of at most {MAX_LINE} bytes")
+        self._rest = rest
+
+    def _take_trailers(self, data: bytes) -> None:
+        """Skip the trailers, up to the empty line that ends the body."""
+        while not self.complete:
+            line, end, data = data.partition(b"\r\n")
+            if not end:
+                self._rest = line
+                break
+            self._trailer_size += len(line) + 2
+            self.complete = not line
+        if self._trailer_size + len(self._rest) > MAX_LINE:
+            raise StreamProtocolError(f"HTTP trailers: expected at most {MAX_LINE} bytes")
+
+
+class Inflater:
+    """Undoes one gzip or deflate coding, in bounded steps.
+
+    `take` gives at most INFLATE_STEP bytes a call, however much is packed into what was fed: call
+    it until it gives nothing.
+    """
+
+    def __init__(self, coding: str) -> None:
+        self._coding = coding
+        self._engine = zlib.decompressobj(47)  # gzip or zlib, by their first bytes
+        self._fed = b""
+        self._full = False  # the last step was: the engine may hold more of the same input
+        self._started = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the coding's own end has been reached, or nothing came at all."""
+        return self._engine.eof or not self._started
+
+    def feed(self, data: bytes) -> None:
+        """Put more coded bytes behind those not taken yet."""
+        self._fed += data
+
+    def take(self) -> bytes:
+        """The next decoded bytes, b"" when more must be fed. Raises StreamProtocolError."""
+        if self._engine.eof and self._fed:
+            self._engine = zlib.decompressobj(47)  # gzip members may follow each other
+        if not self._fed and not self._full:
+            return b""
+        try:
+            data = self._engine.decompress(self._fed, INFLATE_STEP)
+        except zlib.error:
+            data = self._retry_raw()
+        self._started = True
+        self._full = len(data) == INFLATE_STEP
+        self._fed = self._engine.unconsumed_tail or self._engine.unused_data
+        return data
+
+    def _retry_raw(self) -> bytes:
+        """Some servers send deflate without its zlib wrapper."""
+        problem = f"Content-Encoding {self._coding}: the body cannot be inflated"
+        if self._started or self._coding != "deflate":
+            raise StreamProtocolError(problem) from None
+        self._engine = zlib.decompressobj(-15)
+        try:
+            return self._engine.decompress(self._fed, INFLATE_STEP)
+        except zlib.error:
+            raise StreamProtocolError(problem) from None
+
+
+def body_of(status: int, headers: Mapping[str, str]) -> Body:
+    """The framing that an answer's head announces (RFC 9112 6.3); header names in lower case.
+
+    Raises StreamProtocolError when it announces none that can be trusted.
+    """
+    if status in (204, 304):
+        return LengthBody(0)
+    coding = headers.get("transfer-encoding", "").strip().lower()
+    if coding == "chunked":
+        return ChunkedBody()
+    if coding:
+        raise StreamProtocolError(f"Transfer-Encoding: expected chunked, got {coding!r:.200}")
+    lengths = {length.strip() for length in headers.get("content-length", "").split(",")}
+    length = lengths.pop()
+    if lengths or not (length.isascii() and length.isdigit() or length == ""):
+        raise StreamProtocolError("Content-Length: expected one number of bytes")
+    return LengthBody(int(length[:19])) if length else UntilCloseBody()
+
+
+def inflater_of(headers: Mapping[str, str]) -> Inflater | None:
+    """What undoes the answer's Content-Encoding; None when it has none.
+
+    Raises StreamProtocolError for an unknown coding, and for more than one.
+    """
+    coding = headers.get("content-encoding", "").strip().lower()
+    if coding in ("", "identity"):
+        return None
+    if coding in ("gzip", "x-gzip", "deflate"):
+        return Inflater(coding)
+    raise StreamProtocolError(
+        f"Content-Encoding: expected identity, gzip or deflate, got {coding!r:.200}"
+    )

@@ -1,0 +1,44 @@
+"""Chunks → Message: what an answer has come to so far.
+
+Knows nothing of where chunks come from.
+"""
+
+from __future__ import annotations
+
+import io
+
+from .chunks import DoneChunk, Message, StreamChunk, ToolCall, ToolCallChunk, Usage
+
+__all__ = ["MessageBuilder"]
+
+
+class MessageBuilder:
+    """Adds chunks up to a message.
+
+    keep: False lets text and tool calls go as they pass, so that memory stays flat; only the
+    usage is kept then.
+
+    `add_text(text)` is what add() does with a content chunk's text. A StringIO holds the text in
+    one growing buffer: a list of pieces would cost some 60 bytes more a chunk.
+    """
+
+    def __init__(self, *, keep: bool = True) -> None:
+        self._text = io.StringIO()
+        self._tool_calls: list[ToolCall] = []
+        self._usage: Usage | None = None
+        self._keep = keep
+        self.add_text = self._text.write if keep else len
+
+    def add(self, chunk: StreamChunk) -> None:
+        """Take the next chunk."""
+        if chunk.type == "content":
+            self.add_text(chunk.content)
+        elif isinstance(chunk, ToolCallChunk) and self._keep:
+            self._tool_calls.append(chunk.tool)
+        elif isinstance(chunk, DoneChunk):
+            self._usage = chunk.usage
+
+    @property
+    def message(self) -> Message:
+        """The message so far. It costs a copy of the text."""
+        return Message(self._text.getvalue(), tuple(self._tool_calls), self._usage)

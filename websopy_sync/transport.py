@@ -1,0 +1,666 @@
+"""One HTTP exchange: a request goes out, an answer's head and then its bytes come in.
+
+The only file that imports requests and urllib3, and none of their exceptions leaves it. Knows
+nothing of SSE, of chunks, or of asking twice: it is given one request and a lifeline.
+
+requests and urllib3 do what they do well: URLs, proxies, TLS, pools. Four things they leave open
+are closed here, by their own extension points (an HTTPAdapter whose pools use a ConnectionCls
+with a response_class of ours):
+
+- the socket is in the lifeline's hands from before its connect, so cancel and deadlines hold
+  while there is no response yet;
+- each receive waits only as long as the deadlines allow, whatever trickles;
+- the head is read strictly: interim answers are skipped and counted, an end inside it is a cut;
+- the body is read by `http1` straight from the socket's buffer, in every framing at once.
+
+A query never reaches urllib3's pools, because their DEBUG records quote the URL: the connection
+puts it behind the path when it writes the request line.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import http.client
+import io
+import os
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import attrs
+import requests
+import requests.adapters
+import requests.utils
+import urllib3.connection
+import urllib3.connectionpool
+import urllib3.exceptions
+
+from . import http1
+from .errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    ConfigError,
+    Phase,
+    StreamCancelledError,
+    StreamInterruptedError,
+    StreamProtocolError,
+    WebsopyError,
+)
+from .lifeline import Lifeline
+
+__all__ = ["Exchange", "Outgoing", "Transport"]
+
+Limit = tuple[Phase, float | None]
+"""A phase and how many seconds it may take."""
+
+READ_SIZE = 65536
+MAX_INTERIM = 16
+MAX_HEADERS = 100
+MAX_LINE = 65536
+IDLE_CONNECTIONS = 256
+"""Connections a pool keeps for the next call; more may be open at a time."""
+
+DRAIN_SECONDS = 0.002
+"""How long an answer that is done is given to end properly, so that its connection can be kept.
+
+What is left is usually the last, empty HTTP chunk, which is there already or a packet away.
+"""
+
+
+@attrs.frozen(repr=False)
+class Outgoing:
+    """A request as it goes on the wire. It holds a prompt, so its repr shows nothing of it."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str | bytes]
+    body: bytes | None = None
+    query: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Outgoing {self.method}>"
+
+    @classmethod
+    def query_of(cls, params: Mapping[str, str]) -> str:
+        """The query string for some parameters."""
+        return urlencode(params)
+
+
+class _Headers(dict[str, Any]):
+    """Headers that hold the key, and so show nothing."""
+
+    def __repr__(self) -> str:
+        return "<headers>"
+
+
+@attrs.define(repr=False)
+class _Call:
+    """What the connection of a call must know, and no argument of requests carries to it."""
+
+    lifeline: Lifeline
+    limit: Limit
+    query: str
+    sent: bool = False
+    reply: _Reply | None = None
+
+
+_call: contextvars.ContextVar[_Call] = contextvars.ContextVar("websopy_sync.call")
+
+
+class _Reader(io.RawIOBase):
+    """The bytes of a socket, each receive bounded by the lifeline."""
+
+    def __init__(self, sock: Any, lifeline: Lifeline) -> None:
+        self._socket = sock
+        self._lifeline = lifeline
+        # Keeps the socket open after the connection has let go of it, as http.client does when
+        # the body ends with the connection.
+        self._keeper = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._socket.settimeout(self._lifeline.remaining())
+        try:
+            received: int = self._socket.recv_into(buffer)
+        except TimeoutError:
+            self._lifeline.expire()
+            raise
+        # A shutdown looks like an end: nothing may be believed that comes after it.
+        if self._lifeline.aborted:
+            raise ConnectionAbortedError("aborted on this side")
+        return received
+
+    def close(self) -> None:
+        if not self.closed:
+            self._keeper.close()
+        super().close()
+
+
+class _Reply(http.client.HTTPResponse):
+    """An answer as http.client's own, but its head read strictly and its body by `http1`."""
+
+    def __init__(self, sock: Any, *args: Any, lifeline: Lifeline, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self.fp: Any = io.BufferedReader(_Reader(sock, lifeline), READ_SIZE)
+        self._inflater: http1.Inflater | None = None
+        self._body: http1.Body = http1.UntilCloseBody()
+
+    def begin(self) -> None:
+        """Read the head, and the heads of up to 16 interim answers before it."""
+        for _ in range(MAX_INTERIM + 1):
+            version, status, reason = self._status_line()
+            lines = list(self._header_lines())
+            if not 100 <= status < 200:
+                break
+            if status == 101:
+                raise StreamProtocolError("HTTP status 101: no other protocol was asked for")
+        else:
+            raise StreamProtocolError(f"expected at most {MAX_INTERIM} interim HTTP answers")
+        self.version, self.code, self.status, self.reason = version, status, status, reason
+        block = io.BytesIO(b"".join(lines) + b"\r\n")
+        self.headers = self.msg = http.client.parse_headers(block)
+        named = _plain_headers(self.headers)
+        self._body = http1.body_of(status, named)
+        self.chunked, self.length = isinstance(self._body, http1.ChunkedBody), None
+        connection = {token.strip() for token in named.get("connection", "").lower().split(",")}
+        self.will_close = (
+            "close" in connection
+            or (version == 10 and "keep-alive" not in connection)
+            or isinstance(self._body, http1.UntilCloseBody)
+            or ("transfer-encoding" in named and "content-length" in named)
+        )
+
+    def _line(self) -> bytes:
+        line: bytes = self.fp.readline(MAX_LINE + 1)
+        if len(line) > MAX_LINE:
+            raise StreamProtocolError(f"HTTP head: expected lines of at most {MAX_LINE} bytes")
+        if not line.endswith(b"\n"):
+            raise http.client.RemoteDisconnected("the connection ended inside the answer's head")
+        return line
+
+    def _status_line(self) -> tuple[int, int, str]:
+        line = self._line().rstrip(b"\r\n")
+        version, _, rest = line.partition(b" ")
+        code, _, reason = rest.partition(b" ")
+        known = {b"HTTP/1.0": 10, b"HTTP/1.1": 11}.get(version)
+        if known is None or len(code) != 3 or not code.isdigit() or code < b"100":
+            raise StreamProtocolError(f"expected an HTTP/1 status line, got {_shown(line)}")
+        return known, int(code), reason.strip().decode("latin-1")
+
+    def _header_lines(self) -> Iterator[bytes]:
+        for _ in range(MAX_HEADERS + 1):
+            line = self._line()
+            if line in (b"\r\n", b"\n"):
+                return
+            yield line
+        raise StreamProtocolError(f"HTTP head: expected at most {MAX_HEADERS} headers")
+
+    def decode(self) -> None:
+        """Undo the answer's Content-Encoding from here on. Raises StreamProtocolError."""
+        self._inflater = http1.inflater_of(_plain_headers(self.headers))
+
+    def receive(self) -> bytes:
+        """The next bytes of the body, as soon as there are any; b"" once it is complete."""
+        body, inflater = self._body, self._inflater
+        while True:
+            if inflater is not None:
+                inflated = inflater.take()
+                if inflated:
+                    return inflated
+            if body.complete:
+                return self._complete()
+            received = self.fp.read1(READ_SIZE)
+            if received:
+                data = body.feed(received)
+            else:
+                body.end()
+                if not body.complete:
+                    raise http.client.IncompleteRead(b"")
+                continue
+            if inflater is not None:
+                inflater.feed(data)
+            elif data:
+                return data
+
+    def _complete(self) -> bytes:
+        if self._inflater is not None and not self._inflater.complete:
+            raise http.client.IncompleteRead(b"")
+        if self.fp is not None:
+            self.fp.close()
+            self.fp = None  # what http.client takes for "read to its end"
+        return b""
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    """A connection whose socket is in the hands of the call's lifeline."""
+
+    debuglevel = 0  # above that http.client prints whole requests, key included
+    _handle: socket.socket | None = None
+    _wraps = False
+
+    def _new_conn(self) -> socket.socket:
+        """Connect, each socket in the lifeline's hands before it connects."""
+        lifeline = _call.get().lifeline
+        try:
+            found = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise urllib3.exceptions.NewConnectionError(self, "host name not found") from error
+        problem: OSError = OSError("the host has no address")
+        for left, (family, kind, protocol, _, address) in zip(
+            range(len(found), 0, -1), found, strict=True
+        ):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                return self._connect_one(sock, address, lifeline, left)
+            except OSError as error:
+                problem = error
+                sock.close()
+                if lifeline.aborted or lifeline.expired:
+                    break
+            except BaseException:
+                sock.close()
+                raise
+        raise urllib3.exceptions.NewConnectionError(self, "no connection") from problem
+
+    def _connect_one(
+        self, sock: socket.socket, address: Any, lifeline: Lifeline, left: int
+    ) -> socket.socket:
+        for option in self.socket_options or ():
+            sock.setsockopt(*option)
+        if self._wraps:
+            # Wrapping in TLS empties this object. A second one for the same socket does not mind,
+            # and serves an abort until the handshake is over.
+            self._drop_handle()
+            self._handle = sock.dup()
+        lifeline.hold(self._handle or sock)
+        seconds = lifeline.remaining()
+        # The last address has all the time there is; each before it, its share.
+        sock.settimeout(None if seconds is None else seconds / left)
+        sock.connect(address)
+        sock.settimeout(lifeline.remaining())
+        return sock
+
+    def _drop_handle(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+    def connect(self) -> None:
+        """Connect, through a proxy's tunnel and TLS where there are any."""
+        lifeline = _call.get().lifeline
+        self._serve(_call.get())
+        connected = False
+        try:
+            super().connect()
+            lifeline.hold(self.sock)
+            connected = True
+        finally:
+            if not connected:
+                lifeline.let_go()
+                # urllib3 closes self.sock; a handshake that fails closes what it had wrapped.
+            self._drop_handle()
+
+    def _serve(self, call: _Call) -> None:
+        """Have the answers that come from here on read by `_Reply`, for this call."""
+
+        def reply(*args: Any, **kwargs: Any) -> _Reply:
+            call.reply = _Reply(*args, lifeline=call.lifeline, **kwargs)
+            return call.reply
+
+        self.response_class = reply  # type: ignore[assignment]  # typed as a class
+
+    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        """Begin the request: from here on the server may have seen it."""
+        call = _call.get()
+        if self.sock is None:
+            self.connect()
+        call.lifeline.limit(*call.limit)
+        call.lifeline.hold(self.sock)
+        self.sock.settimeout(call.lifeline.remaining())
+        self._serve(call)
+        call.sent = True
+        query = f"?{call.query}" if call.query else ""
+        super().putrequest(method, url + query, *args, **kwargs)
+
+
+class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
+    """The same over TLS."""
+
+    _wraps = True
+
+    def _tunnel(self) -> None:
+        super()._tunnel()  # type: ignore[misc]  # http.client's, without a stub
+        # The handshake that follows has what the tunnel left of the time.
+        self.sock.settimeout(_call.get().lifeline.remaining())
+
+
+class _Pool(urllib3.connectionpool.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(urllib3.connectionpool.HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+_POOLS = {"http": _Pool, "https": _TLSPool}
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """requests' own adapter over our pools. It never repeats anything."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_maxsize=IDLE_CONNECTIONS, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):  # those have connections of their own
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+class _ForeignReply:
+    """The body of an answer that came over an adapter of the user's own."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def decode(self) -> None:
+        """urllib3 decodes while reading."""
+
+    def receive(self) -> bytes:
+        """The next bytes of the body; b"" at its end."""
+        data: bytes = self._raw.read1(READ_SIZE, decode_content=True)
+        return data
+
+
+class Exchange:
+    """One answer: its status and headers, and its body as it comes.
+
+    headers: names in lower case; a header that came twice is joined by ", ".
+    """
+
+    def __init__(
+        self, response: requests.Response, reply: _Reply | _ForeignReply, lifeline: Lifeline
+    ) -> None:
+        self.status_code: int = response.status_code
+        self.headers = _plain_headers(response.raw.headers)
+        self._response = response
+        self._reply = reply
+        self._lifeline = lifeline
+
+    def decode(self) -> None:
+        """Undo the body's Content-Encoding. Raises StreamProtocolError for an unknown one."""
+        self._reply.decode()
+
+    def receive(self) -> bytes:
+        """The next bytes of the body, as soon as there are any; b"" once it is complete.
+
+        Raises StreamInterruptedError when the body was cut, APITimeoutError when a limit of the
+        lifeline passed, StreamCancelledError when it was aborted, StreamProtocolError when the
+        framing or the coding is broken.
+        """
+        try:
+            return self._reply.receive()
+        except Exception as error:
+            failure = _body_failure(error, self._lifeline)
+        raise failure
+
+    def read_error_body(self, *, limit: int, seconds: float) -> bytes:
+        """What comes of the body within these bounds, in bytes and seconds; never a failure."""
+        body = b""
+        self._lifeline.limit("idle", seconds)
+        try:
+            self.decode()
+            while len(body) < limit:
+                data = self._reply.receive()
+                if not data:
+                    break
+                body += data
+        except Exception:  # the status is what matters, and it is known
+            if self._lifeline.expired != "total":
+                self._lifeline.expired = None
+        return body[:limit]
+
+    def release(self) -> None:
+        """The answer is done: keep its connection if it ends properly within 2 ms, else close."""
+        self._lifeline.limit("idle", DRAIN_SECONDS)
+        try:
+            while self._reply.receive():
+                pass
+            ended = True
+        except Exception:
+            ended = False
+        if self._lifeline.let_go() and ended:
+            self._response.raw.release_conn()
+        else:
+            self._response.close()
+
+    def close(self) -> None:
+        """Close the connection now; the server sees it gone at once."""
+        self._lifeline.cut()
+        self._response.close()
+
+
+class Transport:
+    """Sends requests: the key, the pool, TLS, proxies and the environment's say in them.
+
+    key: the API key, added to each request as `Authorization: Bearer`; None adds nothing.
+    verify: True, False, or the path of a CA bundle (file or directory).
+    session: whose proxies, certificates and own adapters to use; it stays the caller's.
+    """
+
+    def __init__(
+        self,
+        key: str | None,
+        *,
+        verify: bool | str = True,
+        session: requests.Session | None = None,
+    ) -> None:
+        self._key = key
+        self._session = session
+        self._trust_env = session is None or session.trust_env
+        if verify is True and session is not None and session.verify is not None:
+            verify = session.verify
+        if verify is True and self._trust_env:
+            environment = os.environ
+            verify = (
+                environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE") or True
+            )
+        if isinstance(verify, str) and not os.path.exists(verify):
+            raise ConfigError(f"verify: expected the path of a CA bundle, got {verify!r:.200}")
+        self._verify = verify
+        self._adapter = _Adapter()
+        self._pid = os.getpid()
+
+    def close(self) -> None:
+        """Close the idle connections. The session that was passed in stays open."""
+        self._adapter.close()
+
+    def send(
+        self, outgoing: Outgoing, lifeline: Lifeline, *, connect: float | None, limit: Limit
+    ) -> Exchange:
+        """Send one request and wait for the head of its answer.
+
+        connect: seconds until the connection must stand. limit: the phase and its seconds that
+        begin when the request is sent.
+
+        Raises APIConnectionError, APITimeoutError, StreamProtocolError, StreamCancelledError or
+        ConfigError, without a cause and without a trace of the libraries below.
+        """
+        call = _Call(lifeline, limit, outgoing.query)
+        lifeline.limit("connect", connect)
+        token = _call.set(call)
+        try:
+            # An abort so far had no socket to shut down.
+            if lifeline.aborted:
+                raise ConnectionAbortedError
+            return self._exchange(outgoing, call, connect)
+        except Exception as error:
+            failure = _head_failure(error, call)
+        except BaseException:  # Ctrl-C
+            lifeline.cut()
+            raise
+        finally:
+            _call.reset(token)
+        lifeline.let_go()
+        raise failure
+
+    def _exchange(self, outgoing: Outgoing, call: _Call, connect: float | None) -> Exchange:
+        adapter = self._adapter_for(outgoing.url)
+        ours = isinstance(adapter, _Adapter)
+        query = f"?{outgoing.query}" if outgoing.query and not ours else ""
+        prepared = requests.PreparedRequest()
+        prepared.prepare_method(outgoing.method)
+        prepared.prepare_url(outgoing.url + query, None)
+        prepared.headers = self._headers(outgoing)  # type: ignore[assignment]  # repr shows none
+        prepared.body = outgoing.body
+        response = adapter.send(
+            prepared,
+            stream=True,
+            timeout=(connect, call.limit[1]) if not ours else None,
+            verify=self._verify,
+            cert=self._session.cert if self._session else None,
+            proxies=self._proxies(outgoing.url),
+        )
+        if call.reply is not None:
+            return Exchange(response, call.reply, call.lifeline)
+        call.lifeline.hold(getattr(getattr(response.raw, "connection", None), "sock", None))
+        return Exchange(response, _ForeignReply(response.raw), call.lifeline)
+
+    def _adapter_for(self, url: str) -> Any:
+        """The user's own adapter if one is mounted for this URL, else ours.
+
+        A forked child must not share a connection with its parent: it gets a pool of its own,
+        and leaves its copy of the old one untouched, as its locks may have been held at the fork.
+        """
+        if self._session is not None:
+            mounted = self._session.get_adapter(url)
+            if type(mounted) is not requests.adapters.HTTPAdapter:
+                return mounted
+        if self._pid != os.getpid():
+            self._adapter, self._pid = _Adapter(), os.getpid()
+        return self._adapter
+
+    def _headers(self, outgoing: Outgoing) -> _Headers:
+        headers = _Headers(outgoing.headers)
+        if outgoing.body is not None:
+            headers["Content-Length"] = str(len(outgoing.body))
+        if self._key is not None and not any(name.lower() == "authorization" for name in headers):
+            headers["Authorization"] = f"Bearer {self._key}"
+        return headers
+
+    def _proxies(self, url: str) -> dict[str, str]:
+        """Read here, as requests' trust_env would also bring netrc, which replaces the key."""
+        proxies = requests.utils.get_environ_proxies(url) if self._trust_env else {}
+        return {**proxies, **(self._session.proxies if self._session else {})}
+
+
+def _plain_headers(headers: Any) -> dict[str, str]:
+    plain: dict[str, str] = {}
+    for name, value in headers.items():
+        name = name.lower()
+        plain[name] = f"{plain[name]}, {value}" if name in plain else value
+    return plain
+
+
+def _shown(line: bytes) -> str:
+    return repr(line[:80].decode("latin-1"))
+
+
+def _given_up(lifeline: Lifeline, sent: bool) -> APIError | None:
+    """The error for a lifeline that has ended the exchange, whatever the symptom was."""
+    if lifeline.aborted:
+        return StreamCancelledError(f"the answer was {lifeline.aborted}", reason=lifeline.aborted)
+    if lifeline.expired:
+        what = {
+            "connect": "no connection within the connect limit",
+            "first_chunk": "no chunk within the first_chunk limit",
+            "idle": "no further chunk within the idle limit",
+            "total": "the answer was not whole within the total limit",
+        }[lifeline.expired]
+        return APITimeoutError(what, phase=lifeline.expired, sent=sent)
+    return None
+
+
+def _body_failure(error: Exception, lifeline: Lifeline) -> APIError:
+    ended = _given_up(lifeline, True)
+    if ended is not None:
+        return ended
+    if isinstance(error, StreamProtocolError):
+        return StreamProtocolError(error.message)
+    if isinstance(error, urllib3.exceptions.DecodeError):
+        return StreamProtocolError("the body's Content-Encoding is broken")
+    return StreamInterruptedError(f"the connection was lost: {_reason(error)}")
+
+
+def _head_failure(error: Exception, call: _Call) -> WebsopyError:
+    """What to raise for a failure before the answer's head was there."""
+    chain = list(_chain(error))
+    if not call.sent and any(isinstance(link, TimeoutError) for link in chain):
+        call.lifeline.expire()
+    ended = _given_up(call.lifeline, call.sent)
+    if ended is not None:
+        return ended
+    if isinstance(error, WebsopyError):
+        return type(error)(error.message)
+    refused = _refusal(chain)
+    if refused is not None:
+        return refused
+    what = "the connection was lost" if call.sent else "no connection"
+    return APIConnectionError(f"{what}: {_reason(error)}", sent=call.sent)
+
+
+def _refusal(chain: list[BaseException]) -> WebsopyError | None:
+    """Failures that would come again, however often one tries."""
+    for link in chain:
+        if isinstance(link, ssl.SSLCertVerificationError):
+            why = link.verify_message or "it cannot be verified"
+            return APIConnectionError(f"TLS: certificate refused: {why}", retryable=False)
+        if isinstance(link, urllib3.exceptions.LocationValueError | requests.URLRequired):
+            return ConfigError("base_url or proxy: expected a URL with a host")
+        if isinstance(link, requests.exceptions.InvalidSchema):
+            return ConfigError("proxy: expected an http or https proxy (SOCKS needs PySocks)")
+        if isinstance(link, requests.exceptions.InvalidURL | requests.exceptions.InvalidProxyURL):
+            return ConfigError("base_url or proxy: not a URL")
+        tunnel = re.match(r"Tunnel connection failed: (\d{3})", str(link))
+        if tunnel:
+            retryable = int(tunnel[1]) >= 500
+            return APIConnectionError(
+                f"the proxy refused the tunnel with status {tunnel[1]}", retryable=retryable
+            )
+    for link in chain:
+        if isinstance(link, ssl.SSLError) and not isinstance(link, ssl.SSLEOFError):
+            return APIConnectionError(f"TLS: {link.reason or 'no agreement'}", retryable=False)
+    return None
+
+
+def _chain(error: BaseException | None, depth: int = 8) -> Iterator[BaseException]:
+    """An error and all it was made from: urllib3 and requests pack them as arguments or causes."""
+    if error is None or depth == 0:
+        return
+    yield error
+    for inner in (*error.args, getattr(error, "reason", None), error.__cause__, error.__context__):
+        if isinstance(inner, BaseException):
+            yield from _chain(inner, depth - 1)
+
+
+def _reason(error: Exception) -> str:
+    """Why, in words that come from the operating system or from here: never a URL or a header."""
+    words = [link.strerror for link in _chain(error) if isinstance(link, OSError) and link.strerror]
+    if words:
+        return str(words[-1]).lower()
+    for link in _chain(error):
+        if isinstance(link, http.client.RemoteDisconnected | http.client.IncompleteRead):
+            return "the server ended it early"
+    return type(error).__name__

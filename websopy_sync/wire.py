@@ -1,0 +1,322 @@
+"""The service's JSON ⇄ this package's values. The only file that knows the service's field names.
+
+The source is the service's guide to streaming. Where it is silent we read leniently and write
+strictly: unknown types and extra fields are no error, an error chunk's text is looked for in
+every place it might be; but a known chunk whose own fields are missing or of another type is one,
+since guessing would lose text. Knows nothing of SSE, HTTP or time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import attrs
+
+from .chunks import (
+    ContentChunk,
+    DoneChunk,
+    ErrorChunk,
+    StreamChunk,
+    ToolCall,
+    ToolCallChunk,
+    UnknownChunk,
+    Usage,
+)
+from .errors import ConfigError, StreamProtocolError
+
+__all__ = ["ChunkReader", "Messages", "Request", "dump_chunk", "encode_body", "parse_chunk"]
+
+Messages = str | list[dict[str, Any]]
+"""One user message as text, or turns as `{"role": …, "content": …}`."""
+
+
+@attrs.define(repr=False, eq=False)
+class Request:
+    """A question before it is sent, for `on_request` to look at and edit.
+
+    method, url: where it goes; looking only.
+    headers: name → value, without the key, which is added later.
+    body: the JSON object to be sent; None for a question that has no body.
+    idempotency_key: the same for every repeat of this question; looking only.
+
+    Its repr shows no header and nothing of the body.
+    """
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: dict[str, Any] | None = None
+    idempotency_key: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.url}>"
+
+
+def chat_body(
+    messages: Messages, params: Mapping[str, Any], extra_body: Mapping[str, Any] | None
+) -> dict[str, Any] | ConfigError:
+    """The JSON object that asks for an answer to these messages.
+
+    A problem is returned, not raised: a traceback from here would hold the prompt.
+    """
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    problem = _messages_problem(messages)
+    if problem:
+        return ConfigError(problem)
+    if extra_body is not None and not isinstance(extra_body, Mapping):
+        return ConfigError(f"extra_body: expected a dict, got {type(extra_body).__name__}")
+    turns = [dict(message) for message in messages]
+    return {"messages": turns, **params, **(extra_body or {})}
+
+
+def _messages_problem(messages: object) -> str:
+    if not isinstance(messages, list | tuple):
+        return f"messages: expected a str or a list of dicts, got {type(messages).__name__}"
+    if not messages:
+        return "messages: expected at least one, got none"
+    for index, message in enumerate(messages):
+        where = f"messages[{index}]"
+        if not isinstance(message, Mapping):
+            return f"{where}: expected a dict with role and content, got {type(message).__name__}"
+        for field, kinds in (("role", (str,)), ("content", (str, list))):
+            if field not in message:
+                return f"{where}: expected a {field!r}, got none"
+            if not isinstance(message[field], kinds):
+                return f"{where}: expected str {field!r}, got {type(message[field]).__name__}"
+        if not message["role"]:
+            return f"{where}: expected a role, got an empty one"
+    return ""
+
+
+def misspelt_option(params: Mapping[str, Any], known: tuple[str, ...]) -> str:
+    """What is wrong with parameters that look like a misspelt option of ours; "" if nothing.
+
+    Everything else in them is the service's to judge.
+    """
+    for name in params:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if close:
+            return f"unknown option {name!r}: did you mean {close[0]!r}? (extra_body sends any name)"
+    return ""
+
+
+def encode_body(body: object) -> bytes | ConfigError:
+    """A body as UTF-8 JSON; a problem is returned, not raised, as it would hold the prompt."""
+    if not isinstance(body, dict):
+        return ConfigError(f"body: expected a dict, got {type(body).__name__}")
+    parts = []
+    for name, value in body.items():
+        try:
+            key = json.dumps(str(name), ensure_ascii=False)
+            part = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            parts.append(f"{key}:{part}".encode())
+        except UnicodeEncodeError:
+            return ConfigError(f"{name!a:.200}: holds a lone surrogate, which is no text")
+        except (TypeError, ValueError, RecursionError) as error:
+            why = "nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
+            return ConfigError(f"{name!a:.200}: expected what JSON can hold ({why})")
+    return b"{" + b",".join(parts) + b"}"
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_raw_decode = _decoder.raw_decode
+
+
+class ChunkReader:
+    """Reads the data of one answer's events, in order, as chunks.
+
+    It has a memory of one character: JavaScript cuts text between the halves of a surrogate pair,
+    so a half at a chunk's end is held back and joined to the next chunk's text.
+    """
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def read(self, data: str) -> StreamChunk | None:
+        """The chunk in an event's data; None when all of its text was held back.
+
+        Raises StreamProtocolError for data that is no chunk.
+        """
+        try:
+            # raw_decode costs half of decode, which looks for white space around the value.
+            fields, end = _raw_decode(data)
+            if end != len(data):
+                fields = _decoder.decode(data)
+        except (ValueError, RecursionError):
+            fields = _decode_slowly(data)
+        if type(fields) is dict and fields.get("type") == "content":
+            content = fields.get("content")
+            if type(content) is str:
+                # Only an escape can bring a surrogate: the bytes were decoded as UTF-8.
+                if self._half or "\\u" in data:
+                    content = self._join(content)
+                    if content is None:
+                        return None
+                return ContentChunk(content)
+        return _chunk_of(_clean(fields) if "\\u" in data else fields)
+
+    def flush(self) -> ContentChunk | None:
+        """What was held back and will not be completed, as U+FFFD."""
+        half, self._half = self._half, ""
+        return ContentChunk("\ufffd") if half else None
+
+    def _join(self, content: str) -> str | None:
+        content, held = self._half + content, self._half
+        self._half = ""
+        if "\ud800" <= content[-1:] <= "\udbff":
+            self._half, content = content[-1], content[:-1]
+        return _text(content) if content or not (held or self._half) else None
+
+
+def parse_chunk(data: str) -> StreamChunk:
+    """The chunk in an event's data, on its own: a lone surrogate half becomes U+FFFD.
+
+    Raises StreamProtocolError for data that is no chunk.
+    """
+    reader = ChunkReader()
+    chunk = reader.read(data)
+    half = reader.flush()
+    if half is None:
+        assert chunk is not None
+        return chunk
+    return half if chunk is None else ContentChunk(chunk.content + half.content)  # type: ignore[union-attr]  # only content is held
+
+
+def _decode_slowly(data: str) -> Any:
+    """The JSON in data that has white space around it, or is bad."""
+    try:
+        return _decoder.decode(data)
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+    raise StreamProtocolError(f"chunk: expected JSON, got {data[:200]!r} ({why:.200})")
+
+
+def _text(text: str) -> str:
+    """The same text with surrogate pairs joined and lone halves replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _clean(value: Any) -> Any:
+    """The same JSON with every text encodable."""
+    try:
+        return _cleaned(value)
+    except RecursionError:
+        pass
+    raise StreamProtocolError("chunk: nested too deeply")
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {_text(name): _cleaned(item) for name, item in value.items()}
+    return value
+
+
+def _chunk_of(fields: Any) -> StreamChunk:
+    kind = _field(fields, "type", str, "chunk")
+    if kind == "content":
+        return ContentChunk(_field(fields, "content", str, "content chunk"))
+    if kind == "tool_call":
+        return ToolCallChunk(_tool_of(_field(fields, "tool", dict, "tool_call chunk")))
+    if kind == "done":
+        return DoneChunk(_usage_of(fields.get("usage")))
+    if kind == "error":
+        return _error_of(fields)
+    return UnknownChunk(kind, fields)
+
+
+def _field(fields: Any, name: str, kind: type, where: str) -> Any:
+    if type(fields) is not dict:
+        raise StreamProtocolError(f"{where}: expected a JSON object, got {_shown(fields)}")
+    if type(fields.get(name)) is not kind:
+        what = {str: "a string", dict: "an object", int: "a whole number"}[kind]
+        raise StreamProtocolError(
+            f"{where}: expected {what} for {name!r}, got {_shown(fields.get(name))}"
+        )
+    return fields[name]
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:200]
+    except (RecursionError, ValueError):
+        return type(value).__name__
+
+
+def _tool_of(tool: dict[str, Any]) -> ToolCall:
+    name = _field(tool, "name", str, "tool")
+    arguments = _field(tool, "arguments", str, "tool")
+    identity = tool.get("id")
+    return ToolCall(name, arguments, None if identity is None else _field(tool, "id", str, "tool"))
+
+
+def _usage_of(usage: Any) -> Usage | None:
+    """The usage of a done chunk; None when it says nothing of tokens."""
+    if usage is None or usage == {}:
+        return None
+    prompt = _count(usage, "promptTokens")
+    completion = _count(usage, "completionTokens")
+    if usage.get("totalTokens") is None:
+        return Usage(prompt, completion)
+    return Usage(prompt, completion, _count(usage, "totalTokens"))
+
+
+def _count(usage: Any, name: str) -> int:
+    count: int = _field(usage, name, int, "usage")
+    if count < 0:
+        raise StreamProtocolError(f"usage: expected 0 or more for {name!r}, got {_shown(count)}")
+    return count
+
+
+def _error_of(fields: dict[str, Any]) -> ErrorChunk:
+    """An error chunk, whose text the guide gives no field: `error`, `message`, then `content`."""
+    details = fields.get("error")
+    inner = details if isinstance(details, dict) else {}
+    texts = (details, inner.get("message"), fields.get("message"), fields.get("content"))
+    codes = (inner.get("code"), inner.get("type"), fields.get("code"))
+    message = next((text for text in texts if isinstance(text, str) and text), "")
+    code = next((code for code in codes if isinstance(code, str | int) and code != ""), None)
+    return ErrorChunk(message or "the service gave no reason", None if code is None else str(code))
+
+
+def dump_chunk(chunk: StreamChunk) -> str:
+    """A chunk as the service writes it: JSON in one line, such that reading gives it back."""
+    return json.dumps(_fields_of(chunk), ensure_ascii=False, separators=(",", ":"))
+
+
+def _fields_of(chunk: StreamChunk) -> Mapping[str, Any]:
+    if isinstance(chunk, ContentChunk):
+        return {"type": "content", "content": chunk.content}
+    if isinstance(chunk, ToolCallChunk):
+        tool = {"name": chunk.tool.name, "arguments": chunk.tool.arguments}
+        if chunk.tool.id is not None:
+            tool["id"] = chunk.tool.id
+        return {"type": "tool_call", "tool": tool}
+    if isinstance(chunk, DoneChunk):
+        return {"type": "done"} | ({"usage": _usage_fields(chunk.usage)} if chunk.usage else {})
+    if isinstance(chunk, ErrorChunk):
+        error = {"message": chunk.message} | ({"code": chunk.code} if chunk.code else {})
+        return {"type": "error", "error": error}
+    return {**chunk.data, "type": chunk.type}
+
+
+def _usage_fields(usage: Usage) -> dict[str, int]:
+    fields = {"promptTokens": usage.prompt_tokens, "completionTokens": usage.completion_tokens}
+    if usage.total_tokens != usage.prompt_tokens + usage.completion_tokens:
+        fields["totalTokens"] = usage.total_tokens
+    return fields
