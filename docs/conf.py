@@ -1,0 +1,25 @@
+"""How Sphinx builds these pages: Markdown by MyST, the theme furo, docstrings by autodoc.
+
+Build them with `sphinx-build -W --keep-going docs docs/_build/html`.
+"""
+
+from websopy_sync import __version__
+
+project = "websopy-sync"
+author = "the websopy-sync authors"
+copyright = f"2026, {author}"
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"websopy-sync {version}"
+
+# Links like `page.md#a-heading`, as they work in a repository's file view too.
+myst_heading_anchors = 3
+
+# Docstrings are read in the source first of all, so they are plain text with `code` in it.
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True, "show-inheritance": True}
