@@ -1,12 +1,13 @@
 """One connection of the sandbox: requests are read from it, and scripts are played on it.
 
 `http.server` reads the requests. Which script answers which request, and what is remembered of
-it, is the desk's business (`server`).
+it, is `desk`'s business.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import selectors
 import socket
 import socketserver
@@ -14,10 +15,9 @@ import struct
 import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
-from typing import Protocol, cast
+from typing import cast
 
-import attrs
-
+from .desk import Answer, Desk
 from .framing import Framer, framer
 from .script import (
     BODILESS,
@@ -25,16 +25,15 @@ from .script import (
     Framing,
     Pause,
     Reset,
-    Script,
     Silence,
     Step,
     Wait,
     bytes_of,
+    problem,
     status,
 )
-from .service import Request
 
-__all__ = ["Answer", "Desk", "Exchange"]
+__all__ = ["Exchange"]
 
 MAX_BODY = 16 * 1024 * 1024
 """Bytes of a request's body that are read; a longer one is refused."""
@@ -46,38 +45,6 @@ HEARING = 0.002
 """Seconds between two looks for a client that has left while a word is waited for."""
 
 HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-
-
-@attrs.define
-class Answer:
-    """A script chosen for a request, and how far it has been played.
-
-    steps: what of the script's body is to be played, with places. played: the place behind the
-    last step that has begun.
-    """
-
-    script: Script
-    steps: list[tuple[int, Step]]
-    played: int = 0
-
-
-class Desk(Protocol):
-    """Who knows what to answer, and remembers."""
-
-    @property
-    def framing(self) -> Framing:
-        """The framing of answers whose script names none."""
-
-    def receive(
-        self, *, connection: int, method: str, target: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[Request, Answer]:
-        """Write a request down and choose its answer."""
-
-    def client_left(self, request: Request) -> None:
-        """Write down that the client left before the end of its answer."""
-
-    def log(self, line: str) -> None:
-        """Tell whoever watches."""
 
 
 class Over(Exception):
@@ -93,11 +60,16 @@ class Exchange(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    rfile: io.BufferedReader
+    path = ""
     _resetting = False
 
-    def __init__(self, connection: socket.socket, number: int, desk: Desk) -> None:
+    def __init__(
+        self, connection: socket.socket, number: int, *, desk: Desk, framing: Framing
+    ) -> None:
         self._number = number
         self._desk = desk
+        self._framing = framing
         with selectors.DefaultSelector() as self._arrivals:
             self._arrivals.register(connection, selectors.EVENT_READ)
             # The third argument is kept by http.server for its users, and used by nobody here.
@@ -137,11 +109,13 @@ class Exchange(BaseHTTPRequestHandler):
 
     def _play(self, answer: Answer, request_id: str) -> None:
         for step in answer.script.before:
-            self._do(step, None)
+            self._do(step, bytes_of(step))
         out = self._begin(answer, request_id)
-        for place, step in answer.steps:
+        for place in answer.places:
             answer.played = max(answer.played, place + 1)
-            self._do(step, out)
+            data = answer.script.data[place]
+            # Nothing stays nothing: an HTTP chunk without data would be the last one.
+            self._do(answer.script.body[place], data and out.frame(data))
         try:
             self.wfile.write(out.end())
         except OSError:  # it has all events, so it did not leave early
@@ -149,10 +123,10 @@ class Exchange(BaseHTTPRequestHandler):
 
     def _begin(self, answer: Answer, request_id: str) -> Framer:
         head = answer.script.headers
-        framing = head.framing or self._desk.framing
+        framing = head.framing or self._framing
         if self.request_version != "HTTP/1.1" and framing != "content-length":
             framing = "close"
-        out = framer(framing, size=_size([step for _, step in answer.steps]))
+        out = framer(framing, size=_size(answer))
         fields = {**HEADERS, "x-request-id": request_id}
         if head.status not in BODILESS:
             fields |= _lowered(out.headers)
@@ -167,33 +141,27 @@ class Exchange(BaseHTTPRequestHandler):
             raise Gone from None
         return out
 
-    def _do(self, step: Step, out: Framer | None) -> None:
+    def _do(self, step: Step, data: bytes) -> None:
         match step:
             case Pause(seconds):
                 self._hold(seconds)
             case Wait():
                 self._await(step)
-            case Silence(timeout):
+            case Silence(timeout=timeout):
                 self._hold(timeout)
                 raise Over
             case Cut():
                 raise Over
             case Reset():
-                # An RST instead of a FIN, as soon as the connection is closed.
-                self.connection.setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-                )
                 self._resetting = True
                 raise Over
             case _:
-                self._send(bytes_of(step), out)
+                self._hold(0)
+                self._send(data)
 
-    def _send(self, data: bytes, out: Framer | None) -> None:
-        if not data:  # an HTTP chunk of nothing would be the last one
-            return
-        self._hold(0)
+    def _send(self, data: bytes) -> None:
         try:
-            self.wfile.write(out.frame(data) if out else data)
+            self.wfile.write(data)
         except OSError:
             raise Gone from None
 
@@ -230,22 +198,27 @@ class Exchange(BaseHTTPRequestHandler):
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """One line for each answer, without the query: it may hold the question."""
-        self._desk.log(f"{self.command} {self.path.partition('?')[0]} {int(code)}")
+        self._desk.log(f"{self.command or '?'} {self.path.partition('?')[0]} {int(code)}")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Turn away what cannot be read as a request, and the connection with it."""
         self.close_connection = True
-        error = {"message": message or "this is no request", "code": "bad_request"}
-        script = Script.of(status(code, {"error": error}))
+        self.request_version = (
+            "HTTP/1.1"  # of what has none, 0.9 is assumed: an answer without head
+        )
         with contextlib.suppress(Over):
-            self._play(Answer(script, list(enumerate(script.body))), "sandbox-0")
+            self._play(Answer.to_be(status(code, message and problem(message))), "sandbox-0")
 
     def finish(self) -> None:
-        """Say that nothing more will come. Left to close(), a forked child would hold it back."""
+        """Say that nothing more will come, or choose an RST for what the connection's end says."""
         super().finish()
-        if not self._resetting:
-            with contextlib.suppress(OSError):
-                # Not the TLS socket's own shutdown(): that one only forgets about TLS.
+        with contextlib.suppress(OSError):
+            if self._resetting:
+                at_once = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            else:
+                # Left to close(), a forked child would hold it back. Not the TLS socket's own
+                # shutdown(): that one only forgets about TLS.
                 socket.socket.shutdown(self.connection, socket.SHUT_WR)
 
 
@@ -260,6 +233,8 @@ def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:
     return joined
 
 
-def _size(steps: list[Step]) -> int:
+def _size(answer: Answer) -> int:
+    steps = [answer.script.body[place] for place in answer.places]
     breaks_off = any(isinstance(step, Cut | Reset | Silence) for step in steps)
-    return sum(len(bytes_of(step)) for step in steps) + PROMISED_MORE * breaks_off
+    size = sum(len(answer.script.data[place]) for place in answer.places)
+    return size + PROMISED_MORE if breaks_off else size

@@ -19,7 +19,15 @@ from typing import Any, Literal, get_args
 
 import attrs
 
-from ..chunks import ContentChunk, DoneChunk, ErrorChunk, StreamChunk, ToolCall, ToolCallChunk, Usage
+from ..chunks import (
+    ContentChunk,
+    DoneChunk,
+    ErrorChunk,
+    StreamChunk,
+    ToolCall,
+    ToolCallChunk,
+    Usage,
+)
 from ..sse import ServerSentEvent, encode
 from ..wire import dump_chunk
 
@@ -50,21 +58,21 @@ __all__ = [
 ]
 
 Framing = Literal["chunked", "content-length", "close", "gzip", "trickle"]
-"""How the end of a body is told; `exchange` says what each is."""
+"""How the end of a body is told; `framing` says what each is."""
 
 
 @attrs.frozen
 class Event:
-    """One event; `id` None is numbered by the sandbox, "" is sent without one."""
+    """Any event, its data as given. `id` None is numbered by the sandbox, "" sent without one."""
 
     data: str
-    event: str = "message"
-    id: str | None = None
+    event: str = attrs.field(default="message", kw_only=True)
+    id: str | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen
 class Raw:
-    """Bytes as they are."""
+    """Bytes as they are, in the body's framing; before the headers, bare."""
 
     data: bytes
 
@@ -78,41 +86,45 @@ class Pause:
 
 @attrs.frozen
 class Wait:
-    """Nothing until `word` is set; a word that is later than `timeout` seconds is a cut."""
+    """Nothing until the test sets `word`, at most `timeout` seconds.
+
+    A word that comes too late cuts the connection, so that a client that needs more than it was
+    given fails, and does not pass late.
+    """
 
     word: threading.Event
-    timeout: float
+    timeout: float = attrs.field(default=5.0, kw_only=True)
 
 
 @attrs.frozen
 class Silence:
-    """Nothing until the client leaves; a client that stays `timeout` seconds is cut off."""
+    """Nothing until the client leaves; after `timeout` seconds the connection is cut."""
 
-    timeout: float
+    timeout: float = attrs.field(default=30.0, kw_only=True)
 
 
 @attrs.frozen
 class Cut:
-    """The connection's orderly end (FIN), whatever was promised."""
+    """The connection's end (FIN) where more was promised. A resumed answer goes on behind it."""
 
 
 @attrs.frozen
 class Reset:
-    """The connection's rude end (RST)."""
+    """The connection's end as an error (RST). A resumed answer goes on behind it."""
 
 
 @attrs.frozen
 class NoIds:
-    """From here on events are not numbered."""
+    """From here on events carry no id unless they name their own: nothing to resume by."""
 
 
 @attrs.frozen
 class Headers:
-    """Status, more headers and framing; None is the sandbox's own framing."""
+    """Headers to add or replace, another status, another framing; its place is no matter."""
 
-    headers: Mapping[str, str]
-    status: int
-    framing: Framing | None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    status: int = attrs.field(default=200, kw_only=True)
+    framing: Framing | None = attrs.field(default=None, kw_only=True)
 
 
 @attrs.frozen
@@ -124,39 +136,45 @@ class BeforeHeaders:
 
 Step = Event | Raw | Pause | Wait | Silence | Cut | Reset | NoIds | Headers | BeforeHeaders
 Steps = Sequence["Step | Steps"]
-"""A script as it is written: steps in order; nested sequences are laid out flat."""
+"""A script as it is written: steps in order; a nested sequence is as if its steps stood there."""
+
+# A script is read as sentences, so the steps have verbs for names as well.
+event = Event
+raw = Raw
+pause = Pause
+wait = Wait
+silence = Silence
+cut = Cut
+reset = Reset
+no_ids = NoIds
+headers = Headers
 
 
-# What is said
+def before_headers(*steps: Step) -> BeforeHeaders:
+    """Steps before the answer's headers: `before_headers(silence())` never answers."""
+    return BeforeHeaders(steps)
 
 
 def say(content: str, *, id: str | None = None) -> Event:
     """A content chunk."""
-    return _chunk(ContentChunk(content), id)
+    return _event(ContentChunk(content), id)
 
 
 def tool(
     name: str,
     arguments: Mapping[str, Any] | str,
-    *,
     tool_id: str | None = None,
-    id: str | None = None,
-) -> Event:
-    """A tool call chunk. A str is sent as it is: a model can write broken arguments."""
-    text = arguments if isinstance(arguments, str) else _json(arguments)
-    return _chunk(ToolCallChunk(ToolCall(name, text, tool_id)), id)
-
-
-def done(
-    prompt_tokens: int | None = None,
-    completion_tokens: int | None = None,
     *,
     id: str | None = None,
 ) -> Event:
-    """The done chunk, with the usage when both numbers are given."""
-    if prompt_tokens is None or completion_tokens is None:
-        return _chunk(DoneChunk(), id)
-    return _chunk(DoneChunk(Usage(prompt_tokens, completion_tokens)), id)
+    """A tool call chunk. A str is sent as it is: models write broken arguments too."""
+    text = arguments if isinstance(arguments, str) else _json(arguments)
+    return _event(ToolCallChunk(ToolCall(name, text, tool_id)), id)
+
+
+def done(*usage: int, id: str | None = None) -> Event:
+    """The done chunk: `done()`, or `done(20, 150)` with prompt and completion tokens."""
+    return _event(DoneChunk(Usage(*usage) if usage else None), id)
 
 
 def error(
@@ -166,25 +184,19 @@ def error(
     shape: Literal["object", "string", "message", "content"] = "object",
     id: str | None = None,
 ) -> Event:
-    """An error chunk, in each shape that is read.
+    """An error chunk, in one of the shapes that are read.
 
-    object: `{"error": {"message", "code"}}`, what the sandbox itself sends. string:
-    `{"error": "…"}`. message: `{"message": "…"}`. content: `{"content": "…"}`.
-    Only the first has room for a code.
+    object: `{"error": {"message", "code"}}`, the sandbox's own, and the only one with a code.
+    string: `{"error": "…"}`. message: `{"message": "…"}`. content: `{"content": "…"}`.
     """
     if shape == "object":
-        return _chunk(ErrorChunk(message, code), id)
+        return _event(ErrorChunk(message, code), id)
     return chunk("error", {"error" if shape == "string" else shape: message}, id=id)
 
 
 def chunk(type: str, fields: Mapping[str, Any] | None = None, *, id: str | None = None) -> Event:
-    """A chunk of any type, known or not, with these fields of the service's JSON."""
-    return event(_json({"type": type, **(fields or {})}), id=id)
-
-
-def event(data: str, *, event: str = "message", id: str | None = None) -> Event:
-    """Any event, its data as given."""
-    return Event(data, event, id)
+    """A chunk of any type, known or not, with these fields in the service's JSON."""
+    return Event(_json({"type": type, **(fields or {})}), id=id)
 
 
 def comment(text: str = "") -> Raw:
@@ -194,69 +206,12 @@ def comment(text: str = "") -> Raw:
 
 def ping() -> Event:
     """An event named ping, without an id."""
-    return Event('{"type": "ping"}', "ping", "")
+    return Event('{"type": "ping"}', event="ping", id="")
 
 
 def retry(milliseconds: int) -> Raw:
     """The reconnection delay that the client is to use."""
     return Raw(f"retry: {milliseconds}\n\n".encode())
-
-
-def raw(data: bytes) -> Raw:
-    """Bytes as they are, in the body's framing (before the headers: bare)."""
-    return Raw(data)
-
-
-def no_ids() -> NoIds:
-    """Events from here on carry no id unless they name their own, so nothing can be resumed."""
-    return NoIds()
-
-
-# What happens
-
-
-def pause(seconds: float) -> Pause:
-    """Nothing for so many seconds."""
-    return Pause(seconds)
-
-
-def wait(word: threading.Event, *, timeout: float = 5.0) -> Wait:
-    """Nothing until the test sets `word`.
-
-    A word that has not come after `timeout` seconds cuts the connection: a client that needed
-    more than it was given fails, and does not pass late.
-    """
-    return Wait(word, timeout)
-
-
-def silence(*, timeout: float = 30.0) -> Silence:
-    """Nothing until the client leaves; after `timeout` seconds the connection is cut."""
-    return Silence(timeout)
-
-
-def cut() -> Cut:
-    """The end of the connection (FIN) where more was promised. A resumed answer goes on here."""
-    return Cut()
-
-
-def reset() -> Reset:
-    """The end of the connection as an error (RST). A resumed answer goes on here."""
-    return Reset()
-
-
-# How the answer begins
-
-
-def headers(
-    fields: Mapping[str, str] | None = None, *, status: int = 200, framing: Framing | None = None
-) -> Headers:
-    """Headers to add or replace, another status, another framing. Where it stands is no matter."""
-    return Headers(fields or {}, status, framing)
-
-
-def before_headers(*steps: Step) -> BeforeHeaders:
-    """Steps before the headers: `before_headers(silence())` never answers."""
-    return BeforeHeaders(steps)
 
 
 def status(
@@ -270,13 +225,20 @@ def status(
     fields = {"Content-Type": "application/json", **(headers or {})}
     if retry_after is not None:
         fields["Retry-After"] = str(retry_after)
-    if body is None and code not in BODILESS:
-        body = {"error": {"message": _phrase(code), "code": _phrase(code).lower().replace(" ", "_")}}
-    return Headers(fields, code, "content-length"), Raw(_body(body))
+    if body is None:
+        body = "" if code in BODILESS else problem(_phrase(code))
+    text = _json(body) if isinstance(body, Mapping) else body
+    content = Raw(text.encode() if isinstance(text, str) else text)
+    return Headers(fields, status=code, framing="content-length"), content
 
 
 BODILESS = (204, 304)
-"""Statuses that have no body and no header about one: RFC 9110 6.4.1."""
+"""Statuses without a body and without headers about one (RFC 9110 6.4.1)."""
+
+
+def problem(message: str, code: str | None = None) -> dict[str, Any]:
+    """An error body in the service's form; the code is made of the message when it has none."""
+    return {"error": {"message": message, "code": code or message.lower().replace(" ", "_")}}
 
 
 def _phrase(code: int) -> str:
@@ -286,18 +248,12 @@ def _phrase(code: int) -> str:
         return f"Status {code}"
 
 
-def _body(body: Mapping[str, Any] | str | bytes | None) -> bytes:
-    if isinstance(body, bytes):
-        return body
-    return (body if isinstance(body, str) else _json(body) if body else "").encode()
-
-
-def _chunk(chunk: StreamChunk, id: str | None) -> Event:
+def _event(chunk: StreamChunk, id: str | None) -> Event:
     return Event(dump_chunk(chunk), id=id)
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def bytes_of(step: Step) -> bytes:
@@ -309,44 +265,48 @@ def bytes_of(step: Step) -> bytes:
 
 @attrs.frozen
 class Script:
-    """A script made ready to be played: what is before the headers, the headers, the body.
+    """A script made ready: what is before the headers, the headers, the body.
 
-    Every event in `body` has its id, "" for none.
+    body: every event in it has its id, "" for none. data: what each step of the body adds to it,
+    before framing.
     """
 
     before: tuple[Step, ...]
     headers: Headers
     body: tuple[Step, ...]
+    data: tuple[bytes, ...]
 
     @classmethod
     def of(cls, steps: Steps) -> Script:
-        """The script of these steps. Raises TypeError for what is no step."""
+        """The script of these steps.
+
+        Raises TypeError for what is no step, ConfigError for an event that SSE cannot carry.
+        """
         flat = tuple(_flat(steps))
         heads = [step for step in flat if isinstance(step, Headers)]
-        return cls(
-            before=tuple(s for step in flat if isinstance(step, BeforeHeaders) for s in step.steps),
-            headers=Headers(
-                {name: value for head in heads for name, value in head.headers.items()},
-                next((head.status for head in heads if head.status != 200), 200),
-                next((head.framing for head in heads if head.framing), None),
-            ),
-            body=tuple(_numbered(s for s in flat if not isinstance(s, Headers | BeforeHeaders))),
+        head = Headers(
+            {name: value for head in heads for name, value in head.headers.items()},
+            status=next((head.status for head in heads if head.status != 200), 200),
+            framing=next((head.framing for head in heads if head.framing), None),
         )
+        before = [s for step in flat if isinstance(step, BeforeHeaders) for s in step.steps]
+        rest = [step for step in flat if not isinstance(step, Headers | BeforeHeaders)]
+        body = tuple(_numbered(rest))
+        return cls(tuple(before), head, body, tuple(bytes_of(step) for step in body))
 
-    def after(self, last_event_id: str, *, played: int) -> list[tuple[int, Step]] | None:
-        """What is left for a client that has all up to an id; None when there is no such id.
+    def after(self, last_event_id: str, *, played: int) -> list[int] | None:
+        """The places in `body` of what is left behind an event; None when no event has that id.
 
-        Each step comes with its place in `body`. Steps before place `played` have happened once:
-        of those only the events are sent again, so that a cut does not cut its own resumption.
+        Steps before place `played` have happened once: of those only the events are sent again,
+        so that a cut does not cut its own resumption.
         """
         ids = [step.id if isinstance(step, Event) else None for step in self.body]
         if last_event_id not in ids:
             return None
-        start = ids.index(last_event_id) + 1
         return [
-            (place, step)
-            for place, step in enumerate(self.body)
-            if place >= start and (place >= played or isinstance(step, Event))
+            place
+            for place in range(ids.index(last_event_id) + 1, len(ids))
+            if place >= played or ids[place] is not None
         ]
 
 
@@ -357,7 +317,7 @@ def _flat(steps: Steps) -> Iterator[Step]:
         elif isinstance(step, list | tuple):
             yield from _flat(step)
         else:
-            raise TypeError(f"script: expected a step such as say('AI'), got {step!r:.200}")
+            raise TypeError(f"script: expected steps such as say('AI'), got {step!r:.200}")
 
 
 def _numbered(steps: Iterable[Step]) -> Iterator[Step]:

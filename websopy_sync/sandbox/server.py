@@ -1,29 +1,26 @@
 """The sandbox: the service played on this machine, over real HTTP.
 
-Listens, hands out scripts, remembers what happened. What a script means on the wire is
-`exchange`'s business, what is answered without one `service`'s.
+Listens, and runs each connection in a thread. What is answered is `desk`'s business, how it
+looks on the wire `exchange`'s.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import selectors
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from .exchange import Answer, Exchange
-from .script import Framing, Script, Steps, headers, status
-from .service import Request, answer, refusal
+from .desk import Desk
+from .exchange import Exchange
+from .script import Framing, Script, Steps
+from .service import Request
 
 __all__ = ["Sandbox"]
-
-REMEMBERED = 10_000
-"""Requests, and answers that may be resumed, that are kept; the oldest go first."""
 
 
 class Sandbox:
@@ -36,15 +33,16 @@ class Sandbox:
     steps. None: the guide's own answer to the guide's own question, and to any other an answer
     that says what this is (see `service.answer`).
     api_key: the only key let in; None lets any in.
-    pause: seconds between the pieces of the answers of its own. A script has its own pauses.
-    framing: chunked, content-length, close, gzip or trickle (one HTTP chunk for all).
+    pause: seconds between the pieces of its own answers. A script has its own pauses.
+    framing: chunked, content-length, close, gzip, or trickle (one HTTP chunk that holds it all).
     port: 0 picks a free one. ssl_context: serve https with it.
-    log: called with one line for each answer, from the sandbox's threads.
+    log: called with one line for each answer, in the sandbox's threads.
 
-    A request that comes with the `Idempotency-Key` of an earlier one and a `Last-Event-ID` is
-    given the rest of that one's answer: events behind that id, and no pause or cut a second time.
+    A request with the `Idempotency-Key` of an earlier one and a `Last-Event-ID` gets the rest of
+    that one's answer: the events behind that id, and no pause or cut a second time.
 
-    It may be used from any thread, and runs in threads of its own, which are gone after close().
+    It may be used from any thread, and runs in daemonic threads of its own; after close() no
+    thread and no socket of it is left.
     """
 
     def __init__(
@@ -59,52 +57,42 @@ class Sandbox:
         ssl_context: ssl.SSLContext | None = None,
         log: Callable[[str], None] | None = None,
     ) -> None:
-        self.framing: Framing = framing
-        self._script = Script.of(script) if isinstance(script, list | tuple) else script
-        self._api_key = api_key
-        self._pause = pause
+        self._desk = Desk(script, api_key=api_key, pause=pause, log=log)
+        self._framing: Framing = framing
         self._address = (host, port)
         self._ssl_context = ssl_context
-        self._log = log
-        self._news = threading.Condition()  # guards everything below
-        self._queue: collections.deque[Script] = collections.deque()
-        self._answers: collections.OrderedDict[str, Answer] = collections.OrderedDict()
-        self._requests: collections.deque[Request] = collections.deque(maxlen=REMEMBERED)
-        self._disconnects: collections.deque[Request] = collections.deque(maxlen=REMEMBERED)
-        self._request_count = 0
-        self._connection_count = 0
-        self._open: dict[threading.Thread, socket.socket] = {}
-        self._listener: socket.socket | None = None
-        self._closing = False
+        self._connections = 0
+        self._open: set[socket.socket] = set()  # guarded by the desk's condition
+        self._threads: list[threading.Thread] = []
+        self._bell: socket.socket | None = None
 
     # Its life
 
     def start(self) -> Self:
-        """Listen. Raises OSError when the port is taken. Whoever starts it, closes it."""
-        host, port = self._address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, port), family=family)
-        self._address = self._listener.getsockname()[:2]
+        """Listen. Raises OSError when the port is taken. Whoever starts it closes it."""
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        listener = socket.create_server(self._address, family=family)
+        self._address = listener.getsockname()[:2]
         self._bell, bell = socket.socketpair()
-        self._acceptor = threading.Thread(
-            target=self._accept, args=(self._listener, bell), name="sandbox", daemon=True
-        )
-        self._acceptor.start()
+        self._run(self._listen, listener, bell)
         return self
 
     def close(self) -> None:
         """Stop listening and end every connection; no thread or socket is left."""
-        if self._listener is None or self._closing:
+        if self._bell is None:
             return
-        self._closing = True
+        with self._desk.news:
+            self._desk.closing = True
         self._bell.close()
-        self._acceptor.join()
-        with self._news:
-            still_open = dict(self._open)
-        for connection in still_open.values():
-            _shut(connection)
-        for thread in still_open:
+        self._threads.pop(0).join()  # nobody comes in any more
+        with self._desk.news:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    # Not the TLS socket's own shutdown(): its reader would take noise for text.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        for thread in self._threads:
             thread.join()
+        self._bell = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -131,32 +119,31 @@ class Sandbox:
     # What it will do
 
     def play(self, script: Steps) -> None:
-        """Answer the next question with this script, or the one after those already queued.
+        """Answer the next question with this script, or the one behind those already queued.
 
-        A request that is turned away (wrong key, wrong path) uses up no script; any other does,
+        A request that is turned away (wrong key, wrong path) uses up no script. Any other does,
         a repeated or resuming one too.
         """
-        with self._news:
-            self._queue.append(Script.of(script))
+        self._desk.queue.append(Script.of(script))
 
     # What has happened
 
     @property
     def requests(self) -> list[Request]:
-        """Every request so far (the last 10,000), those that were turned away too."""
-        with self._news:
-            return list(self._requests)
+        """The requests so far (the last 10,000), those that were turned away too."""
+        with self._desk.news:
+            return list(self._desk.requests)
 
     @property
     def disconnects(self) -> list[Request]:
         """The requests whose client left before the end of the answer's script."""
-        with self._news:
-            return list(self._disconnects)
+        with self._desk.news:
+            return list(self._desk.disconnects)
 
     @property
     def connections(self) -> int:
         """How many connections have been accepted."""
-        return self._connection_count
+        return self._connections
 
     @property
     def open_connections(self) -> int:
@@ -165,45 +152,58 @@ class Sandbox:
 
     def wait_request(self, count: int = 1, *, timeout: float = 5.0) -> bool:
         """Wait until so many requests have come in all; False when `timeout` seconds pass."""
-        with self._news:
-            return self._news.wait_for(lambda: self._request_count >= count, timeout)
+        return self._wait(lambda: self._desk.request_count >= count, timeout)
 
     def wait_disconnect(self, count: int = 1, *, timeout: float = 5.0) -> bool:
         """Wait until so many clients have left early; False when `timeout` seconds pass.
 
         End the script in `silence()`, or the answer may be out before the client can leave.
         """
-        with self._news:
-            return self._news.wait_for(lambda: len(self._disconnects) >= count, timeout)
+        return self._wait(lambda: len(self._desk.disconnects) >= count, timeout)
 
     def wait_closed(self, *, timeout: float = 5.0) -> bool:
         """Wait until no connection is open; False when `timeout` seconds pass."""
-        with self._news:
-            return self._news.wait_for(lambda: not self._open, timeout)
+        return self._wait(lambda: not self._open, timeout)
 
-    # The desk of `exchange`
+    def _wait(self, happened: Callable[[], bool], timeout: float) -> bool:
+        with self._desk.news:
+            return self._desk.news.wait_for(happened, timeout)
 
-    def receive(
-        self, *, connection: int, method: str, target: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[Request, Answer]:
-        """Write a request down and choose its answer."""
-        with self._news:
-            self._request_count += 1
-            number = self._request_count
-            request = Request(number, connection, method, target, headers, body)
-            self._requests.append(request)
-            self._news.notify_all()
-            refused = refusal(request, api_key=self._api_key)
-            return request, _whole(Script.of(refused)) if refused else self._choose(request)
+    # Its threads
 
-    def client_left(self, request: Request) -> None:
-        """Write down that the client left before the end of its answer."""
-        with self._news:
-            if not self._closing:
-                self._disconnects.append(request)
-                self._news.notify_all()
+    def _run(self, work: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=work, args=args, name="websopy-sandbox", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
-    def log(self, line: str) -> None:
-        """Tell whoever watches."""
-        if self._log:
-            self._log(line)
+    def _listen(self, listener: socket.socket, bell: socket.socket) -> None:
+        with listener, bell, selectors.DefaultSelector() as doors:
+            doors.register(listener, selectors.EVENT_READ)
+            doors.register(bell, selectors.EVENT_READ)
+            while not self._desk.closing:
+                for door, _ in doors.select():
+                    if door.fileobj is listener:
+                        self._admit(listener.accept()[0])
+
+    def _admit(self, connection: socket.socket) -> None:
+        if self._ssl_context:
+            connection = self._ssl_context.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        with self._desk.news:
+            self._open.add(connection)
+            self._connections += 1
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        self._run(self._serve, connection, self._connections)
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        try:
+            with contextlib.suppress(OSError):  # the client is gone, or never spoke TLS
+                if isinstance(connection, ssl.SSLSocket):
+                    connection.do_handshake()
+                Exchange(connection, number, desk=self._desk, framing=self._framing)
+        finally:
+            with self._desk.news:
+                self._open.remove(connection)
+                self._desk.news.notify_all()
+            connection.close()

@@ -9,11 +9,11 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import attrs
 
-from .script import Step, Steps, done, pause, say, status
+from .script import Step, Steps, done, pause, problem, say, status
 
 __all__ = ["Request", "answer", "refusal"]
 
@@ -37,6 +37,9 @@ ENGLISH = (
     "are cut by a rule, and the tokens are counted by a rule too: one prompt token for each "
     "character of your messages, one completion token for each piece."
 )
+
+QUOTED = 200
+"""Characters of a question that its answer repeats."""
 
 
 @attrs.frozen
@@ -62,12 +65,12 @@ class Request:
     @property
     def path(self) -> str:
         """The target without its query."""
-        return urlsplit(self.target).path
+        return self.target.partition("?")[0]
 
     @property
     def query(self) -> dict[str, str]:
         """The query's names, each with its last value."""
-        return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True))
+        return dict(parse_qsl(self.target.partition("?")[2], keep_blank_values=True))
 
     @property
     def json(self) -> Any:
@@ -85,24 +88,24 @@ class Request:
         sent = self.headers.get("last-event-id", "")
         return sent.encode("latin-1", "replace").decode("utf-8", "replace")
 
-    @property
-    def messages(self) -> list[dict[str, str]]:
-        """The conversation asked about, in either form of request.
 
-        Raises ValueError, its text for the client, when there is none.
-        """
-        if self.method == "GET":
-            return [{"role": "user", "content": _given(self.query.get("message"))}]
-        try:
-            body = self.json
-        except (ValueError, RecursionError):
-            raise ValueError("the body is not JSON") from None
-        messages = body.get("messages") if isinstance(body, dict) else None
-        if not isinstance(messages, list) or not messages:
-            raise ValueError("messages: expected a list of at least one message")
-        if not all(_is_message(message) for message in messages):
-            raise ValueError("messages: expected objects with a role and a content, both strings")
-        return messages
+def messages_of(request: Request) -> list[dict[str, str]]:
+    """The conversation asked about, in either form of request.
+
+    Raises ValueError, its text for the client, when there is none.
+    """
+    if request.method == "GET":
+        return [{"role": "user", "content": _given(request.query.get("message"))}]
+    try:
+        body = request.json
+    except (ValueError, RecursionError):
+        raise ValueError("the body is not JSON") from None
+    messages = body.get("messages") if isinstance(body, dict) else None
+    if not isinstance(messages, list) or not messages:
+        raise ValueError("messages: expected a list of at least one message")
+    if not all(_is_message(message) for message in messages):
+        raise ValueError("messages: expected objects with a role and a content, both strings")
+    return messages
 
 
 def _given(message: str | None) -> str:
@@ -130,16 +133,16 @@ def refusal(request: Request, *, api_key: str | None) -> Steps | None:
     if scheme.lower() != "bearer" or not key.strip() or api_key not in (None, key.strip()):
         return _refuse(401, "invalid_api_key", "the API key is missing or wrong")
     try:
-        request.messages
-    except ValueError as problem:
-        return _refuse(400, "bad_request", str(problem))
+        messages_of(request)
+    except ValueError as trouble:
+        return _refuse(400, "bad_request", str(trouble))
     return None
 
 
 def _refuse(
     code: int, name: str, message: str, headers: Mapping[str, str] | None = None
 ) -> tuple[Step, ...]:
-    return status(code, {"error": {"message": message, "code": name}}, headers=headers)
+    return status(code, problem(message, name), headers=headers)
 
 
 def answer(request: Request, *, seconds: float) -> list[Step]:
@@ -149,7 +152,7 @@ def answer(request: Request, *, seconds: float) -> list[Step]:
     this is the sandbox. Its usage is counted by rule, and says so: a prompt token for each
     character of all messages, a completion token for each piece.
     """
-    messages = request.messages
+    messages = messages_of(request)
     question = messages[-1]["content"]
     if question == GUIDE_QUESTION:
         return _piecewise(GUIDE_PIECES, GUIDE_USAGE, seconds)
@@ -158,7 +161,8 @@ def answer(request: Request, *, seconds: float) -> list[Step]:
 
 
 def _pieces(question: str) -> tuple[str, ...]:
-    quoted = question if len(question) <= 200 else question[:200] + "…"
+    quoted = question if len(question) <= QUOTED else question[:QUOTED] + "…"
+    quoted = quoted.encode("utf-8", "replace").decode()  # JSON can hold half a surrogate pair
     if re.search(r"[\u3400-\u9fff]", question):
         text, piece = CHINESE, r"\s*[!-~]{1,12}|.{1,2}"
     else:

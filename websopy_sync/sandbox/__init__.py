@@ -1,0 +1,59 @@
+"""The service, played on this machine: for a first try, and for tests without a network.
+
+`Sandbox` is the server; the other names are the words of its script language. Standard library
+and this package's own codec only; knows nothing of the client.
+"""
+
+from .script import (
+    Framing,
+    Step,
+    Steps,
+    before_headers,
+    chunk,
+    comment,
+    cut,
+    done,
+    error,
+    event,
+    headers,
+    no_ids,
+    pause,
+    ping,
+    raw,
+    reset,
+    retry,
+    say,
+    silence,
+    status,
+    tool,
+    wait,
+)
+from .server import Sandbox
+from .service import Request
+
+__all__ = [
+    "Framing",
+    "Request",
+    "Sandbox",
+    "Step",
+    "Steps",
+    "before_headers",
+    "chunk",
+    "comment",
+    "cut",
+    "done",
+    "error",
+    "event",
+    "headers",
+    "no_ids",
+    "pause",
+    "ping",
+    "raw",
+    "reset",
+    "retry",
+    "say",
+    "silence",
+    "status",
+    "tool",
+    "wait",
+]

@@ -1,0 +1,126 @@
+"""What the sandbox is to answer, and what has happened so far.
+
+Chooses a script for each request and writes everything down. Knows nothing of sockets.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+
+from .script import Script, Steps, problem, status
+from .service import Request, answer, refusal
+
+__all__ = ["Answer", "Desk"]
+
+REMEMBERED = 10_000
+"""Requests, and answers that may be resumed, that are kept; the oldest go first."""
+
+
+@attrs.define
+class Answer:
+    """A script chosen for a request, and how far it has been played.
+
+    places: where in the script's body the steps to be played are. played: the place behind the
+    last step that has begun.
+    """
+
+    script: Script
+    places: Sequence[int]
+    played: int = 0
+
+    @classmethod
+    def to_be(cls, steps: Script | Steps) -> Answer:
+        """The whole of a script."""
+        script = steps if isinstance(steps, Script) else Script.of(steps)
+        return cls(script, range(len(script.body)))
+
+    def resumed(self, last_event_id: str) -> Answer:
+        """What is left of it behind an event; nothing left is a 204, as for any event stream."""
+        places = self.script.after(last_event_id, played=self.played)
+        if places is None:
+            return Answer.to_be(status(400, problem("no event of this answer has that id")))
+        if not places:
+            return Answer.to_be(status(204))
+        return Answer(attrs.evolve(self.script, before=()), places, self.played)
+
+
+class Desk:
+    """Takes requests in and hands answers out, for many threads at once."""
+
+    def __init__(
+        self,
+        script: Steps | Callable[[Request], Steps] | None,
+        *,
+        api_key: str | None,
+        pause: float,
+        log: Callable[[str], None] | None,
+    ) -> None:
+        self._script = script if script is None or callable(script) else Script.of(script)
+        self._api_key = api_key
+        self._pause = pause
+        self.log = log or (lambda line: None)
+        self.news = threading.Condition()
+        """Notified of each request and each client that left; guards the lists."""
+        self.queue: deque[Script] = deque()
+        self.requests: deque[Request] = deque(maxlen=REMEMBERED)
+        self.disconnects: deque[Request] = deque(maxlen=REMEMBERED)
+        self.request_count = 0
+        self.closing = False
+        """Once true, clients that leave were sent away."""
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
+
+    def receive(
+        self, *, connection: int, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Request, Answer]:
+        """Write a request down and choose its answer."""
+        with self.news:
+            self.request_count += 1
+            request = Request(self.request_count, connection, method, target, headers, body)
+            self.requests.append(request)
+            self.news.notify_all()
+        refused = refusal(request, api_key=self._api_key)
+        return request, Answer.to_be(refused) if refused else self._choose(request)
+
+    def client_left(self, request: Request) -> None:
+        """Write down that the client left before the end of its answer."""
+        with self.news:
+            if not self.closing:
+                self.disconnects.append(request)
+                self.news.notify_all()
+
+    def _choose(self, request: Request) -> Answer:
+        key = request.idempotency_key
+        with self.news:
+            queued = self.queue.popleft() if self.queue else None
+            earlier = self._answers.get(key) if request.last_event_id else None
+        if queued:
+            chosen = Answer.to_be(queued)
+        elif earlier:
+            chosen = earlier.resumed(request.last_event_id)
+        else:
+            chosen = self._usual(request)
+        if key and chosen.script.headers.status == 200:
+            self._keep(key, chosen)
+        return chosen
+
+    def _usual(self, request: Request) -> Answer:
+        if self._script is None:
+            return Answer.to_be(answer(request, seconds=self._pause))
+        if not callable(self._script):
+            return Answer.to_be(self._script)
+        try:
+            return Answer.to_be(self._script(request))
+        except Exception as raised:  # noqa: BLE001  # the client hears of it, or nobody would
+            message = f"the script raised {type(raised).__name__}: {raised}"
+            return Answer.to_be(status(500, problem(message, "script_failed")))
+
+    def _keep(self, key: str, chosen: Answer) -> None:
+        with self.news:
+            self._answers[key] = chosen
+            self._answers.move_to_end(key)
+            if len(self._answers) > REMEMBERED:
+                self._answers.popitem(last=False)
