@@ -770,6 +770,18 @@ def test_early_next_question(sandbox: Sandbox) -> None:
     assert data.count(b"HTTP/1.1 200 OK") == data.count(b'{"type":"done"}') == 2
 
 
+@pytest.mark.parametrize("step", [pause(LONG), wait(threading.Event(), timeout=LONG)])
+def test_early_next_question_does_not_hold_up_close(step: Any) -> None:
+    """Not even then does a pause outlive the sandbox."""
+    with Sandbox([say("x"), step]) as sandbox:
+        with contextlib.closing(bare(sandbox)) as client:
+            assert sandbox.wait_request()
+            client.sendall(b"GET / HTTP/1.1\r\n")
+            began = time.monotonic()
+            sandbox.close()
+    assert time.monotonic() - began < LONG / 10
+
+
 # --- its life ------------------------------------------------------------------------------------
 
 

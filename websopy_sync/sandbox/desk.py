@@ -69,8 +69,8 @@ class Desk:
         self.requests: deque[Request] = deque(maxlen=REMEMBERED)
         self.disconnects: deque[Request] = deque(maxlen=REMEMBERED)
         self.request_count = 0
-        self.closing = False
-        """Once true, clients that leave were sent away."""
+        self.closing = threading.Event()
+        """Once set, clients that leave are sent away."""
         self._answers: OrderedDict[str, Answer] = OrderedDict()
 
     def receive(
@@ -88,7 +88,7 @@ class Desk:
     def client_left(self, request: Request) -> None:
         """Write down that the client left before the end of its answer."""
         with self.news:
-            if not self.closing:
+            if not self.closing.is_set():
                 self.disconnects.append(request)
                 self.news.notify_all()
 

@@ -187,8 +187,7 @@ class Exchange(BaseHTTPRequestHandler):
         except OSError:
             return True
         # It sent its next question already. Behind that its leaving cannot be seen any more.
-        time.sleep(max(0.0, until - time.monotonic()))
-        return False
+        return self._desk.closing.wait(max(0.0, until - time.monotonic()))
 
     # What http.server calls
 
@@ -203,9 +202,7 @@ class Exchange(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Turn away what cannot be read as a request, and the connection with it."""
         self.close_connection = True
-        self.request_version = (
-            "HTTP/1.1"  # of what has none, 0.9 is assumed: an answer without head
-        )
+        self.request_version = "HTTP/1.1"  # 0.9 is assumed of nonsense, and has no headers
         with contextlib.suppress(Over):
             self._play(Answer.to_be(status(code, message and problem(message))), "sandbox-0")
 

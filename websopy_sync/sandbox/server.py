@@ -81,8 +81,7 @@ class Sandbox:
         """Stop listening and end every connection; no thread or socket is left."""
         if self._bell is None:
             return
-        with self._desk.news:
-            self._desk.closing = True
+        self._desk.closing.set()
         self._bell.close()
         self._threads.pop(0).join()  # nobody comes in any more
         with self._desk.news:
@@ -180,7 +179,7 @@ class Sandbox:
         with listener, bell, selectors.DefaultSelector() as doors:
             doors.register(listener, selectors.EVENT_READ)
             doors.register(bell, selectors.EVENT_READ)
-            while not self._desk.closing:
+            while not self._desk.closing.is_set():
                 for door, _ in doors.select():
                     if door.fileobj is listener:
                         self._admit(listener.accept()[0])
