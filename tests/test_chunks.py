@@ -1,0 +1,377 @@
+"""The values that a user holds: chunks, tool calls, usage, messages."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections import UserDict
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from websopy_sync.chunks import (
+    ContentChunk,
+    DoneChunk,
+    ErrorChunk,
+    Message,
+    StreamChunk,
+    ToolCall,
+    ToolCallChunk,
+    UnknownChunk,
+    Usage,
+    from_dict,
+)
+from websopy_sync.errors import ConfigError, ToolArgumentsError
+
+HUGE = -(10**5000)
+"""An int that repr() refuses to write: it has more than 4,300 digits."""
+
+KNOWN = ("content", "tool_call", "done", "error")
+
+_counts = st.integers(0, 2**63 - 1)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+usages = st.builds(Usage, _counts, _counts) | st.builds(Usage, _counts, _counts, _counts)
+tool_calls = st.builds(ToolCall, st.text(), st.text(), st.none() | st.text())
+chunks = st.one_of(
+    st.builds(ContentChunk, st.text()),
+    st.builds(ToolCallChunk, tool_calls),
+    st.builds(DoneChunk, st.none() | usages),
+    st.builds(ErrorChunk, st.text(), st.none() | st.text()),
+    st.builds(
+        UnknownChunk,
+        st.text().filter(lambda kind: kind not in KNOWN),
+        st.dictionaries(st.text(), _json, max_size=4),
+    ),
+)
+messages = st.builds(
+    Message, st.text(), st.lists(tool_calls, max_size=3).map(tuple), st.none() | usages
+)
+
+EXAMPLES: list[Any] = [
+    ContentChunk("世界..."),
+    ToolCallChunk(ToolCall("weather", '{"city": "上海"}', "call-1")),
+    ToolCallChunk(ToolCall("f", "")),
+    DoneChunk(Usage(20, 150)),
+    DoneChunk(),
+    ErrorChunk("overloaded", "503"),
+    ErrorChunk("no code"),
+    UnknownChunk("thinking", {"type": "thinking", "steps": [1, {"a": None}]}),
+    Usage(1, 2, 4),
+    ToolCall("f", "{}"),
+    Message(),
+    Message("a", (ToolCall("f", "{}"),), Usage(1, 1)),
+]
+every_value = pytest.mark.parametrize("value", EXAMPLES, ids=repr)
+
+
+@given(chunks | messages | usages | tool_calls)
+def test_pickle_is_the_identity(value: Any) -> None:
+    """Chunks cross processes, queues and caches whole."""
+    again = pickle.loads(pickle.dumps(value))
+    assert again == value and type(again) is type(value)
+    assert hash(again) == hash(value)
+
+
+@every_value
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_pickle_protocol(value: Any, protocol: int) -> None:
+    """Also with the protocols that old caches use."""
+    assert pickle.loads(pickle.dumps(value, protocol)) == value
+
+
+@every_value
+def test_copies_are_equal(value: Any) -> None:
+    """copy and deepcopy work on values with slots too."""
+    assert copy.copy(value) == copy.deepcopy(value) == value
+
+
+@every_value
+def test_values_are_frozen(value: Any) -> None:
+    """PROMISE 33: no plugin changes what another sees; nor can a field be added."""
+    for name in [*(field.name for field in value.__attrs_attrs__), "type", "new"]:
+        with pytest.raises(AttributeError):
+            setattr(value, name, "changed")
+
+
+@every_value
+def test_values_compare_and_hash(value: Any) -> None:
+    """Equal values are one in a set; values of different kinds are never equal."""
+    assert len({value, copy.copy(value)}) == 1
+    assert all(value != other for other in EXAMPLES if other is not value)
+    assert value != "x"
+
+
+@every_value
+def test_repr_names_kind_and_content(value: Any) -> None:
+    """What is printed says what it is."""
+    assert repr(value).startswith(type(value).__name__ + "(")
+
+
+def test_unknown_data_cannot_be_changed_by_who_sees_it() -> None:
+    """PROMISE 33 holds for what we do not know as well."""
+    chunk = UnknownChunk("x", {"type": "x", "list": [1], "dict": {"a": 1}})
+    seen = copy.deepcopy(chunk.to_dict())
+    attempts = (
+        lambda: chunk.data.__setitem__("type", "changed"),  # type: ignore[attr-defined]
+        lambda: chunk.data["list"].append(2),
+        lambda: chunk.data["dict"].update(a=2),
+    )
+    for attempt in attempts:
+        try:
+            attempt()
+        except (TypeError, AttributeError):
+            pass
+    assert chunk.to_dict() == seen
+
+
+def test_to_dict_gives_a_dict_of_its_own() -> None:
+    """What is done to the dict is not done to the chunk."""
+    chunk = UnknownChunk("x", {"type": "x", "list": [1]})
+    chunk.to_dict()["data"]["list"].append(2)
+    assert chunk == UnknownChunk("x", {"type": "x", "list": [1]})
+
+
+# --- dict and back -------------------------------------------------------------------------------
+
+
+@given(chunks)
+def test_dict_and_back_is_the_identity(chunk: StreamChunk) -> None:
+    """from_dict gives the chunk whose to_dict it gets, also through JSON."""
+    assert from_dict(chunk.to_dict()) == chunk
+    assert from_dict(json.loads(json.dumps(chunk.to_dict()))) == chunk
+
+
+@given(usages)
+def test_usage_dict_and_back(usage: Usage) -> None:
+    """Usage likewise."""
+    assert Usage.from_dict(usage.to_dict()) == usage
+
+
+@given(tool_calls)
+def test_tool_call_dict_and_back(tool: ToolCall) -> None:
+    """ToolCall likewise."""
+    assert ToolCall.from_dict(tool.to_dict()) == tool
+
+
+@pytest.mark.parametrize(
+    ("chunk", "fields"),
+    [
+        (ContentChunk("AI"), {"type": "content", "content": "AI"}),
+        (
+            ToolCallChunk(ToolCall("f", "{}", "1")),
+            {"type": "tool_call", "tool": {"name": "f", "arguments": "{}", "id": "1"}},
+        ),
+        (DoneChunk(), {"type": "done", "usage": None}),
+        (
+            DoneChunk(Usage(20, 150)),
+            {
+                "type": "done",
+                "usage": {"prompt_tokens": 20, "completion_tokens": 150, "total_tokens": 170},
+            },
+        ),
+        (ErrorChunk("m", "c"), {"type": "error", "message": "m", "code": "c"}),
+        (UnknownChunk("x", {"a": 1}), {"type": "x", "data": {"a": 1}}),
+    ],
+)
+def test_form_of_the_dict(chunk: StreamChunk, fields: dict[str, Any]) -> None:
+    """The dict is Python's, not the wire's: snake_case, every field there."""
+    assert chunk.to_dict() == fields
+    assert from_dict(fields) == from_dict(UserDict(fields)) == chunk
+    assert from_dict(MappingProxyType(fields)) == chunk
+
+
+BAD_DICTS: list[Any] = [
+    {},
+    None,
+    [],
+    "content",
+    7,
+    {"type": None},
+    {"type": 7, "content": "x"},
+    {"type": ["content"]},
+    {"content": "x"},
+    {"type": "content"},
+    {"type": "content", "content": None},
+    {"type": "content", "content": 7},
+    {"type": "content", "content": b"x"},
+    {"type": "tool_call"},
+    {"type": "tool_call", "tool": None},
+    {"type": "tool_call", "tool": "f"},
+    {"type": "tool_call", "tool": []},
+    {"type": "tool_call", "tool": {}},
+    {"type": "tool_call", "tool": {"name": "f"}},
+    {"type": "tool_call", "tool": {"name": "f", "arguments": {}}},
+    {"type": "tool_call", "tool": {"name": 1, "arguments": ""}},
+    {"type": "tool_call", "tool": {"name": "f", "arguments": "", "id": 1}},
+    {"type": "tool_call", "tool": {"name": "f", "arguments": "", "extra": 1}},
+    {"type": "tool_call", "tool": {1: "f"}},
+    {"type": "done", "usage": {}},
+    {"type": "done", "usage": 7},
+    {"type": "done", "usage": {"prompt_tokens": 1}},
+    {"type": "done", "usage": {"prompt_tokens": -1, "completion_tokens": 1}},
+    {"type": "done", "usage": {"prompt_tokens": True, "completion_tokens": 1}},
+    {"type": "done", "usage": {"prompt_tokens": 1.0, "completion_tokens": 1}},
+    {"type": "done", "usage": {"prompt_tokens": "1", "completion_tokens": 1}},
+    {"type": "done", "usage": {"prompt_tokens": HUGE, "completion_tokens": 1}},
+    {"type": "done", "usage": {"promptTokens": 1, "completionTokens": 1}},
+    {"type": "error"},
+    {"type": "error", "message": None},
+    {"type": "error", "message": "m", "code": 7},
+    {"type": "unknown"},
+    {"type": "unknown", "data": None},
+    {"type": "unknown", "data": [1]},
+]
+
+
+@pytest.mark.parametrize("fields", BAD_DICTS, ids=range(len(BAD_DICTS)))
+def test_bad_dicts_are_config_errors(fields: Any) -> None:
+    """What is no chunk's dict is refused, with no foreign exception beneath."""
+    with pytest.raises(ConfigError) as caught:
+        from_dict(fields)
+    assert type(caught.value) is ConfigError
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
+    assert len(str(caught.value)) < 600
+
+
+@given(st.dictionaries(st.sampled_from(["type", "content", "tool", "usage", "data"]), _json))
+def test_any_dict_is_a_chunk_or_a_config_error(fields: dict[str, Any]) -> None:
+    """Whatever a cache or a queue hands back."""
+    try:
+        chunk = from_dict(fields)
+    except ConfigError:
+        return
+    assert from_dict(chunk.to_dict()) == chunk
+
+
+# --- their parts ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [-1, 1.5, "7", None, True, HUGE], ids=range(6))
+@pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens", "total_tokens"])
+def test_usage_takes_counts_only(name: str, bad: Any) -> None:
+    """A count is an int of 0 or more; the error names the field."""
+    fields = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 1, name: bad}
+    with pytest.raises(TypeError, match=name):
+        Usage(**fields)
+
+
+def test_total_is_the_sum_unless_told() -> None:
+    """The guide's usage has no total; a service that sends one is believed."""
+    assert Usage(20, 150).total_tokens == 170
+    assert Usage(20, 150, 999).total_tokens == 999
+    assert Usage(0, 0) == Usage(0, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["name", "arguments", "id"])
+@pytest.mark.parametrize("bad", [7, b"x", {}, ["f"]], ids=repr)
+def test_tool_call_takes_str_only(name: str, bad: Any) -> None:
+    """A dict for arguments would be parsed again and fail late; it is refused here."""
+    with pytest.raises(TypeError, match=name):
+        ToolCall(**{"name": "f", "arguments": "{}", "id": "1", name: bad})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parsed"),
+    [
+        ("{}", {}),
+        (' {"city": "上海", "n": 1.5}\n', {"city": "上海", "n": 1.5}),
+        ('{"a": {"b": [null, true]}}', {"a": {"b": [None, True]}}),
+        ('{"a": 1, "a": 2}', {"a": 2}),
+    ],
+)
+def test_arguments_are_parsed(arguments: str, parsed: dict[str, Any]) -> None:
+    """A JSON object becomes a dict."""
+    assert ToolCall("f", arguments).parse_arguments() == parsed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "",
+        " ",
+        "{",
+        '{"a": 1',
+        "[]",
+        "null",
+        '"text"',
+        "7",
+        "{'a': 1}",
+        "{}{}",
+        '{"a": ' + "9" * 5000 + "}",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "\ufeff{}",
+    ],
+    ids=lambda arguments: repr(arguments)[:16],
+)
+def test_bad_arguments_are_one_kind_of_error(arguments: str) -> None:
+    """A model can write anything: no RecursionError, no JSONDecodeError, and `arguments` stays."""
+    tool = ToolCall("f", arguments)
+    with pytest.raises(ToolArgumentsError) as caught:
+        tool.parse_arguments()
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
+    assert "'f'" in str(caught.value) and len(str(caught.value)) < 600
+    assert tool.arguments == arguments
+
+
+@given(st.text())
+def test_any_arguments_parse_or_fail_alike(arguments: str) -> None:
+    """A dict or ToolArgumentsError, nothing else."""
+    try:
+        assert isinstance(ToolCall("f", arguments).parse_arguments(), dict)
+    except ToolArgumentsError:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("chunk", "kind"),
+    [
+        (ContentChunk("x"), "content"),
+        (ToolCallChunk(ToolCall("f", "{}")), "tool_call"),
+        (DoneChunk(), "done"),
+        (ErrorChunk("m"), "error"),
+        (UnknownChunk("later", {}), "later"),
+    ],
+)
+def test_type_says_the_kind(chunk: StreamChunk, kind: str) -> None:
+    """The service's own word, on the instance and, for the known ones, on the class."""
+    assert chunk.type == kind
+    if kind in KNOWN:
+        assert type(chunk).type == kind  # type: ignore[misc]
+
+
+def test_chunks_match_by_pattern() -> None:
+    """`match` statements take them apart by position and by name."""
+    match ToolCallChunk(ToolCall("f", "{}", "1")):
+        case ToolCallChunk(tool=ToolCall("f", arguments, id="1")):
+            assert arguments == "{}"
+        case _:
+            pytest.fail("no match")
+
+
+def test_message_is_ready_to_be_sent_back() -> None:
+    """As the guide's own component pushes it: role and content."""
+    message = Message("你好", (ToolCall("f", "{}"),), Usage(1, 1))
+    assert message.to_dict() == {"role": "assistant", "content": "你好"}
+
+
+def test_message_holds_its_tool_calls_as_a_tuple() -> None:
+    """A list that is passed in is not shared."""
+    calls = [ToolCall("f", "{}")]
+    message = Message("", calls)  # type: ignore[arg-type]  # a converter takes it
+    calls.clear()
+    assert message.tool_calls == (ToolCall("f", "{}"),)
+
+
+def test_empty_message_has_nothing() -> None:
+    """`Message()` is an answer of which nothing came."""
+    assert Message() == Message("", (), None)

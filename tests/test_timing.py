@@ -1,0 +1,307 @@
+"""Limits, back-off, Retry-After and the retry budget: arithmetic, no waiting."""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import os
+import pickle
+import random
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from websopy_sync.errors import ConfigError
+from websopy_sync.timing import RetryBudget, Timeouts, backoff, parse_retry_after
+
+NOW = 1696004797.0
+"""Fri, 29 Sep 2023 16:26:37 GMT, the moment that other clients' tables of Retry-After use."""
+
+LIMITS = ("connect", "first_chunk", "idle", "total")
+
+
+# --- Timeouts ------------------------------------------------------------------------------------
+
+
+def test_defaults() -> None:
+    """As documented, in seconds."""
+    assert Timeouts() == Timeouts(connect=5, first_chunk=120, idle=60, total=600)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("value", [0.001, 1, 86400, 1e9, None])
+def test_good_limits(name: str, value: float | None) -> None:
+    """Any positive number of seconds, or None for no limit."""
+    assert getattr(Timeouts(**{name: value}), name) == value  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize(
+    "value",
+    [0, 0.0, -0.0, -1, -1e-9, math.nan, -math.inf, True, False, "5", b"5", [5], (5,), 5j, object()],
+    ids=lambda value: repr(value)[:12],
+)
+def test_bad_limits(name: str, value: Any) -> None:
+    """A ConfigError that names the limit; no foreign exception."""
+    with pytest.raises(ConfigError, match=name):
+        Timeouts(**{name: value})
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("value", [math.inf, 1e20, 1e300, 10**400, -(10**5000)], ids=range(5))
+def test_limits_no_clock_can_hold(name: str, value: Any) -> None:
+    """Refused, or no limit, or what a socket can be told: never an OverflowError later."""
+    try:
+        limits = Timeouts(**{name: value})
+    except ConfigError as error:
+        assert name in str(error)  # noqa: PT017  # either is good
+    else:
+        limit = getattr(limits, name)
+        assert limit in (None, math.inf) or limit <= threading.TIMEOUT_MAX
+
+
+@pytest.mark.parametrize(
+    ("given_", "limits"),
+    [
+        (None, Timeouts()),
+        (30, Timeouts(total=30)),
+        (2.5, Timeouts(total=2.5)),
+        (Timeouts(idle=1), Timeouts(idle=1)),
+    ],
+)
+def test_what_a_timeout_argument_means(given_: Any, limits: Timeouts) -> None:
+    """None: the defaults. A number: the total. Timeouts: themselves."""
+    assert Timeouts.of(given_) == limits
+
+
+@pytest.mark.parametrize("bad", [0, -1, math.nan, "5", True, (5, 30), {"total": 5}], ids=repr)
+def test_bad_timeout_arguments(bad: Any) -> None:
+    """A pair as requests takes it means nothing here, and is refused."""
+    with pytest.raises(ConfigError, match="timeout"):
+        Timeouts.of(bad)
+
+
+def test_timeouts_are_values() -> None:
+    """Frozen, comparable, hashable, picklable."""
+    limits = Timeouts(connect=1)
+    with pytest.raises(AttributeError):
+        limits.connect = 2  # type: ignore[misc]  # that is the test
+    assert pickle.loads(pickle.dumps(limits)) == limits
+    assert hash(limits) == hash(Timeouts(connect=1))
+    assert limits != Timeouts(connect=2)
+
+
+# --- back-off ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("retry", "most"), [(0, 0.5), (1, 1), (2, 2), (3, 4), (4, 8), (5, 8), (50, 8), (10**9, 8)]
+)
+def test_backoff_is_full_jitter(retry: int, most: float) -> None:
+    """Anything between nothing and min(8, 0.5·2ⁿ), as the random number says."""
+    assert backoff(retry, random=lambda: 0.0) == 0.0
+    assert backoff(retry, random=lambda: 0.5) == most / 2
+    assert backoff(retry, random=lambda: 1.0) == most
+
+
+@given(st.integers(0, 10**12), st.randoms(use_true_random=False))
+def test_backoff_stays_in_bounds(retry: int, source: random.Random) -> None:
+    """For any retry, however late; no overflow."""
+    assert 0.0 <= backoff(retry, random=source.random) <= min(8.0, 0.5 * 2.0 ** min(retry, 100))
+
+
+def test_backoff_spreads_a_crowd() -> None:
+    """A thousand clients that fail together do not come back together."""
+    source = random.Random(7)
+    waits = sorted(backoff(4, random=source.random) for _ in range(1000))
+    assert len(set(waits)) == 1000
+    assert waits[99] < 1.5 and waits[900] > 6.5
+
+
+# --- Retry-After ---------------------------------------------------------------------------------
+
+
+def _date(seconds: float) -> str:
+    return email.utils.formatdate(NOW + seconds, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("20", 20.0),
+        ("0", 0.0),
+        ("60", 60.0),
+        ("61", 61.0),
+        ("120", 120.0),
+        ("007", 7.0),
+        (" 20 ", 20.0),
+        ("\t20", 20.0),
+        ("1.5", 1.5),
+        ("0.25", 0.25),
+        (_date(20), 20.0),
+        (_date(0), 0.0),
+        (_date(60), 60.0),
+        (_date(3600), 3600.0),
+        (_date(-10), 0.0),
+        (_date(-(10**8)), 0.0),
+        ("Fri, 29 Sep 2023 16:26:57 GMT", 20.0),
+        ("Friday, 29-Sep-23 16:26:57 GMT", 20.0),
+        ("Fri Sep 29 16:26:57 2023", 20.0),
+        ("Fri, 29 Sep 2023 16:26:57 -0000", 20.0),
+        ("Fri, 29 Sep 2023 18:26:57 +0200", 20.0),
+        ("Fri, 29 Sep 2023 16:26:57", 20.0),
+    ],
+)
+def test_good_retry_after(value: str, seconds: float) -> None:
+    """Seconds or an HTTP date in any of RFC 9110's three forms; a date that has passed is 0."""
+    assert parse_retry_after(value, now=NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        " ",
+        "-10",
+        "-0",
+        "+10",
+        "1_0",
+        "1e3",
+        "0x10",
+        "1.2.3",
+        ".",
+        "10s",
+        "10 20",
+        "10, 20",
+        "inf",
+        "-inf",
+        "infinity",
+        "nan",
+        "soon",
+        "٢٠",
+        "²",
+        "２０",
+        "20\u00a0x",
+        "9" * 400,
+        "9" * 5000,
+        "Fri, 29 Sep 100000 16:26:57 GMT",
+        "Fri, 99 Sep 2023 16:26:57 GMT",
+        "Fri, 29 Sep 2023 25:26:57 GMT",
+        "Fri, 29 Foo 2023 16:26:57 GMT",
+        "2023-09-29T16:26:57Z",
+        "GMT",
+        ",",
+        "Fri, 29 Sep 2023 16:26:57 +9999999999",
+        "\x00",
+        "a" * 65536,
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_bad_retry_after_is_none(value: str | None) -> None:
+    """Garbage, NaN, negative: as if the header were not there, and never an error."""
+    assert parse_retry_after(value, now=NOW) is None
+
+
+@given(st.text() | st.text("0123456789.-+ :,GMTFriSep"))
+def test_any_retry_after_is_a_wait_or_none(value: str) -> None:
+    """A finite number of 0 or more, or None."""
+    seconds = parse_retry_after(value, now=NOW)
+    assert seconds is None or 0.0 <= seconds < math.inf
+
+
+@given(st.integers(0, 10**6))
+def test_seconds_and_date_agree(seconds: int) -> None:
+    """The same wait in either form."""
+    assert parse_retry_after(str(seconds), now=NOW) == seconds
+    assert parse_retry_after(_date(seconds), now=NOW) == seconds
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "America/Los_Angeles"])
+def test_dates_without_a_zone_are_gmt_everywhere(zone: str) -> None:
+    """RFC 9110 5.6.7: the old asctime form has no zone and means GMT, wherever this runs."""
+    program = (
+        "from websopy_sync.timing import parse_retry_after as parse;"
+        f"print(parse('Fri Sep 29 16:26:57 2023', now={NOW}))"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TZ": zone},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert output.stdout == "20.0\n"
+
+
+# --- the budget ----------------------------------------------------------------------------------
+
+
+def test_budget_is_spent_and_earned() -> None:
+    """500 tokens; 14 a retry, 5 when throttled, 1 back for a whole answer."""
+    budget = RetryBudget()
+    assert budget.tokens == 500
+    assert budget.take(throttled=False) and budget.tokens == 486
+    assert budget.take(throttled=True) and budget.tokens == 481
+    budget.refund()
+    assert budget.tokens == 482
+
+
+def test_budget_is_never_more_than_full() -> None:
+    """A good day does not pay for a bad one without end."""
+    budget = RetryBudget()
+    for _ in range(1000):
+        budget.refund()
+    assert budget.tokens == 500
+
+
+@pytest.mark.parametrize(("throttled", "times", "left"), [(False, 35, 10), (True, 100, 0)])
+def test_budget_runs_out(throttled: bool, times: int, left: int) -> None:
+    """An empty one refuses, and takes nothing then."""
+    budget = RetryBudget()
+    assert [budget.take(throttled=throttled) for _ in range(times + 3)] == [True] * times + [
+        False
+    ] * 3
+    assert budget.tokens == left
+
+
+def test_a_cheap_retry_may_still_go_where_a_dear_one_may_not() -> None:
+    """10 tokens are enough for two throttled retries and for no other."""
+    budget = RetryBudget()
+    while budget.take(throttled=False):
+        pass
+    assert budget.tokens == 10
+    assert budget.take(throttled=True) and budget.take(throttled=True)
+    assert not budget.take(throttled=True)
+
+
+def test_budget_counts_right_over_many_threads() -> None:
+    """No token is spent twice or lost when many threads take and give at a time."""
+    budget = RetryBudget()
+    taken: list[int] = []
+    start = threading.Barrier(8)
+
+    def work() -> None:
+        start.wait()
+        count = 0
+        for _ in range(500):
+            count += budget.take(throttled=True)
+        taken.append(count)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert sum(taken) == 100
+    assert budget.tokens == 0
