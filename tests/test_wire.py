@@ -311,8 +311,21 @@ def test_any_text_is_a_chunk_or_a_protocol_error(data: str) -> None:
 
 
 _names = st.sampled_from(
-    "type content tool name arguments id usage promptTokens completionTokens totalTokens "
-    "error message code".split()  # noqa: SIM905  # a list of so many would take a screen
+    [
+        "type",
+        "content",
+        "tool",
+        "name",
+        "arguments",
+        "id",
+        "usage",
+        "promptTokens",
+        "completionTokens",
+        "totalTokens",
+        "error",
+        "message",
+        "code",
+    ]  # a list of so many would take a screen
 )
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),

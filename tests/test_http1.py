@@ -1,0 +1,399 @@
+"""Framing and coding of a body, fed in any pieces."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import tracemalloc
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from websopy_sync.errors import StreamProtocolError
+from websopy_sync.http1 import (
+    INFLATE_STEP,
+    MAX_LINE,
+    ChunkedBody,
+    Inflater,
+    LengthBody,
+    UntilCloseBody,
+    body_of,
+    inflater_of,
+)
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def feed(body: Any, pieces: Sequence[bytes]) -> list[bytes]:
+    """The payload after each piece."""
+    return [body.feed(piece) for piece in pieces]
+
+
+def chunked(*chunks: bytes, trailers: bytes = b"") -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))[:-2] + (
+        trailers + b"\r\n"
+    )
+
+
+# --- chunked -------------------------------------------------------------------------------------
+
+GOOD: list[tuple[bytes, bytes]] = [
+    (b"0\r\n\r\n", b""),
+    (b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
+    (b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", b"hello world"),
+    (b"A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n", b"0123456789" * 2),
+    (b"005\r\nhello\r\n000\r\n\r\n", b"hello"),
+    (b"5;name=value\r\nhello\r\n0;last\r\n\r\n", b"hello"),
+    (b'5;a="b;c"\r\nhello\r\n0\r\n\r\n', b"hello"),
+    (b"5 \r\nhello\r\n0\t\r\n\r\n", b"hello"),
+    (b"5 ; x\r\nhello\r\n0\r\n\r\n", b"hello"),
+    (b"7\r\na\r\n0\r\n\r\r\n0\r\n\r\n", b"a\r\n0\r\n\r"),
+    (b"2\r\n\r\n\r\n0\r\n\r\n", b"\r\n"),
+    (b"1\r\nx\r\n0\r\nX-Sum: 1\r\nB: 2\r\n\r\n", b"x"),
+]
+
+
+@pytest.mark.parametrize(("wire", "payload"), GOOD, ids=range(len(GOOD)))
+def test_chunked_in_pieces_of_any_size(wire: bytes, payload: bytes) -> None:
+    """The same payload however the bytes come, and the end is seen at its last byte."""
+    for size in range(1, len(wire) + 1):
+        body = ChunkedBody()
+        pieces = cut(wire, size)
+        got = b"".join(body.feed(piece) for piece in pieces[:-1])
+        assert not body.complete
+        assert got + body.feed(pieces[-1]) == payload
+        assert body.complete
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=40), max_size=8),
+    st.randoms(use_true_random=False),
+)
+def test_any_chunks_in_any_pieces(chunks: list[bytes], source: random.Random) -> None:
+    """A property over payloads and cuts."""
+    wire = chunked(*chunks, trailers=b"T: 1\r\n")
+    body, got = ChunkedBody(), b""
+    while wire:
+        size = source.randint(1, 9)
+        got += body.feed(wire[:size])
+        wire = wire[size:]
+    assert got == b"".join(chunks)
+    assert body.complete
+
+
+def test_payload_comes_at_once_out_of_a_chunk_that_is_still_arriving() -> None:
+    """PROMISE 9: one HTTP chunk that trickles holds nothing back."""
+    body = ChunkedBody()
+    assert feed(body, [b"ff\r\n", b"da", b"ta", b": x\n"]) == [b"", b"da", b"ta", b": x\n"]
+
+
+def test_payload_before_the_chunks_line_end_is_not_held_back() -> None:
+    """The CRLF behind a chunk may come much later than its last byte."""
+    body = ChunkedBody()
+    assert feed(body, [b"3\r\nabc", b"\r", b"\n1\r\nd", b"\r\n"]) == [b"abc", b"", b"d", b""]
+
+
+def test_small_chunks_that_came_together_are_one() -> None:
+    """One look at the events for one receive."""
+    assert ChunkedBody().feed(b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n") == b"abc"
+
+
+def test_end_of_the_connection_completes_no_chunked_body() -> None:
+    """A cut inside a chunk, between chunks, and inside the trailers."""
+    for wire in (b"5\r\nhel", b"5\r\nhello\r\n", b"5\r\nhello\r\n0\r\n", b"0\r\nX: 1\r\n", b""):
+        body = ChunkedBody()
+        body.feed(wire)
+        body.end()
+        assert not body.complete, wire
+
+
+BAD = [
+    b"\r\n",
+    b"zz\r\n",
+    b"-5\r\nhello\r\n",
+    b"+5\r\nhello\r\n",
+    b"1_0\r\nhello\r\n",
+    b"0x5\r\nhello\r\n",
+    b" 5\r\nhello\r\n",
+    b"5,5\r\nhello\r\n",
+    b"5.0\r\nhello\r\n",
+    b"\xd9\xa5\r\nhello\r\n",
+    b"12345678901234567\r\n",
+    b"5\r\nhelloX\r\n0\r\n\r\n",
+    b"5\r\nhello\n0\r\n\r\n",
+    b"5\r\nhello0\r\n\r\n",
+    b"5\r\nhello\r0\r\n\r\n",
+    b"5\rhello\r\n0\r\n\r\n",
+    b"HTTP/1.1 500 x\r\n",
+]
+
+
+@pytest.mark.parametrize("wire", BAD, ids=repr)
+def test_bad_chunks_are_a_protocol_error(wire: bytes) -> None:
+    """int() would take some of these; what follows would be read at the wrong place."""
+    for size in (1, 2, len(wire)):
+        body = ChunkedBody()
+        with pytest.raises(StreamProtocolError):  # at whichever piece it shows
+            for piece in cut(wire, size):
+                body.feed(piece)
+        assert not body.complete
+
+
+@pytest.mark.parametrize("head", [b"", b"5;", b"0\r\nX: "], ids=["size", "extension", "trailer"])
+@pytest.mark.parametrize("size", [1000, 10**6])
+def test_lines_without_end_are_refused(head: bytes, size: int) -> None:
+    """At most 64 KiB of a size line or of trailers, then it is no body."""
+    body = ChunkedBody()
+    with pytest.raises(StreamProtocolError):  # at whichever piece it shows
+        for piece in cut(head + b"0" * 3 * MAX_LINE, size):
+            body.feed(piece)
+
+
+def test_trailers_without_end_are_refused() -> None:
+    """Many short ones, too."""
+    body = ChunkedBody()
+    body.feed(b"0\r\n")
+    with pytest.raises(StreamProtocolError, match="trailers"):  # some piece of many
+        for _ in range(MAX_LINE):
+            body.feed(b"A: b\r\n")
+
+
+def test_chunked_memory_does_not_grow() -> None:
+    """A stream of ever new chunk sizes and extensions leaves nothing behind."""
+    body = ChunkedBody()
+    tracemalloc.start()
+    try:
+        for number in range(30_000):
+            body.feed(b"1;n=%d\r\nx\r\n" % number)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+# --- length and close ----------------------------------------------------------------------------
+
+
+def test_length_ends_by_count() -> None:
+    """What follows the body on the connection is not the body's."""
+    body = LengthBody(5)
+    assert feed(body, [b"he", b"", b"l"]) == [b"he", b"", b"l"]
+    assert not body.complete
+    assert body.feed(b"loHTTP/1.1") == b"lo"
+    assert body.complete
+    assert body.feed(b"more") == b""
+
+
+def test_empty_body_is_complete_from_the_start() -> None:
+    """Nothing has to be waited for."""
+    assert LengthBody(0).complete
+
+
+def test_length_cut_short_is_not_complete() -> None:
+    """The connection ended too early."""
+    body = LengthBody(5)
+    body.feed(b"hell")
+    body.end()
+    assert not body.complete
+
+
+def test_close_ends_with_the_connection() -> None:
+    """All bytes are payload, and the end is as good as any."""
+    body = UntilCloseBody()
+    assert feed(body, [b"a", b"", b"b"]) == [b"a", b"", b"b"]
+    assert not body.complete
+    body.end()
+    assert body.complete
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind"),
+    [
+        (200, {"transfer-encoding": "chunked"}, ChunkedBody),
+        (200, {"transfer-encoding": " Chunked "}, ChunkedBody),
+        (200, {"transfer-encoding": "chunked", "content-length": "5"}, ChunkedBody),
+        (200, {"content-length": "5"}, LengthBody),
+        (200, {"content-length": " 5 "}, LengthBody),
+        (200, {"content-length": "5, 5"}, LengthBody),
+        (200, {"content-length": "0"}, LengthBody),
+        (200, {}, UntilCloseBody),
+        (500, {}, UntilCloseBody),
+        (204, {"content-length": "5"}, LengthBody),
+        (304, {"transfer-encoding": "chunked"}, LengthBody),
+    ],
+)
+def test_framing_that_the_head_announces(
+    status: int, headers: dict[str, str], kind: type[object]
+) -> None:
+    """RFC 9112 6.3, in its order."""
+    body = body_of(status, headers)
+    assert type(body) is kind
+    assert body.complete == (status in (204, 304) or headers.get("content-length") == "0")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"transfer-encoding": "gzip"},
+        {"transfer-encoding": "gzip, chunked"},
+        {"transfer-encoding": "chunked, chunked"},
+        {"transfer-encoding": "identity"},
+        {"content-length": "-5"},
+        {"content-length": "+5"},
+        {"content-length": "5_0"},
+        {"content-length": "0x5"},
+        {"content-length": "5.0"},
+        {"content-length": "5 5"},
+        {"content-length": "5, 6"},
+        {"content-length": "٥"},
+        {"content-length": "²"},
+    ],
+    ids=repr,
+)
+def test_framing_that_cannot_be_trusted(headers: dict[str, str]) -> None:
+    """Guessing here is how one answer is read as the next."""
+    with pytest.raises(StreamProtocolError):
+        body_of(200, headers)
+
+
+@pytest.mark.parametrize("length", ["9" * 18, "9" * 19, "9" * 100, "9" * 5000])
+def test_absurd_length_is_no_foreign_error(length: str) -> None:
+    """int() refuses more than 4,300 digits; a length nobody can send is never reached anyway."""
+    body = body_of(200, {"content-length": length})
+    assert body.feed(b"x" * 1000) == b"x" * 1000
+    assert not body.complete
+
+
+# --- coding --------------------------------------------------------------------------------------
+
+
+def inflate(inflater: Inflater, pieces: Sequence[bytes]) -> list[bytes]:
+    """What each piece gives, all its steps together; no step above the bound."""
+    results = []
+    for piece in pieces:
+        inflater.feed(piece)
+        steps = []
+        while step := inflater.take():
+            assert len(step) <= INFLATE_STEP
+            steps.append(step)
+        results.append(b"".join(steps))
+    return results
+
+
+def _raw_deflate(data: bytes) -> bytes:
+    engine = zlib.compressobj(wbits=-15)
+    return engine.compress(data) + engine.flush()
+
+
+TEXT = ("data: 世界 " * 3000).encode() + bytes(range(256))
+GARBAGE = random.Random(3).randbytes(5000)
+CODED = {
+    "gzip": ("gzip", gzip.compress(TEXT)),
+    "x-gzip": ("x-gzip", gzip.compress(TEXT)),
+    "two members": ("gzip", gzip.compress(TEXT[:1000]) + gzip.compress(TEXT[1000:])),
+    "zlib": ("deflate", zlib.compress(TEXT)),
+    "raw deflate": ("deflate", _raw_deflate(TEXT)),
+    "stored": ("gzip", gzip.compress(TEXT, 0)),
+}
+
+
+@pytest.mark.parametrize(("coding", "data"), CODED.values(), ids=CODED.keys())
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000, 10**6])
+def test_inflating_in_pieces_of_any_size(coding: str, data: bytes, size: int) -> None:
+    """The text comes back, and the coding's own end is seen."""
+    inflater = Inflater(coding)
+    assert b"".join(inflate(inflater, cut(data, size))) == TEXT
+    assert inflater.complete
+
+
+def test_each_flush_comes_out_at_once() -> None:
+    """PROMISE 9 in gzip: an event whose bytes are here is handed on."""
+    engine = zlib.compressobj(wbits=31)
+    events = [b"data: %d\n\n" % number for number in range(5)]
+    pieces = [engine.compress(event) + engine.flush(zlib.Z_SYNC_FLUSH) for event in events]
+    inflater = Inflater("gzip")
+    assert inflate(inflater, pieces) == events
+    assert not inflater.complete
+    inflate(inflater, [engine.flush()])
+    assert inflater.complete
+
+
+def test_a_bomb_comes_in_bounded_steps() -> None:
+    """PROMISE 17: 64 MiB in 64 KiB, one step after the other, never all at a time."""
+    inflater = Inflater("gzip")
+    inflater.feed(gzip.compress(b"\0" * (64 << 20), 9))
+    tracemalloc.start()
+    try:
+        total = 0
+        while step := inflater.take():
+            total += len(step)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert total == 64 << 20
+    assert peak < 1 << 20
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_exact_multiples_of_a_step(steps: int) -> None:
+    """A step that is just full, and nothing behind it."""
+    text = random.Random(1).randbytes(steps * INFLATE_STEP)
+    inflater = Inflater("gzip")
+    assert inflate(inflater, [gzip.compress(text)]) == [text]
+    assert inflater.complete
+
+
+@pytest.mark.parametrize(
+    ("coding", "data"),
+    [
+        ("gzip", b"plain text that is no gzip"),
+        ("gzip", _raw_deflate(TEXT)),
+        ("deflate", b"\xff\xff\xff\xff plain"),
+        ("gzip", gzip.compress(TEXT)[:100] + GARBAGE),
+        ("gzip", gzip.compress(TEXT)[:-8] + b"\0" * 8),
+        ("deflate", zlib.compress(TEXT)[:100] + GARBAGE),
+    ],
+    ids=range(6),
+)
+def test_broken_coding_is_a_protocol_error(coding: str, data: bytes) -> None:
+    """No zlib.error comes out, and nothing hangs on ours."""
+    with pytest.raises(StreamProtocolError) as caught:
+        inflate(Inflater(coding), cut(data, 50))
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_coding_cut_short_is_not_complete() -> None:
+    """What came is given; that the end is missing is known."""
+    inflater = Inflater("gzip")
+    inflate(inflater, [gzip.compress(TEXT)[:-1]])
+    assert not inflater.complete
+
+
+def test_no_bytes_are_a_complete_coding() -> None:
+    """A server may announce gzip for an empty body."""
+    assert Inflater("gzip").complete
+
+
+@pytest.mark.parametrize("value", [None, "", "identity", " Identity "])
+def test_no_coding(value: str | None) -> None:
+    """Nothing to undo."""
+    assert inflater_of({} if value is None else {"content-encoding": value}) is None
+
+
+@pytest.mark.parametrize("value", ["gzip", "GZIP", " x-gzip", "deflate"])
+def test_known_codings(value: str) -> None:
+    """In any case of letters."""
+    assert isinstance(inflater_of({"content-encoding": value}), Inflater)
+
+
+@pytest.mark.parametrize("value", ["br", "zstd", "gzip, gzip", "gzip, identity", "compress", "x"])
+def test_unknown_and_stacked_codings_are_refused(value: str) -> None:
+    """One coding, and one that inflates in bounded steps."""
+    with pytest.raises(StreamProtocolError, match="Content-Encoding"):
+        inflater_of({"content-encoding": value})
