@@ -44,6 +44,7 @@ from websopy_sync.sandbox import (
     tool,
     wait,
 )
+from websopy_sync.sandbox.desk import Answer
 from websopy_sync.sse import Decoder, ServerSentEvent
 
 GUIDE_QUESTION = "写一篇关于 AI 的文章"
@@ -538,6 +539,7 @@ def test_one_connection_for_many_questions(sandbox: Sandbox) -> None:
             ask(connection).read()
         assert (sandbox.connections, sandbox.open_connections) == (1, 1)
     assert sandbox.wait_closed()
+    assert sandbox.open_connections == 0
     assert [request.connection for request in sandbox.requests] == [1] * 5
     answered(sandbox)
     assert (sandbox.connections, sandbox.requests[-1].connection) == (2, 2)
@@ -617,12 +619,22 @@ def test_resume(sandbox: Sandbox) -> None:
 
 def test_resume_repeats_no_wait(sandbox: Sandbox) -> None:
     """What happened once is over: only events are sent a second time."""
-    sandbox.play([before_headers(pause(0.01)), say("A"), pause(0.01), say("B"), cut(), done()])
+    word = threading.Event()
+    hold = wait(word, timeout=LONG)
+    sandbox.play([before_headers(hold), say("A"), hold, say("B"), cut(), done()])
+    word.set()
     broken_off(sandbox, Idempotency_Key="k")
-    began = time.monotonic()
+    word.clear()
     rest = answered(sandbox, Idempotency_Key="k", Last_Event_ID="1")
     assert rest == ["2 content B", "3 done"]
-    assert time.monotonic() - began < LONG / 2
+
+
+def test_resume_that_failed_at_once() -> None:
+    """What happened before it stays over, even when it did not get to its first step."""
+    first = Answer.to_be([say("A"), cut(), done()])
+    first.played = 2
+    second = first.resumed("1")
+    assert second.resumed("1").places == second.places == [2]
 
 
 def test_resume_of_its_own_answer(sandbox: Sandbox) -> None:
@@ -674,12 +686,28 @@ def test_requests(sandbox: Sandbox) -> None:
         _ = second.json
 
 
-def test_wait_request(sandbox: Sandbox) -> None:
-    """A test can wait for a request that has no answer yet."""
-    assert not sandbox.wait_request(timeout=0.01)
-    sandbox.play([before_headers(silence())])
+def test_waiting_for_what_happens(sandbox: Sandbox) -> None:
+    """A test can wait for a request, a client's leaving and a connection's end; none waits on."""
+    waits = (sandbox.wait_request, sandbox.wait_disconnect)
+    assert not any(happens(timeout=0.01) for happens in waits)
+    sandbox.play([silence()])
+    seen = []
+    watchers = [
+        threading.Thread(target=lambda happens=happens: seen.append(happens(timeout=LONG)))
+        for happens in waits
+    ]
+    for watcher in watchers:
+        watcher.start()
+    began = time.monotonic()
     with contextlib.closing(bare(sandbox)):
-        assert sandbox.wait_request()
+        watchers[0].join()
+        assert not sandbox.wait_closed(timeout=0.01)
+        closed = threading.Thread(target=lambda: seen.append(sandbox.wait_closed(timeout=LONG)))
+        closed.start()
+    for watcher in (*watchers, closed):
+        watcher.join()
+    assert time.monotonic() - began < LONG / 10
+    assert seen == [True, True, True]
 
 
 def test_log() -> None:

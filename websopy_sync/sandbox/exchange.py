@@ -156,7 +156,6 @@ class Exchange(BaseHTTPRequestHandler):
                 self._resetting = True
                 raise Over
             case _:
-                self._hold(0)
                 self._send(data)
 
     def _send(self, data: bytes) -> None:

@@ -325,6 +325,6 @@ def _numbered(steps: Iterable[Step]) -> Iterator[Step]:
     for step in steps:
         numbering = numbering and not isinstance(step, NoIds)
         if isinstance(step, Event) and step.id is None:
-            number += numbering
+            number += 1
             step = attrs.evolve(step, id=str(number) if numbering else "")
         yield step

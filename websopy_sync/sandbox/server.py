@@ -186,6 +186,7 @@ class Sandbox:
 
     def _admit(self, connection: socket.socket) -> None:
         if self._ssl_context:
+            # The handshake is made by the first read, in the connection's own thread.
             connection = self._ssl_context.wrap_socket(
                 connection, server_side=True, do_handshake_on_connect=False
             )
@@ -198,8 +199,6 @@ class Sandbox:
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:
             with contextlib.suppress(OSError):  # the client is gone, or never spoke TLS
-                if isinstance(connection, ssl.SSLSocket):
-                    connection.do_handshake()
                 Exchange(connection, number, desk=self._desk, framing=self._framing)
         finally:
             with self._desk.news:

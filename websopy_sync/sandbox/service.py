@@ -162,7 +162,6 @@ def answer(request: Request, *, seconds: float) -> list[Step]:
 
 def _pieces(question: str) -> tuple[str, ...]:
     quoted = question if len(question) <= QUOTED else question[:QUOTED] + "…"
-    quoted = quoted.encode("utf-8", "replace").decode()  # JSON can hold half a surrogate pair
     if re.search(r"[\u3400-\u9fff]", question):
         text, piece = CHINESE, r"\s*[!-~]{1,12}|.{1,2}"
     else:
