@@ -310,23 +310,8 @@ def test_any_text_is_a_chunk_or_a_protocol_error(data: str) -> None:
     assert isinstance(chunk.type, str)
 
 
-_names = st.sampled_from(
-    [
-        "type",
-        "content",
-        "tool",
-        "name",
-        "arguments",
-        "id",
-        "usage",
-        "promptTokens",
-        "completionTokens",
-        "totalTokens",
-        "error",
-        "message",
-        "code",
-    ]  # a list of so many would take a screen
-)
+NAMES = ("type", "content", "tool", "name", "arguments", "id", "error", "message", "code", "usage")
+_names = st.sampled_from([*NAMES, "promptTokens", "completionTokens", "totalTokens"])
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=3),
