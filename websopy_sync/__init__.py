@@ -1,3 +1,97 @@
-"""websopy_sync: blocking streaming of Websopy AI answers."""
+"""websopy_sync: blocking streaming of Websopy AI answers.
 
-__version__ = "0.1.0"
+    client = WebsopyClient()
+    for chunk in client.ai.chat_stream("写一篇关于 AI 的文章"):
+        if chunk.type == "content":
+            print(chunk.content, end="", flush=True)
+"""
+
+import logging as _logging
+
+from ._version import __version__
+from .cancel import CancelToken
+from .chunks import (
+    ContentChunk,
+    DoneChunk,
+    ErrorChunk,
+    Message,
+    StreamChunk,
+    ToolCall,
+    ToolCallChunk,
+    UnknownChunk,
+    Usage,
+)
+from .client import WebsopyClient
+from .conversation import Conversation
+from .errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigError,
+    ConflictError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    PluginError,
+    RateLimitError,
+    StreamCancelledError,
+    StreamError,
+    StreamInterruptedError,
+    StreamProtocolError,
+    StreamServerError,
+    ToolArgumentsError,
+    UnprocessableEntityError,
+    WebsopyError,
+)
+from .hooks import BackgroundPlugin, hookimpl
+from .sse import ServerSentEvent
+from .stream import ChatStream, EventStream
+from .timing import Timeouts
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BackgroundPlugin",
+    "BadRequestError",
+    "CancelToken",
+    "ChatStream",
+    "ConfigError",
+    "ConflictError",
+    "ContentChunk",
+    "Conversation",
+    "DoneChunk",
+    "ErrorChunk",
+    "EventStream",
+    "InternalServerError",
+    "Message",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "PluginError",
+    "RateLimitError",
+    "ServerSentEvent",
+    "StreamCancelledError",
+    "StreamChunk",
+    "StreamError",
+    "StreamInterruptedError",
+    "StreamProtocolError",
+    "StreamServerError",
+    "Timeouts",
+    "ToolArgumentsError",
+    "ToolCall",
+    "ToolCallChunk",
+    "UnknownChunk",
+    "UnprocessableEntityError",
+    "Usage",
+    "WebsopyClient",
+    "WebsopyError",
+    "__version__",
+    "hookimpl",
+]
+
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())

@@ -7,7 +7,7 @@ Plain frozen values. Knows nothing of the wire: names here are Python's, and the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import attrs
@@ -173,6 +173,10 @@ class UnknownChunk:
 StreamChunk = ContentChunk | ToolCallChunk | DoneChunk | ErrorChunk | UnknownChunk
 
 
+def _as_tuple(tool_calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
+    return tuple(tool_calls)
+
+
 @attrs.frozen
 class Message:
     """An answer, whole or as far as it came.
@@ -182,7 +186,7 @@ class Message:
     """
 
     content: str = ""
-    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=tuple)
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_as_tuple)
     usage: Usage | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -36,8 +36,8 @@ class Body(Protocol):
     def feed(self, data: bytes) -> bytes:
         """The payload in the next bytes of the connection. Raises StreamProtocolError."""
 
-    def end(self) -> None:
-        """The connection has ended. It was cut unless the body is `complete` after this."""
+    def end(self) -> bool:
+        """The connection has ended: whether that completes the body. Else it was cut."""
 
 
 class LengthBody:
@@ -54,8 +54,9 @@ class LengthBody:
         self.complete = self._left == 0
         return data
 
-    def end(self) -> None:
-        """Too early, unless complete."""
+    def end(self) -> bool:
+        """Too early, unless all was there."""
+        return self.complete
 
 
 class UntilCloseBody:
@@ -67,9 +68,10 @@ class UntilCloseBody:
         """All of it."""
         return data
 
-    def end(self) -> None:
+    def end(self) -> bool:
         """As good an end as any."""
         self.complete = True
+        return True
 
 
 class ChunkedBody:
@@ -83,8 +85,9 @@ class ChunkedBody:
         self._trailer_size = 0
         self._sizes: dict[bytes, int] = {}  # size lines met: most recur, and a look-up is cheap
 
-    def end(self) -> None:
-        """Too early, unless complete."""
+    def end(self) -> bool:
+        """Too early, unless all was there."""
+        return self.complete
 
     def feed(self, data: bytes) -> bytes:
         """The payload of all chunks in these bytes, joined."""
@@ -142,7 +145,7 @@ class ChunkedBody:
 
     def _keep(self, rest: bytes) -> None:
         if len(rest) > MAX_LINE:
-            raise StreamProtocolError(f"HTTP chunk size: expected a line of at most {MAX_LINE} bytes")
+            raise StreamProtocolError(f"HTTP chunk size: expected at most {MAX_LINE} bytes")
         self._rest = rest
 
     def _take_trailers(self, data: bytes) -> None:
@@ -222,7 +225,7 @@ def body_of(status: int, headers: Mapping[str, str]) -> Body:
         raise StreamProtocolError(f"Transfer-Encoding: expected chunked, got {coding!r:.200}")
     lengths = {length.strip() for length in headers.get("content-length", "").split(",")}
     length = lengths.pop()
-    if lengths or not (length.isascii() and length.isdigit() or length == ""):
+    if lengths or (length and not (length.isascii() and length.isdigit())):
         raise StreamProtocolError("Content-Length: expected one number of bytes")
     return LengthBody(int(length[:19])) if length else UntilCloseBody()
 

@@ -55,6 +55,9 @@ class Decoder:
         """The last event ID, committed by the last blank line."""
         self.retry_ms: int | None = None
         """Milliseconds the server asks to wait before reconnecting; None until it did."""
+        self.resumable = True
+        """Whether the last event ID names all that was dispatched: False from an event that
+        brought no new id until the next id that is new."""
         self._max_event_size = max_event_size
         self._waiting: list[bytes] = []  # pieces of a line whose end has not come
         self._waiting_size = 0
@@ -139,9 +142,16 @@ class Decoder:
         if len(block) > self._max_event_size >> 2 and _size(block) > self._max_event_size:
             self._fail()
             return
-        self.last_event_id = self._id_buffer
+        self._commit_id(dispatched=True)
         events.append(ServerSentEvent(self._event_type or "message", block[6:], self._id_buffer))
         self._event_type = ""
+
+    def _commit_id(self, *, dispatched: bool) -> None:
+        if self.last_event_id != self._id_buffer:
+            self.last_event_id = self._id_buffer
+            self.resumable = True
+        elif dispatched:
+            self.resumable = False
 
     def _take_line(self, line: str, events: list[ServerSentEvent]) -> None:
         """9.2.6: what to do with one line, without its end."""
@@ -169,7 +179,7 @@ class Decoder:
 
     def _dispatch(self, events: list[ServerSentEvent]) -> None:
         """9.2.6: dispatch the event."""
-        self.last_event_id = self._id_buffer
+        self._commit_id(dispatched=bool(self._data))
         if self._data:
             kind = self._event_type or "message"
             events.append(ServerSentEvent(kind, "\n".join(self._data), self._id_buffer))

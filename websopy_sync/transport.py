@@ -52,7 +52,10 @@ from .errors import (
 )
 from .lifeline import Lifeline
 
-__all__ = ["Exchange", "Outgoing", "Transport"]
+__all__ = ["Exchange", "Limit", "Outgoing", "Session", "Transport"]
+
+Session = requests.Session
+"""The session a user may bring; named here for those who may not import requests."""
 
 Limit = tuple[Phase, float | None]
 """A phase and how many seconds it may take."""
@@ -217,13 +220,11 @@ class _Reply(http.client.HTTPResponse):
             if body.complete:
                 return self._complete()
             received = self.fp.read1(READ_SIZE)
-            if received:
-                data = body.feed(received)
-            else:
-                body.end()
-                if not body.complete:
+            if not received:
+                if not body.end():
                     raise http.client.IncompleteRead(b"")
-                continue
+                return self._complete()
+            data = body.feed(received)
             if inflater is not None:
                 inflater.feed(data)
             elif data:
@@ -232,9 +233,9 @@ class _Reply(http.client.HTTPResponse):
     def _complete(self) -> bytes:
         if self._inflater is not None and not self._inflater.complete:
             raise http.client.IncompleteRead(b"")
-        if self.fp is not None:
-            self.fp.close()
-            self.fp = None  # what http.client takes for "read to its end"
+        fp, self.fp = self.fp, None
+        if fp is not None:
+            fp.close()  # no fp: what http.client takes for "read to its end"
         return b""
 
 
@@ -523,7 +524,7 @@ class Transport:
         prepared = requests.PreparedRequest()
         prepared.prepare_method(outgoing.method)
         prepared.prepare_url(outgoing.url + query, None)
-        prepared.headers = self._headers(outgoing)  # type: ignore[assignment]  # repr shows none
+        prepared.headers = self._headers(outgoing)  # its repr shows none
         prepared.body = outgoing.body
         response = adapter.send(
             prepared,

@@ -56,21 +56,19 @@ class Request:
 
 
 def chat_body(
-    messages: Messages, params: Mapping[str, Any], extra_body: Mapping[str, Any] | None
+    messages: object, params: Mapping[str, Any], extra_body: object
 ) -> dict[str, Any] | ConfigError:
     """The JSON object that asks for an answer to these messages.
 
     A problem is returned, not raised: a traceback from here would hold the prompt.
     """
-    if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
-    problem = _messages_problem(messages)
-    if problem:
+    turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+    problem = _messages_problem(turns)
+    if problem or not isinstance(turns, list | tuple):
         return ConfigError(problem)
     if extra_body is not None and not isinstance(extra_body, Mapping):
         return ConfigError(f"extra_body: expected a dict, got {type(extra_body).__name__}")
-    turns = [dict(message) for message in messages]
-    return {"messages": turns, **params, **(extra_body or {})}
+    return {"messages": [dict(turn) for turn in turns], **params, **(extra_body or {})}
 
 
 def _messages_problem(messages: object) -> str:
@@ -286,12 +284,13 @@ def _count(usage: Any, name: str) -> int:
 def _error_of(fields: dict[str, Any]) -> ErrorChunk:
     """An error chunk, whose text the guide gives no field: `error`, `message`, then `content`."""
     details = fields.get("error")
-    inner = details if isinstance(details, dict) else {}
+    inner: dict[str, Any] = details if isinstance(details, dict) else {}
     texts = (details, inner.get("message"), fields.get("message"), fields.get("content"))
     codes = (inner.get("code"), inner.get("type"), fields.get("code"))
-    message = next((text for text in texts if isinstance(text, str) and text), "")
+    given = [text for text in texts if isinstance(text, str) and text]
     code = next((code for code in codes if isinstance(code, str | int) and code != ""), None)
-    return ErrorChunk(message or "the service gave no reason", None if code is None else str(code))
+    message = given[0] if given else "the service gave no reason"
+    return ErrorChunk(message, None if code is None else str(code))
 
 
 def dump_chunk(chunk: StreamChunk) -> str:

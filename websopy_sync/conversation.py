@@ -1,0 +1,74 @@
+"""A conversation: turns kept, and sent along with the next question.
+
+Knows nothing of how an answer is got: it is given a function that asks.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from .errors import ConfigError
+from .stream import ChatStream
+
+__all__ = ["Conversation"]
+
+Ask = Callable[..., ChatStream]
+
+
+class Conversation:
+    """Turns of one chat. Make it with `client.ai.conversation()`.
+
+    messages: the turns so far, as `{"role": …, "content": …}`; yours to edit between answers.
+
+    An answer joins `messages` when it is complete, and only then: one that failed or was
+    cancelled leaves its question as the last turn. A question that could not be sent leaves
+    nothing.
+    """
+
+    def __init__(self, ask: Ask, *, system: str | None = None) -> None:
+        self._ask = ask
+        self._answering: weakref.ref[ChatStream] | None = None
+        self.messages: list[dict[str, Any]] = []
+        if system is not None:
+            self.messages.append({"role": "system", "content": system})
+
+    @property
+    def streaming(self) -> bool:
+        """Whether an answer is still coming."""
+        return self._coming() is not None
+
+    @property
+    def current_content(self) -> str:
+        """The text of the answer that is coming, as far as it is here; "" when none is."""
+        stream = self._coming()
+        return "" if stream is None else stream.current_message.content
+
+    def _coming(self) -> ChatStream | None:
+        stream = None if self._answering is None else self._answering()
+        return None if stream is None or stream.state != "open" else stream
+
+    def send(self, text: str, **options: Any) -> ChatStream:
+        """Ask the next question; the answer's stream, as `client.ai.chat_stream` gives it.
+
+        The options are those of chat_stream.
+
+        Raises ConfigError while an answer is still coming, and what chat_stream raises.
+        """
+        if self.streaming:
+            raise ConfigError("conversation: an answer is still coming; read or close it first")
+        turn = {"role": "user", "content": text}
+        del text  # a traceback from below must not show the prompt
+        self.messages.append(turn)
+        try:
+            stream = self._ask(list(self.messages), on_end=self._answered, **options)
+        except BaseException:
+            self.messages.remove(turn)
+            raise
+        self._answering = weakref.ref(stream)
+        return stream
+
+    def _answered(self, stream: ChatStream) -> None:
+        if stream.state == "done":
+            self.messages.append(stream.current_message.to_dict())
