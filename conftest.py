@@ -19,7 +19,7 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
-import websopy_sync.sandbox
+from websopy_sync.sandbox import Sandbox
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
@@ -31,9 +31,9 @@ GRACE = 2.0
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[websopy_sync.sandbox.Sandbox]:
+def sandbox() -> Iterator[Sandbox]:
     """A sandbox that `WebsopyClient()` finds by itself; one for each document."""
-    with websopy_sync.sandbox.Sandbox() as service, pytest.MonkeyPatch.context() as environment:
+    with Sandbox(pause=0.001) as service, pytest.MonkeyPatch.context() as environment:
         environment.setenv("WEBSOPY_API_KEY", "test")
         environment.setenv("WEBSOPY_BASE_URL", service.url)
         environment.setenv("WEBSOPY_PLUGINS", "")
