@@ -13,8 +13,9 @@ def test_mypy_reads_a_users_file_as_its_author_does(tmp_path: Path) -> None:
     """Chunks narrow by `type`, and each wrong use in typed_use.py is found."""
     # A "type: ignore" that hides nothing is an error in strict mode: so the file's wrong lines
     # are checked to be wrong by the same run that checks its right ones.
+    options = ["--strict", "--follow-imports=silent", "--cache-dir", str(tmp_path)]
     answer = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(USE)],
+        [sys.executable, "-m", "mypy", *options, str(USE)],
         cwd=USE.parent.parent,  # mypy finds the sources there; it does not see editable installs
         capture_output=True,
         text=True,

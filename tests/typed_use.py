@@ -3,7 +3,6 @@
 A line that carries `type: ignore` is one that must be refused.
 """
 
-from collections.abc import Mapping
 from typing import Any, Literal, assert_never, assert_type
 
 from websopy_sync import (
@@ -37,7 +36,7 @@ def narrowing_by_type(chunk: StreamChunk) -> str:
         assert_type(chunk.code, str | None)
         return chunk.message
     assert_type(chunk, UnknownChunk)
-    assert_type(chunk.data, Mapping[str, Any])
+    assert_type(chunk.data["later"], Any)
     return str(chunk.type)
 
 
