@@ -1,0 +1,953 @@
+"""The stream that the user holds: its chunks, its lenses, its one end."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from websopy_sync import (
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    CancelToken,
+    ChatStream,
+    ContentChunk,
+    DoneChunk,
+    ErrorChunk,
+    Message,
+    StreamCancelledError,
+    StreamError,
+    StreamInterruptedError,
+    StreamProtocolError,
+    StreamServerError,
+    Timeouts,
+    ToolCall,
+    ToolCallChunk,
+    UnknownChunk,
+    Usage,
+    WebsopyClient,
+)
+from websopy_sync.sandbox import (
+    Sandbox,
+    Steps,
+    before_headers,
+    chunk,
+    comment,
+    cut,
+    done,
+    error,
+    event,
+    headers,
+    no_ids,
+    pause,
+    ping,
+    raw,
+    reset,
+    retry,
+    say,
+    silence,
+    status,
+    tool,
+    wait,
+)
+
+GUIDE_QUESTION = "写一篇关于 AI 的文章"
+GUIDE_CHUNKS = [
+    ContentChunk("AI"),
+    ContentChunk(" 正在"),
+    ContentChunk("改变"),
+    ContentChunk("世界..."),
+    DoneChunk(Usage(20, 150)),
+]
+SOON = 5.0
+"""Seconds in which what happens at once has happened on a busy machine, too."""
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(pause=0) as service:
+        yield service
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Iterator[WebsopyClient]:
+    with WebsopyClient("test", base_url=sandbox.url, plugins=[]) as client:
+        yield client
+
+
+@pytest.fixture
+def ask(client: WebsopyClient, sandbox: Sandbox) -> Callable[..., ChatStream]:
+    """Asks a question that a script answers."""
+
+    def ask(*steps: Any, **options: Any) -> ChatStream:
+        if steps:
+            sandbox.play(steps)
+        return client.ai.chat_stream("x", **options)
+
+    return ask
+
+
+Ask = Callable[..., ChatStream]
+
+
+def later(call: Callable[[], object], seconds: float = 0.05) -> threading.Timer:
+    timer = threading.Timer(seconds, call)
+    timer.start()
+    return timer
+
+
+def read_until_error(stream: ChatStream) -> tuple[list[Any], BaseException]:
+    """The chunks, and what the loop ended with."""
+    chunks: list[Any] = []
+    try:
+        for each in stream:
+            chunks.append(each)  # extend() drops what came before an error
+    except APIError as failure:
+        return chunks, failure
+    pytest.fail("the stream ended well")
+
+
+# --- chunks --------------------------------------------------------------------------------------
+
+
+def test_the_guides_example(client: WebsopyClient) -> None:
+    """The five-line loop gives the guide's own chunks, and ends."""
+    assert list(client.ai.chat_stream(GUIDE_QUESTION)) == GUIDE_CHUNKS
+
+
+def test_every_kind_of_chunk(ask: Ask) -> None:
+    """In the order they came; an unknown type is handed over, not an error."""
+    stream = ask(
+        say("a"),
+        tool("f", {"x": 1}, "t1"),
+        chunk("thinking", {"content": "hm"}),
+        chunk("ping"),
+        say(""),
+        done(),
+    )
+    assert list(stream) == [
+        ContentChunk("a"),
+        ToolCallChunk(ToolCall("f", '{"x":1}', "t1")),
+        UnknownChunk("thinking", {"type": "thinking", "content": "hm"}),
+        UnknownChunk("ping", {"type": "ping"}),
+        ContentChunk(""),
+        DoneChunk(),
+    ]
+    assert stream.current_message == Message("a", (ToolCall("f", '{"x":1}', "t1"),))
+
+
+def test_pings_and_comments_are_no_chunks(ask: Ask) -> None:
+    """Events named ping are skipped, whatever is in them."""
+    script = [comment("c"), ping(), event("no json", event="ping"), say("a"), comment(), done()]
+    assert list(ask(*script)) == [ContentChunk("a"), DoneChunk()]
+
+
+def test_a_chunk_is_handed_over_while_the_next_is_held_back(ask: Ask) -> None:
+    """PROMISE 9, shown without a clock: the server goes on at the client's word."""
+    word = threading.Event()
+    stream = ask(say("a"), wait(word), say("b"), done())
+    assert next(stream) == ContentChunk("a")
+    word.set()
+    assert list(stream) == [ContentChunk("b"), DoneChunk()]
+
+
+def test_characters_cut_in_two_are_joined(ask: Ask) -> None:
+    """PROMISE 14: halves of a surrogate pair in two chunks, as JavaScript cuts them."""
+    half, rest = (f'{{"type":"content","content":"\\u{code}"}}' for code in ("d83d", "de00"))
+    stream = ask(event(half), event(rest), event(half), done())
+    assert list(stream) == [ContentChunk("😀"), ContentChunk("\ufffd"), DoneChunk()]
+    assert stream.get_final_text() == "😀\ufffd"
+
+
+def test_long_answers_arrive_whole(ask: Ask) -> None:
+    """Many chunks, some large."""
+    texts = [str(number) * (1 + number % 7 * 3000) for number in range(200)]
+    stream = ask(*map(say, texts), done())
+    assert [each.content for each in stream if each.type == "content"] == texts
+
+
+# --- the end: done -------------------------------------------------------------------------------
+
+
+def test_done_ends_without_waiting_for_the_body(ask: Ask) -> None:
+    """PROMISE 10: the server keeps the body open; nobody waits for it."""
+    stream = ask(say("a"), done(1, 2), silence())
+    start = time.monotonic()
+    assert len(list(stream)) == 2
+    assert time.monotonic() - start < SOON
+    assert stream.state == "done"
+
+
+def test_nothing_after_done_is_read(ask: Ask) -> None:
+    """Not even what came in the same packet."""
+    stream = ask(raw(b"".join(b'data: {"type":"%b"}\n\n' % kind for kind in (b"done", b"x"))))
+    assert list(stream) == [DoneChunk()]
+
+
+def test_done_is_settled_when_its_chunk_is_handed_over(ask: Ask) -> None:
+    """A loop that is left at the done chunk has a whole answer."""
+    stream = ask(say("a"), done(1, 2))
+    for each in stream:
+        if each.type == "done":
+            assert stream.state == "done"
+            break
+    assert stream.state == "done"
+    assert stream.get_final_message() == Message("a", (), Usage(1, 2))
+
+
+def test_done_stays_done(ask: Ask) -> None:
+    """Nothing that comes later changes the end."""
+    token = CancelToken()
+    stream = ask(say("a"), done(), cancel_token=token)
+    with stream:
+        list(stream)
+    stream.cancel()
+    token.cancel()
+    stream.close()
+    assert stream.state == "done"
+    assert stream.get_final_text() == "a"
+
+
+def test_finished_answers_share_a_connection(ask: Ask, sandbox: Sandbox) -> None:
+    """PROMISE 28."""
+    for _ in range(4):
+        list(ask(say("a"), done()))
+    assert sandbox.connections == 1
+
+
+# --- lenses --------------------------------------------------------------------------------------
+
+
+def test_text_stream_is_text_only(ask: Ask) -> None:
+    """Pieces as they came; what is no text is passed over."""
+    stream = ask(say("a"), tool("f", {}), say("b"), done())
+    assert list(stream.text_stream) == ["a", "b"]
+    assert stream.state == "done"
+
+
+def test_text_stream_raises_as_the_loop_does(ask: Ask) -> None:
+    """An error behind text is an error here too."""
+    texts = []
+    with pytest.raises(StreamServerError):  # the loop is the test
+        for text in ask(say("a"), error("no")).text_stream:
+            texts.append(text)
+    assert texts == ["a"]
+
+
+def test_leaving_the_text_stream_leaves_the_stream(ask: Ask, sandbox: Sandbox) -> None:
+    """The same as leaving the loop: at once."""
+    stream = ask(say("a"), silence())
+    for _ in stream.text_stream:
+        break
+    assert stream.state == "closed"
+    assert sandbox.wait_disconnect()
+
+
+def test_looking_at_text_stream_reads_nothing(ask: Ask) -> None:
+    """A debugger that shows all properties does not use the stream up."""
+    stream = ask(say("a"), done())
+    stream.text_stream  # noqa: B018  # that is the test
+    assert list(stream) == [ContentChunk("a"), DoneChunk()]
+
+
+@pytest.mark.parametrize("read", [0, 1, 3])
+def test_final_message_reads_what_is_left(ask: Ask, read: int) -> None:
+    """From wherever the reading is."""
+    stream = ask(say("a"), say("b"), done(1, 2))
+    for _ in range(read):
+        next(stream)
+    assert stream.get_final_message() == Message("ab", (), Usage(1, 2))
+    assert stream.get_final_text() == "ab"
+
+
+def test_final_message_after_the_loop(client: WebsopyClient) -> None:
+    """Loop first, message then."""
+    stream = client.ai.chat_stream(GUIDE_QUESTION)
+    assert list(stream) == GUIDE_CHUNKS
+    assert stream.get_final_message() == Message("AI 正在改变世界...", (), Usage(20, 150))
+
+
+def test_until_done_gives_the_stream_back(ask: Ask) -> None:
+    """So that it can be chained; again is fine."""
+    stream = ask(say("a"), done())
+    assert stream.until_done() is stream
+    assert stream.until_done().state == "done"
+
+
+def test_current_message_grows(ask: Ask) -> None:
+    """It holds each chunk once the loop has it, and a copy taken stays as it was."""
+    stream = ask(say("a"), tool("f", {}), say("b"), done(1, 2))
+    assert stream.current_message == Message()
+    seen = [stream.current_message for _ in stream]
+    call = ToolCall("f", "{}")
+    assert seen == [
+        Message("a"),
+        Message("a", (call,)),
+        Message("ab", (call,)),
+        Message("ab", (call,), Usage(1, 2)),
+    ]
+
+
+def test_without_keeping_only_usage_stays(ask: Ask) -> None:
+    """keep_message=False: chunks come, nothing is kept."""
+    stream = ask(say("a"), tool("f", {}), done(1, 2), keep_message=False)
+    assert len(list(stream)) == 3
+    assert stream.current_message == Message("", (), Usage(1, 2))
+
+
+# --- read once -----------------------------------------------------------------------------------
+
+
+def test_next_and_for_go_on_with_each_other(ask: Ask) -> None:
+    """next() first, the loop takes the rest."""
+    stream = ask(say("a"), say("b"), say("c"), done())
+    assert next(stream) == ContentChunk("a")
+    assert next(stream) == ContentChunk("b")
+    assert list(stream) == [ContentChunk("c"), DoneChunk()]
+
+
+def test_next_ends_with_stop_iteration(ask: Ask) -> None:
+    """As any iterator does, again and again."""
+    stream = ask(done())
+    assert next(stream) == DoneChunk()
+    for _ in range(3):
+        with pytest.raises(StopIteration):
+            next(stream)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [iter, list, lambda stream: list(stream.text_stream)],
+    ids=["iter", "list", "text_stream"],
+)
+@pytest.mark.parametrize("how", ["whole", "broken off", "failed"])
+def test_a_stream_is_read_once(ask: Ask, how: str, again: Callable[[ChatStream], object]) -> None:
+    """A second loop would look like an empty answer; it is an error."""
+    stream = ask(say("a"), done() if how == "whole" else error("no"))
+    try:
+        for _ in stream:
+            if how == "broken off":
+                break
+    except StreamServerError:
+        pass
+    with pytest.raises(StreamError, match="once"):
+        again(stream)
+
+
+def test_a_loop_within_the_loop_is_an_error(ask: Ask) -> None:
+    """Two readers would each get half."""
+    stream = ask(say("a"), say("b"), done())
+    for _ in stream:
+        with pytest.raises(StreamError, match="once"):
+            iter(stream)
+        break
+
+
+# --- the end: left -------------------------------------------------------------------------------
+
+
+def test_break_closes_at_once_though_the_stream_is_held(ask: Ask, sandbox: Sandbox) -> None:
+    """PROMISE 25."""
+    stream = ask(say("a"), silence())
+    for _ in stream:
+        break
+    assert stream.state == "closed"
+    assert sandbox.wait_disconnect(timeout=SOON)
+
+
+def test_an_exception_in_the_loop_closes(ask: Ask, sandbox: Sandbox) -> None:
+    """And is the user's own still."""
+    stream = ask(say("a"), silence())
+
+    def read() -> None:
+        for _ in stream:
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine") as caught:
+        read()
+    del caught  # its traceback holds the loop
+    gc.collect()
+    assert stream.state == "closed"
+    assert sandbox.wait_disconnect()
+
+
+def test_an_exception_in_the_with_block_closes_at_once(ask: Ask, sandbox: Sandbox) -> None:
+    """Without waiting for anybody to let go of the traceback."""
+    with pytest.raises(LookupError), ask(say("a"), silence()) as stream:
+        next(stream)
+        raise LookupError
+    assert stream.state == "closed"
+    assert sandbox.wait_disconnect()
+
+
+def test_keyboard_interrupt_in_the_loop(ask: Ask, sandbox: Sandbox) -> None:
+    """PROMISE 26: it comes out as itself, and the connection is closed."""
+    with pytest.raises(KeyboardInterrupt), ask(say("a"), silence()) as stream:
+        for _ in stream:
+            raise KeyboardInterrupt
+    assert stream.state == "closed"
+    assert sandbox.wait_disconnect()
+
+
+def test_a_generator_around_the_loop_that_is_closed(ask: Ask, sandbox: Sandbox) -> None:
+    """GeneratorExit is a way to leave like any other: a web view that is given up."""
+    stream = ask(say("a"), silence())
+
+    def view() -> Iterator[str]:
+        for each in stream:
+            if each.type == "content":
+                yield each.content
+
+    body = view()
+    assert next(body) == "a"
+    body.close()
+    assert stream.state == "closed"
+    assert sandbox.wait_disconnect()
+
+
+@pytest.mark.parametrize("read", [0, 1])
+def test_a_dropped_stream_closes(ask: Ask, sandbox: Sandbox, read: int) -> None:
+    """`del`, read or not: the last reference takes the connection along."""
+    stream = ask(say("a"), silence())
+    for _ in range(read):
+        next(stream)
+    del stream
+    assert sandbox.wait_disconnect()
+
+
+def test_a_stream_in_a_cycle_closes_with_the_garbage(ask: Ask, sandbox: Sandbox) -> None:
+    """Where only the collector sees that it is gone."""
+    cycle: list[object] = [ask(say("a"), silence())]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    assert sandbox.wait_disconnect()
+
+
+def test_with_block_ends_what_is_left(ask: Ask, sandbox: Sandbox) -> None:
+    """It gives the stream itself."""
+    stream = ask(say("a"), silence())
+    with stream as same:
+        assert same is stream
+        assert next(stream) == ContentChunk("a")
+    assert stream.state == "closed"
+    assert sandbox.wait_disconnect()
+
+
+def test_close_may_come_often(ask: Ask) -> None:
+    """Once or more, before or after anything."""
+    stream = ask(say("a"), silence())
+    for _ in range(3):
+        stream.close()
+    assert stream.state == "closed"
+
+
+@pytest.mark.parametrize("begin", [True, False], ids=["begun", "not begun"])
+def test_reading_after_close(ask: Ask, begin: bool) -> None:
+    """StreamCancelledError, reason closed: not an end that looks whole."""
+    stream = ask(say("a"), say("b"), silence())
+    if begin:
+        next(stream)
+    stream.close()
+    with pytest.raises(StreamCancelledError) as caught:
+        next(stream)
+    assert caught.value.reason == "closed"
+    assert stream.state == "closed"
+
+
+def test_close_inside_the_loop(ask: Ask) -> None:
+    """The next step says that it was closed."""
+    stream = ask(say("a"), say("b"), silence())
+    chunks = []
+    with pytest.raises(StreamCancelledError) as caught:  # the loop is the test
+        for each in stream:
+            chunks.append(each)
+            stream.close()
+    assert chunks == [ContentChunk("a")]
+    assert caught.value.reason == "closed"
+
+
+def test_close_from_another_thread_wakes_the_reader(ask: Ask, sandbox: Sandbox) -> None:
+    """It gets StreamCancelledError, with what had come."""
+    stream = ask(say("a"), silence())
+    thread = later(stream.close)
+    chunks, failure = read_until_error(stream)
+    thread.join()
+    assert chunks == [ContentChunk("a")]
+    assert isinstance(failure, StreamCancelledError)
+    assert (failure.reason, stream.state) == ("closed", "closed")
+    assert failure.partial == Message("a")
+    assert sandbox.wait_disconnect()
+
+
+def test_leaving_frees_no_more_than_its_own(ask: Ask) -> None:
+    """One stream's end is not another's."""
+    first, second = ask(say("a"), silence()), ask(say("b"), done())
+    first.close()
+    assert list(second) == [ContentChunk("b"), DoneChunk()]
+
+
+# --- the end: cancelled --------------------------------------------------------------------------
+
+
+def by_stream(stream: ChatStream, token: CancelToken) -> Callable[[], None]:
+    return stream.cancel
+
+
+def by_token(stream: ChatStream, token: CancelToken) -> Callable[[], None]:
+    return token.cancel
+
+
+@pytest.mark.parametrize("how", [by_stream, by_token])
+def test_cancel_wakes_a_blocked_read(
+    ask: Ask, sandbox: Sandbox, how: Callable[[ChatStream, CancelToken], Callable[[], None]]
+) -> None:
+    """PROMISE 7: from another thread, at once, and the server sees it."""
+    token = CancelToken()
+    stream = ask(say("a"), silence(), cancel_token=token)
+    thread = later(how(stream, token))
+    start = time.monotonic()
+    chunks, failure = read_until_error(stream)
+    assert time.monotonic() - start < SOON
+    thread.join()
+    assert chunks == [ContentChunk("a")]
+    assert isinstance(failure, StreamCancelledError)
+    assert (failure.reason, stream.state) == ("cancelled", "cancelled")
+    assert failure.partial == Message("a")
+    assert failure.request_id == stream.request_id
+    assert sandbox.wait_disconnect()
+
+
+def test_cancel_before_the_headers(ask: Ask, sandbox: Sandbox) -> None:
+    """There is no stream yet: the token is all there is."""
+    token = CancelToken()
+    thread = later(token.cancel)
+    start = time.monotonic()
+    with pytest.raises(StreamCancelledError) as caught:
+        ask(before_headers(silence()), cancel_token=token)
+    assert time.monotonic() - start < SOON
+    thread.join()
+    assert caught.value.reason == "cancelled"
+    assert sandbox.wait_disconnect()
+    assert len(sandbox.requests) == 1
+
+
+def test_cancel_in_the_back_off(ask: Ask, sandbox: Sandbox) -> None:
+    """While nothing is open at all."""
+    token = CancelToken()
+    thread = later(token.cancel)
+    start = time.monotonic()
+    with pytest.raises(StreamCancelledError):
+        ask(status(503, retry_after=30), cancel_token=token)
+    assert time.monotonic() - start < SOON
+    thread.join()
+    assert len(sandbox.requests) == 1
+
+
+def test_a_thrown_token_sends_nothing(ask: Ask, sandbox: Sandbox) -> None:
+    """Cancelled before: there is no question any more."""
+    token = CancelToken()
+    token.cancel()
+    with pytest.raises(StreamCancelledError):
+        ask(cancel_token=token)
+    assert not sandbox.requests
+
+
+def test_cancel_in_the_loop(ask: Ask) -> None:
+    """By the reader itself: no chunk more, though it is here already."""
+    stream = ask(say("a"), say("b"), say("c"), done())
+    chunks = []
+    with pytest.raises(StreamCancelledError) as caught:  # the loop is the test
+        for each in stream:
+            chunks.append(each)
+            stream.cancel()
+            assert stream.state == "cancelled"
+    assert chunks == [ContentChunk("a")]
+    assert caught.value.partial == Message("a")
+
+
+def test_one_token_ends_many_streams(ask: Ask) -> None:
+    """All that it was given to, read or not."""
+    token = CancelToken()
+    streams = [ask(say("a"), silence(), cancel_token=token) for _ in range(3)]
+    next(streams[0])
+    token.cancel()
+    for stream in streams:
+        with pytest.raises(StreamCancelledError):
+            list(stream)
+        assert stream.state == "cancelled"
+
+
+def test_cancel_after_the_end_is_nothing(ask: Ask) -> None:
+    """A late click on a stop button."""
+    stream = ask(say("a"), error("no"))
+    read_until_error(stream)
+    stream.cancel()
+    assert stream.state == "error"
+
+
+def test_cancelled_then_closed_is_cancelled(ask: Ask) -> None:
+    """The first reason stays."""
+    stream = ask(say("a"), silence())
+    next(stream)
+    stream.cancel()
+    stream.close()
+    assert stream.state == "cancelled"
+    with pytest.raises(StreamCancelledError) as caught:
+        stream.until_done()
+    assert caught.value.reason == "cancelled"
+
+
+def test_usage_after_cancel(ask: Ask) -> None:
+    """What had come stays readable."""
+    stream = ask(say("a"), tool("f", {}), silence())
+    next(stream), next(stream)
+    stream.cancel()
+    assert stream.current_message == Message("a", (ToolCall("f", "{}"),))
+
+
+# --- the end: error ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", ["object", "string", "message", "content"])
+def test_an_error_chunk_is_handed_over_and_then_raised(ask: Ask, shape: Any) -> None:
+    """Who looks at it can; who does not cannot miss it."""
+    stream = ask(say("a"), error("too busy", "503", shape=shape), say("never"))
+    chunks, failure = read_until_error(stream)
+    code = "503" if shape == "object" else None
+    assert chunks == [ContentChunk("a"), ErrorChunk("too busy", code)]
+    assert type(failure) is StreamServerError
+    assert (failure.message, failure.code) == ("too busy", code)
+    assert failure.partial == Message("a")
+    assert (failure.request_id, failure.attempts) == ("sandbox-1", 1)
+    assert stream.state == "error"
+
+
+def test_leaving_at_the_error_chunk_is_an_error_still(ask: Ask) -> None:
+    """Break or not, the answer has failed."""
+    stream = ask(say("a"), error("no"))
+    for each in stream:
+        if each.type == "error":
+            break
+    assert stream.state == "error"
+    with pytest.raises(StreamServerError):
+        stream.get_final_message()
+
+
+@pytest.mark.parametrize("end", [[], [cut()], [reset()]], ids=["clean", "cut", "reset"])
+@pytest.mark.parametrize("framing", ["chunked", "content-length", "close"])
+def test_an_end_without_done_is_an_error(ask: Ask, framing: Any, end: list[Any]) -> None:
+    """PROMISE 11: truncation never looks like an answer."""
+    stream = ask(headers(framing=framing), say("a"), say("b"), *end, resume=False)
+    chunks, failure = read_until_error(stream)
+    assert chunks == [ContentChunk("a"), ContentChunk("b")]
+    assert type(failure) is StreamInterruptedError
+    assert failure.partial == Message("ab")
+    assert failure.last_event_id == stream.last_event_id == "2"
+    assert stream.state == "error"
+
+
+def test_the_event_that_was_not_whole_is_not_given(ask: Ask) -> None:
+    """The standard drops it; so is half a chunk no chunk."""
+    stream = ask(say("a"), raw(b'data: {"type":"content","content":"half"}\n'), resume=False)
+    chunks, _ = read_until_error(stream)
+    assert chunks == [ContentChunk("a")]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        event("no json"),
+        event("[DONE]"),
+        event("[]"),
+        event(""),
+        event('{"type":"content"}'),
+        event('{"type":"content","content":7}'),
+        event('{"type":"done","usage":7}'),
+        event('{"type":"x","n":' + "9" * 5000 + "}"),
+        event('{"type":"x","n":' + "[" * 50_000 + "]" * 50_000 + "}"),
+    ],
+    ids=range(9),
+)
+def test_what_is_no_chunk_is_a_protocol_error(ask: Ask, bad: Any) -> None:
+    """PROMISE 13: typed, with the partial message; not resumed, as it would come again."""
+    stream = ask(say("a"), bad, say("b"), done())
+    chunks, failure = read_until_error(stream)
+    assert chunks == [ContentChunk("a")]
+    assert type(failure) is StreamProtocolError
+    assert failure.partial == Message("a")
+    assert failure.__cause__ is None
+    assert stream.state == "error" and stream.retries_taken == 0
+
+
+def test_an_event_above_the_limit_is_a_protocol_error(sandbox: Sandbox) -> None:
+    """PROMISE 16: those before it are given."""
+    sandbox.play([say("a"), say("x" * 5000), done()])
+    with WebsopyClient("k", base_url=sandbox.url, plugins=[], max_event_size=1000) as client:
+        stream = client.ai.chat_stream("x")
+        chunks, failure = read_until_error(stream)
+    assert chunks == [ContentChunk("a")]
+    assert type(failure) is StreamProtocolError and "1000" in failure.message
+
+
+def test_the_error_stays(ask: Ask) -> None:
+    """Whoever asks for the whole answer later gets the same error."""
+    stream = ask(say("a"), error("no"))
+    _, failure = read_until_error(stream)
+    for call in (stream.get_final_message, stream.get_final_text, stream.until_done):
+        with pytest.raises(StreamServerError) as caught:
+            call()
+        assert caught.value == failure
+
+
+def test_errors_of_a_stream_pickle(ask: Ask) -> None:
+    """PROMISE 29, with a real one: partial message, id, tries."""
+    _, failure = read_until_error(ask(say("a"), tool("f", {}), error("no", "c")))
+    again = pickle.loads(pickle.dumps(failure))
+    assert again == failure and again.partial == Message("a", (ToolCall("f", "{}"),))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "says"),
+    [
+        ([headers({"Content-Type": "application/json"}), raw(b'{"a": 1}')], "json", '{"a": 1}'),
+        ([headers({"Content-Type": "text/html"}), raw(b"<p>hi")], "html", "<p>hi"),
+        ([headers({"Content-Type": "text/event-streams"}), done()], "streams", ""),
+        (status(204), "204", ""),
+        (status(206, "x"), "206", ""),
+    ],
+    ids=["json", "html", "almost", "204", "206"],
+)
+def test_what_is_no_stream_is_a_protocol_error(
+    ask: Ask, answer: Steps, kind: str, says: str
+) -> None:
+    """PROMISE 12: at the call, with a snippet."""
+    with pytest.raises(StreamProtocolError, match=kind) as caught:
+        ask(*answer)
+    assert says in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/event-stream", "text/event-stream;", "Text/Event-Stream; Charset=latin-1"],
+)
+def test_content_types_of_streams(ask: Ask, content_type: str) -> None:
+    """Whatever the charset says, it is UTF-8."""
+    stream = ask(headers({"Content-Type": content_type}), say("世界"), done())
+    assert stream.get_final_text() == "世界"
+
+
+def test_redirects_are_not_followed(ask: Ask, sandbox: Sandbox) -> None:
+    """PROMISE 20: the question stays where it was sent."""
+    with pytest.raises(APIStatusError) as caught:
+        ask(*status(307, "", headers={"Location": sandbox.url + "/ai/chat"}))
+    assert caught.value.status_code == 307
+    assert len(sandbox.requests) == 1
+
+
+# --- time ----------------------------------------------------------------------------------------
+
+
+def test_first_chunk_limit_before_the_headers(ask: Ask, sandbox: Sandbox) -> None:
+    """Not repeated: the server may be at work on it."""
+    with pytest.raises(APITimeoutError) as caught:
+        ask(before_headers(silence()), timeout=Timeouts(first_chunk=0.1))
+    assert (caught.value.phase, caught.value.sent) == ("first_chunk", True)
+    assert sandbox.wait_disconnect() and len(sandbox.requests) == 1
+
+
+@pytest.mark.parametrize("noise", [ping, comment, lambda: chunk("ping")], ids=range(3))
+def test_noise_does_not_move_the_limits(ask: Ask, noise: Callable[[], Any]) -> None:
+    """PROMISE 6: pings and comments reset neither first_chunk nor idle."""
+    trickle = [step for _ in range(60) for step in (noise(), pause(0.02))]
+    stream = ask(*trickle, timeout=Timeouts(first_chunk=0.15))
+    _, failure = read_until_error(stream)
+    assert isinstance(failure, APITimeoutError) and failure.phase == "first_chunk"
+    stream = ask(say("a"), *trickle, timeout=Timeouts(idle=0.15))
+    _, failure = read_until_error(stream)
+    assert isinstance(failure, APITimeoutError) and failure.phase == "idle"
+    assert failure.partial == Message("a")
+
+
+def test_chunks_move_the_idle_limit(ask: Ask) -> None:
+    """A slow answer that goes on is no idle one."""
+    slow = [step for _ in range(8) for step in (say("a"), pause(0.05))]
+    stream = ask(*slow, done(), timeout=Timeouts(idle=0.2))
+    assert stream.get_final_text() == "a" * 8
+
+
+def test_the_total_limit_ends_any_trickle(ask: Ask) -> None:
+    """However alive it is."""
+    trickle = [step for _ in range(100) for step in (say("a"), pause(0.02))]
+    start = time.monotonic()
+    _, failure = read_until_error(ask(*trickle, timeout=0.2))
+    assert isinstance(failure, APITimeoutError) and failure.phase == "total"
+    assert 0.15 < time.monotonic() - start < SOON
+
+
+def test_the_readers_own_time_is_not_the_servers(ask: Ask) -> None:
+    """A loop that works 0.25 s on a chunk does not run into idle=0.1 when the next is here."""
+    stream = ask(say("a"), say("b"), done(), timeout=Timeouts(idle=0.1))
+    next(stream)
+    time.sleep(0.25)
+    assert next(stream) == ContentChunk("b")
+    time.sleep(0.25)
+    assert next(stream) == DoneChunk()
+
+
+# --- repeating and resuming ----------------------------------------------------------------------
+
+
+def test_repeated_questions_are_counted(ask: Ask, sandbox: Sandbox) -> None:
+    """Behind the headers of a good answer it is known how often it was tried."""
+    for _ in range(2):
+        sandbox.play(status(503, retry_after=0))
+    stream = ask(say("a"), done())
+    assert stream.get_final_text() == "a"
+    assert stream.retries_taken == 2
+    assert stream.request_id == "sandbox-3"
+
+
+@pytest.mark.parametrize("end", [cut(), reset()], ids=["cut", "reset"])
+@pytest.mark.parametrize("framing", ["chunked", "content-length", "close", "gzip", "trickle"])
+def test_a_lost_answer_is_resumed_by_its_id(
+    ask: Ask, sandbox: Sandbox, end: Any, framing: Any
+) -> None:
+    """Each chunk once, none twice, none lost; the same key and question."""
+    stream = ask(retry(1), headers(framing=framing), say("a"), say("b"), end, say("c"), done(1, 2))
+    assert list(stream) == [*map(ContentChunk, "abc"), DoneChunk(Usage(1, 2))]
+    assert (stream.state, stream.retries_taken) == ("done", 1)
+    first, second = sandbox.requests
+    assert (first.last_event_id, second.last_event_id) == ("", "2")
+    assert first.idempotency_key == second.idempotency_key == stream.idempotency_key
+    assert first.body == second.body
+
+
+def test_many_cuts(ask: Ask) -> None:
+    """As long as there is progress, it goes on."""
+    pieces = [step for letter in "abcdefgh" for step in (say(letter), cut())]
+    stream = ask(retry(1), *pieces, done())
+    assert stream.get_final_text() == "abcdefgh"
+    assert stream.retries_taken == 8
+
+
+def test_no_resume_when_not_wanted(ask: Ask, sandbox: Sandbox) -> None:
+    """resume=False."""
+    _, failure = read_until_error(ask(say("a"), cut(), say("b"), done(), resume=False))
+    assert isinstance(failure, StreamInterruptedError)
+    assert len(sandbox.requests) == 1
+
+
+def test_no_resume_without_ids(ask: Ask, sandbox: Sandbox) -> None:
+    """There is nothing to resume by; text is never asked for twice."""
+    _, failure = read_until_error(ask(no_ids(), say("a"), cut(), say("b"), done()))
+    assert isinstance(failure, StreamInterruptedError)
+    assert failure.last_event_id == "" and failure.partial == Message("a")
+    assert len(sandbox.requests) == 1
+
+
+def test_no_new_question_when_cut_before_the_first_event(ask: Ask, sandbox: Sandbox) -> None:
+    """PROMISE 1: once the headers came, the question is not sent again."""
+    _, failure = read_until_error(ask(comment(), cut(), say("a"), done()))
+    assert isinstance(failure, StreamInterruptedError)
+    assert len(sandbox.requests) == 1
+
+
+def test_resumed_answer_without_ids_is_not_believed(ask: Ask, sandbox: Sandbox) -> None:
+    """It may begin from the start: stop rather than repeat text."""
+    stream = ask(retry(1), say("a"), cut())
+    sandbox.play([no_ids(), say("a"), say("b"), done()])
+    chunks, failure = read_until_error(stream)
+    assert chunks == [ContentChunk("a")]
+    assert isinstance(failure, StreamInterruptedError)
+
+
+def test_events_already_handed_over_are_dropped(ask: Ask, sandbox: Sandbox) -> None:
+    """A server that begins again from the start, with the same ids."""
+    stream = ask(retry(1), say("a"), say("b"), cut())
+    sandbox.play([say("a"), say("b"), say("c"), done()])
+    assert stream.get_final_text() == "abc"
+
+
+def test_204_ends_for_good(ask: Ask, sandbox: Sandbox) -> None:
+    """PROMISE 5: the server has nothing more."""
+    stream = ask(retry(1), say("a"), cut())
+    sandbox.play(status(204))
+    _, failure = read_until_error(stream)
+    assert isinstance(failure, StreamInterruptedError)
+    assert len(sandbox.requests) == 2
+
+
+def test_reconnections_without_progress_end(ask: Ask, sandbox: Sandbox) -> None:
+    """Three, then it is given up."""
+    stream = ask(retry(1), say("a"), cut())
+    for _ in range(10):
+        sandbox.play([cut()])
+    _, failure = read_until_error(stream)
+    assert isinstance(failure, StreamInterruptedError)
+    assert len(sandbox.requests) == 4
+
+
+# --- what there is to know -----------------------------------------------------------------------
+
+
+def test_what_is_known_of_the_exchange(ask: Ask) -> None:
+    """At once when the call returns."""
+    stream = ask(headers({"X-Extra": "1"}), say("a"), say("b"), done())
+    assert stream.status_code == 200
+    assert stream.request_id == "sandbox-1"
+    assert stream.headers["x-extra"] == "1"
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    assert all(name == name.lower() for name in stream.headers)
+    assert stream.retries_taken == 0
+    assert str(uuid.UUID(stream.idempotency_key)) == stream.idempotency_key
+    assert stream.state == "open"
+    assert stream.last_event_id == ""
+    assert repr(stream) == "<ChatStream open>"
+
+
+def test_headers_are_a_copy(ask: Ask) -> None:
+    """Changing them changes nothing."""
+    stream = ask(done())
+    stream.headers["x"] = "y"  # type: ignore[index]  # a Mapping to the type checker
+    assert "x" not in stream.headers
+
+
+def test_request_id_may_be_missing(ask: Ask) -> None:
+    """None, then."""
+    stream = ask(headers({"X-Request-Id": ""}), done())
+    assert not stream.request_id
+
+
+def test_last_event_id_is_of_what_was_handed_over(ask: Ask) -> None:
+    """Who stores it to go on later has everything up to it, though more has arrived."""
+    stream = ask(raw(b"".join(
+        b'id: %d\ndata: {"type":"content","content":"%d"}\n\n' % (number, number)
+        for number in (1, 2, 3)
+    )), done(id="4"))  # fmt: skip
+    seen = [(each.type, stream.last_event_id) for each in stream]
+    assert seen == [("content", "1"), ("content", "2"), ("content", "3"), ("done", "4")]
+
+
+def test_states_in_their_order(ask: Ask) -> None:
+    """open until the end, then for good one of the four."""
+    stream = ask(say("a"), done())
+    states = [stream.state, *(stream.state for _ in stream), stream.state]
+    assert states == ["open", "open", "done", "done"]
+
+
+def test_reading_in_another_thread(ask: Ask) -> None:
+    """A stream may be made here and read there."""
+    stream = ask(say("a"), pause(0.02), done())
+    read: list[Any] = []
+    thread = threading.Thread(target=lambda: read.extend(stream))
+    thread.start()
+    thread.join()
+    assert read == [ContentChunk("a"), DoneChunk()]
