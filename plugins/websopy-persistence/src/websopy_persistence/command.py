@@ -1,0 +1,201 @@
+"""`websopy-sync history`: what was stored, for people and, with --json, for programs.
+
+Knows how things are shown and nothing of how they are found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from websopy_sync.errors import ConfigError
+
+from .history import STATUSES, History, StoredStream
+from .plot import draw
+from .terminal import column, harmless, json_line
+from .text import dumped
+
+__all__ = ["add_parser", "run"]
+
+_TABLE = (("id", 8), ("started", 19), ("status", 11), ("first", 7), ("took", 7), ("tokens", 7))
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to argparse's subparsers."""
+    parser = subparsers.add_parser(
+        "history",
+        help="show stored answers",
+        description="Show the last stored streams, or one of them whole.",
+    )
+    parser.add_argument("id", nargs="?", metavar="ID", help="first digits of a stream's id")
+    parser.add_argument("--limit", type=int, metavar="N", help="how many streams (default: 20)")
+    parser.add_argument("--search", metavar="TEXT", help="only with this in question or answer")
+    parser.add_argument("--status", choices=STATUSES, help="only those that ended so")
+    parser.add_argument("--since", type=_moment, metavar="DATE", help="begun then or later")
+    parser.add_argument("--until", type=_moment, metavar="DATE", help="begun before then")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw seconds to first chunk and tokens a second into a .png or .svg file",
+    )
+    parser.add_argument(
+        "--prune", type=_days, metavar="DAYS", help="remove streams older than so many days"
+    )
+    parser.add_argument("--url", help="the database, instead of WEBSOPY_PERSISTENCE_URL")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the arguments ask for; the exit code. Raises WebsopyError."""
+    with History(arguments.url) as history:
+        if arguments.prune is not None:
+            return _prune(history, arguments.prune)
+        if arguments.id is not None:
+            return _show_one(history, arguments)
+        if arguments.plot is not None:
+            return _plot(history, arguments)
+        return _show_list(_found(history, arguments, 20), arguments, history)
+
+
+def _found(
+    history: History, arguments: argparse.Namespace, limit: int | None
+) -> Sequence[StoredStream]:
+    return history.list(
+        limit=limit if arguments.limit is None else arguments.limit,
+        status=arguments.status,
+        since=arguments.since,
+        until=arguments.until,
+        search=arguments.search,
+    )
+
+
+def _prune(history: History, days: float) -> int:
+    removed = history.prune(datetime.now().astimezone() - timedelta(days=days))
+    _say(f"removed {removed} streams")
+    return 0
+
+
+def _plot(history: History, arguments: argparse.Namespace) -> int:
+    streams = _found(history, arguments, None)
+    drawn = [stream for stream in streams if stream.first_chunk_seconds is not None]
+    if not drawn:
+        raise ConfigError("plot: no stored stream to draw")
+    draw(drawn, arguments.plot, zone=_local_zone())
+    _say(f"drew {len(drawn)} streams into {arguments.plot}")
+    return 0
+
+
+def _show_list(
+    streams: Sequence[StoredStream], arguments: argparse.Namespace, history: History
+) -> int:
+    if arguments.json:
+        for stream in streams:
+            _say_json(stream.to_dict())
+        return 0
+    if not streams:
+        _say(f"no streams found in {history.database.description}")
+        return 0
+    room = max(shutil.get_terminal_size().columns - sum(width + 2 for _, width in _TABLE), 20)
+    _say("  ".join([*(column(name, width) for name, width in _TABLE), "question"]))
+    for stream in streams:
+        cells = zip(_cells(stream), (width for _, width in _TABLE), strict=True)
+        text = stream.question or stream.answer or ""
+        line = [*(column(cell, width) for cell, width in cells), column(text, room)]
+        _say("  ".join(line).rstrip())
+    return 0
+
+
+def _cells(stream: StoredStream) -> Sequence[str]:
+    return (
+        stream.id,
+        _local(stream.started),
+        stream.status,
+        _seconds(stream.first_chunk_seconds),
+        _seconds(stream.seconds),
+        "" if stream.usage is None else str(stream.usage.total_tokens),
+    )
+
+
+def _show_one(history: History, arguments: argparse.Namespace) -> int:
+    stream = history.get(arguments.id)
+    if arguments.json:
+        pieces = history.chunks(stream.id)
+        chunks = [
+            {"seq": piece.seq, "seconds": piece.seconds, "chunk": piece.chunk.to_dict()}
+            for piece in pieces
+        ]
+        _say_json(stream.to_dict() | {"stored_chunks": chunks})
+        return 0
+    for name, value in _facts(stream):
+        _say(f"{name:<9}{' '.join(value.split())}")
+    message = history.message(stream.id)
+    if stream.question is not None:
+        _say("")
+        for line in stream.question.splitlines():
+            _say(f"> {line}")
+    _say(f"\n{message.content}")
+    for call in message.tool_calls:
+        _say(f"\n[tool {call.name}: {call.arguments}]")
+    return 0
+
+
+def _facts(stream: StoredStream) -> Sequence[tuple[str, str]]:
+    usage, speed, error = stream.usage, stream.tokens_per_second, stream.error
+    facts = [
+        ("id", stream.id),
+        ("started", _local(stream.started)),
+        ("status", stream.status),
+        ("model", stream.model or ""),
+        ("error", "" if error is None else f"{error.type}: {error.message}"),
+        ("request", stream.request_id or ""),
+        ("first", _seconds(stream.first_chunk_seconds)),
+        ("took", _seconds(stream.seconds)),
+        ("tokens", "" if usage is None else f"{usage.prompt_tokens} + {usage.completion_tokens}"),
+        ("speed", "" if speed is None else f"{speed:.1f} tokens a second"),
+        ("chunks", f"{stream.chunks} stored" + (f", {stream.lost} lost" if stream.lost else "")),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _local(moment: datetime) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _local_zone() -> Any:
+    return datetime.now().astimezone().tzinfo
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.2f} s"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone()
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 <= days <= 100_000:
+        raise ValueError(text)
+    return days
+
+
+def _say_json(value: Any) -> None:
+    _write(json_line(dumped(value)))
+
+
+def _say(text: str) -> None:
+    _write(harmless(text))
+
+
+def _write(line: str) -> None:
+    # A terminal that cannot show a character shows "?" for it, and no traceback.
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(line.encode(encoding, "replace").decode(encoding) + "\n")

@@ -1,0 +1,224 @@
+"""Which database, and how to connect to it: URL, default file, drivers, settings of a connection.
+
+Knows nothing of the tables. The only file that knows how the three kinds of database differ in
+being reached. A URL may hold a password: nothing here puts one into an error or a log.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import platformdirs
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
+from websopy_sync.errors import ConfigError
+
+__all__ = ["URL_VARIABLE", "Database"]
+
+URL_VARIABLE = "WEBSOPY_PERSISTENCE_URL"
+
+CONNECT_TIMEOUT = 5
+"""Seconds to wait for a database server to answer; the writer tries again later."""
+
+STATEMENT_TIMEOUT = 30
+"""Seconds a server may take over one statement before it counts as gone."""
+
+_DRIVERS = {
+    "sqlite": "sqlite+pysqlite",
+    "postgres": "postgresql+psycopg",  # the scheme that hosting services hand out
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+
+_WRITER_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
+"""A process that dies loses nothing that was committed; only a power cut may lose the last commits.
+
+Readers do not wait for the writer, nor it for them. https://www.sqlite.org/wal.html
+"""
+
+_EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
+
+
+@attrs.frozen
+class Database:
+    """Where the history is. `Database.at(None)` is what environment and defaults say.
+
+    url: SQLAlchemy's, complete with its driver. path: the file of an SQLite database, else None.
+    busy_timeout: seconds to wait for another process that is writing to the same file.
+    """
+
+    url: URL = attrs.field(repr=lambda url: url.render_as_string(hide_password=True))
+    path: Path | None = None
+    busy_timeout: float = 5.0
+
+    @classmethod
+    def at(
+        cls,
+        url: str | Path | None,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        busy_timeout: float = 5.0,
+    ) -> Database:
+        """The database at a URL or a file's path, at `WEBSOPY_PERSISTENCE_URL`, or the default.
+
+        Raises ConfigError, which never quotes the URL, for one that cannot be used.
+        """
+        url = url or environ.get(URL_VARIABLE) or _default_path()
+        if isinstance(url, Path):
+            return cls._file(url, busy_timeout)
+        parsed = _parsed(url)
+        if parsed.get_backend_name() != "sqlite":
+            return cls(parsed)
+        if not parsed.database or parsed.database == ":memory:" or parsed.query or parsed.host:
+            raise ConfigError(
+                "database URL: expected sqlite:/// and a file's path, without options: a database "
+                "in memory would keep nothing"
+            )
+        return cls._file(Path(parsed.database), busy_timeout)
+
+    @classmethod
+    def _file(cls, path: Path, busy_timeout: float) -> Database:
+        # Absolute, because the process may change its folder before the first stream.
+        path = Path(os.path.abspath(path.expanduser()))
+        return cls(URL.create("sqlite+pysqlite", database=str(path)), path, busy_timeout)
+
+    @property
+    def description(self) -> str:
+        """Its address for people: no password, and no options, which may hold one."""
+        if self.path is not None:
+            return str(self.path)
+        return self.url.set(query={}).render_as_string(hide_password=True)
+
+    @property
+    def secret(self) -> str | None:
+        """The password in the URL, to be kept out of every message."""
+        return self.url.password
+
+    def engine_for_writing(self) -> Engine:
+        """An engine whose transactions hold the write lock from their beginning.
+
+        A transaction that begins with reading fails at once when it turns to writing while
+        somebody else wrote; SQLite waits (busy_timeout) only for those that say so at BEGIN.
+        """
+        return self._engine("rwc", "BEGIN IMMEDIATE", _WRITER_PRAGMAS)
+
+    def engine_for_reading(self) -> Engine:
+        """An engine for looking. It never creates the file of an SQLite database."""
+        return self._engine("rw", "BEGIN", ())
+
+    def create_file(self) -> None:
+        """Make the file of an SQLite database, for its owner only, when there is none.
+
+        What was streamed is private. SQLite gives its side files (-wal, -shm) the same mode.
+        """
+        if self.path is None:
+            return
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            pass
+
+    def file_identity(self) -> tuple[int, int] | None:
+        """Which file is at the path now. SQLite itself writes on into a file that was removed."""
+        if self.path is None:
+            return None
+        status = os.stat(self.path)
+        return status.st_dev, status.st_ino
+
+    def _engine(self, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
+        options: dict[str, Any] = {
+            "poolclass": NullPool,
+            "pool_reset_on_return": None,  # what is closed needs no ROLLBACK first
+            "hide_parameters": True,
+        }
+        if self.path is not None:
+            address = f"{self.path.as_uri()}?mode={mode}"
+            options["creator"] = functools.partial(_connect, address, self.busy_timeout, pragmas)
+        else:
+            options["connect_args"] = _server_options(self.url)
+        try:
+            engine = create_engine(self.url, **options)
+        except ModuleNotFoundError as error:
+            missing = _explained(error)
+        else:
+            if self.path is not None:
+                event.listen(engine, "begin", lambda it: it.exec_driver_sql(begin) and None)
+            return engine
+        raise ConfigError(missing)
+
+
+def _default_path() -> Path:
+    return platformdirs.user_data_path("websopy-sync", appauthor=False) / "history.db"
+
+
+def _parsed(url: object) -> URL:
+    if not isinstance(url, str):
+        raise ConfigError(f"database URL: expected str or Path, got {type(url).__name__}")
+    try:
+        parsed = make_url(url)
+        parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
+        kind, driver_is_async = parsed.get_backend_name(), parsed.get_dialect().is_async
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        kind, driver_is_async = "", False
+    except ModuleNotFoundError as error:
+        raise ConfigError(_explained(error)) from None
+    if kind not in _DRIVERS or driver_is_async:
+        raise ConfigError(
+            "database URL: expected sqlite:///, postgresql://, mysql:// or mariadb:// with a "
+            "blocking driver; it is not quoted here, as it may hold a password"
+        )
+    return parsed
+
+
+def _explained(error: ModuleNotFoundError) -> str:
+    name = error.name or "the driver"
+    extra = _EXTRAS.get(name)
+    remedy = f": pip install 'websopy-persistence[{extra}]'" if extra else ""
+    return f"database URL: its driver {name} is not installed{remedy}"
+
+
+def _connect(address: str, busy_timeout: float, pragmas: tuple[str, ...]) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        address,
+        uri=True,
+        timeout=busy_timeout,
+        isolation_level=None,  # transactions begin where SQLAlchemy says
+        check_same_thread=False,  # close() may come from another thread than the writer's
+    )
+    try:
+        for pragma in ("foreign_keys=ON", *pragmas):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _server_options(url: URL) -> dict[str, Any]:
+    # What the URL says itself goes before these.
+    options: dict[str, Any] = {}
+    if url.get_driver_name() == "psycopg":
+        options = {
+            "connect_timeout": CONNECT_TIMEOUT,
+            "client_encoding": "utf8",
+            "tcp_user_timeout": STATEMENT_TIMEOUT * 1000,
+            "application_name": "websopy-persistence",
+            "prepare_threshold": None,  # PgBouncer keeps no prepared statements
+        }
+    elif url.get_driver_name() == "pymysql":
+        options = {
+            "connect_timeout": CONNECT_TIMEOUT,
+            "read_timeout": STATEMENT_TIMEOUT,
+            "write_timeout": STATEMENT_TIMEOUT,
+            "charset": "utf8mb4",
+        }
+    return {name: value for name, value in options.items() if name not in url.query}

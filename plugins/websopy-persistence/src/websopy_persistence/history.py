@@ -1,0 +1,294 @@
+"""Reading back: the streams that were stored, found, counted and made into messages again.
+
+Knows nothing of the writer: it reads what any process, dead or alive, has committed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+from sqlalchemy import Connection, Select, delete, func, literal, or_, select
+from sqlalchemy.exc import SQLAlchemyError
+from websopy_sync.chunks import Message, StreamChunk, Usage
+from websopy_sync.errors import ConfigError
+
+from . import schema
+from .database import Database
+from .errors import HistoryError, UnknownStreamError, tell
+from .identity import Identity
+from .records import Failure, Status
+from .rows import chunk_of, message_of
+from .schema import chunks, streams
+from .store import mark_interrupted
+from .text import storable
+
+__all__ = ["History", "StoredChunk", "StoredStream"]
+
+STATUSES: tuple[Status, ...] = ("open", "done", "error", "cancelled", "interrupted")
+
+
+@attrs.frozen
+class StoredStream:
+    """One question and what became of it.
+
+    id: 32 hex digits. status: open, done, error, cancelled, or interrupted when its process died.
+    started, finished: aware datetimes. seconds, first_chunk_seconds: from the question on.
+    question: the last user message; request: the whole body that was sent; both without text
+    unless prompts are stored. answer: the text, None while open. chunks, lost: how many are stored,
+    and how many more came that are not. error: why the answer is not complete.
+    """
+
+    id: str
+    status: Status
+    started: datetime
+    finished: datetime | None
+    seconds: float | None
+    first_chunk_seconds: float | None
+    url: str | None
+    model: str | None
+    question: str | None
+    request: dict[str, Any] | None
+    answer: str | None
+    usage: Usage | None
+    chunks: int
+    lost: int
+    error: Failure | None
+    idempotency_key: str | None
+    request_id: str | None
+    last_event_id: str | None
+    status_code: int | None
+    retries: int | None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Answer's tokens by the time from its first chunk to its end; None without a usage."""
+        if self.usage is None or self.seconds is None or self.first_chunk_seconds is None:
+            return None
+        seconds = self.seconds - self.first_chunk_seconds
+        return self.usage.completion_tokens / seconds if seconds > 0 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a dict that `json.dumps` takes; moments in ISO 8601."""
+        fields = attrs.asdict(self)
+        for name in ("started", "finished"):
+            fields[name] = fields[name] and fields[name].isoformat()
+        return fields
+
+
+@attrs.frozen
+class StoredChunk:
+    """One chunk as it came: the seq-th from 0, so many seconds after the question."""
+
+    seq: int
+    seconds: float
+    chunk: StreamChunk
+
+
+class History:
+    """The stored streams, newest first.
+
+    url: as PersistencePlugin takes it. An SQLite file that does not exist is an empty history, and
+    is not created. Looking at it first marks as interrupted what dead processes left open.
+
+    Methods raise HistoryError when the database cannot be read. Raises ConfigError for a URL that
+    cannot be used.
+    """
+
+    def __init__(self, url: str | Path | None = None) -> None:
+        self.database = Database.at(url)
+        self._engine = self.database.engine_for_reading()
+        self._closed = False
+        self._marked = False
+
+    def __repr__(self) -> str:
+        return f"<History {self.database.description}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closed = True
+        self._engine.dispose()
+
+    def list(
+        self,
+        *,
+        limit: int | None = 20,
+        status: Status | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        search: str | None = None,
+    ) -> Sequence[StoredStream]:
+        """The last streams, newest first; at most `limit`, or all of them with None.
+
+        status: only these. since, until: begun then or later, and before then; a naive datetime
+        is local time. search: with this text in the question or the answer, whatever the case.
+        """
+        query = select(streams).order_by(streams.c.started.desc(), streams.c.id.desc())
+        query = _filtered(query, status=status, since=since, until=until, search=search)
+        if limit is not None:
+            query = query.limit(_count(limit))
+        with self._looking() as connection:
+            return [_stored(row) for row in connection.execute(query)] if connection else []
+
+    def get(self, id: str) -> StoredStream:
+        """The stream with this id, of which the first digits will do if they are its alone.
+
+        Raises UnknownStreamError when there is none, or more than one.
+        """
+        if not re.fullmatch("[0-9a-f]{1,32}", id):
+            raise UnknownStreamError("id of a stream: expected up to 32 hexadecimal digits")
+        query = select(streams).where(streams.c.id.like(id + "%")).limit(2)
+        with self._looking() as connection:
+            rows = connection.execute(query).all() if connection else []
+        if len(rows) != 1:
+            found = "no stream's" if not rows else "more than one stream's"
+            raise UnknownStreamError(f"{found} id begins with {id}")
+        return _stored(rows[0])
+
+    def chunks(self, id: str) -> Sequence[StoredChunk]:
+        """The stored chunks of a stream, in order. Raises UnknownStreamError."""
+        query = select(chunks).where(chunks.c.stream == self.get(id).id).order_by(chunks.c.seq)
+        with self._looking() as connection:
+            rows = connection.execute(query).all() if connection else []
+        found = ((row, chunk_of(row.data)) for row in rows)
+        return [StoredChunk(row.seq, row.seconds, chunk) for row, chunk in found if chunk]
+
+    def message(self, id: str) -> Message:
+        """The answer as far as it is known, made from its chunks. Raises UnknownStreamError.
+
+        Where chunks were lost, its text is still whole if the process could note it at the end.
+        """
+        stream = self.get(id)
+        query = select(chunks.c.data).where(chunks.c.stream == stream.id).order_by(chunks.c.seq)
+        with self._looking() as connection:
+            message = message_of(connection.scalars(query)) if connection else Message()
+        if stream.lost and stream.answer:
+            message = attrs.evolve(message, content=stream.answer, usage=stream.usage)
+        return message
+
+    def delete(self, id: str) -> None:
+        """Remove one stream that has ended, with its chunks. Raises UnknownStreamError."""
+        self._delete(streams.c.id == self.get(id).id)
+
+    def prune(self, before: datetime) -> int:
+        """Remove the ended streams that began before a moment; how many there were."""
+        return self._delete(streams.c.started < before.astimezone())
+
+    def _delete(self, condition: Any) -> int:
+        with self._looking() as connection:
+            if connection is None:
+                return 0
+            if self.database.path is not None:
+                connection.exec_driver_sql("PRAGMA secure_delete=ON")  # overwrites the text
+                connection.commit()
+            ended = delete(streams).where(condition, streams.c.status != "open")
+            removed = connection.execute(ended).rowcount
+            connection.commit()
+            if self.database.path is not None:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        return removed
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[Connection | None]:
+        """A connection to a history that is there; None when there is nothing yet."""
+        if self._closed:
+            raise HistoryError("the history is closed")
+        problem = ""
+        try:
+            if self.database.path is not None and not self.database.path.exists():
+                yield None
+                return
+            with self._engine.connect() as connection:
+                yield connection if self._is_ready(connection) else None
+        except (SQLAlchemyError, OSError) as error:
+            problem = tell(error, secret=self.database.secret)
+        if problem:  # raised here, without the database's own error, which may quote anything
+            raise HistoryError(f"the history at {self.database.description}: {problem}")
+
+    def _is_ready(self, connection: Connection) -> bool:
+        with connection.begin():
+            ready = schema.check(connection)
+        if ready and not self._marked:
+            self._marked = True
+            try:
+                mark_interrupted(connection, self.database, here=Identity.of_this_process())
+            except SQLAlchemyError:  # whoever may only read sees what was stored all the same
+                connection.rollback()
+        return ready
+
+
+def _filtered(
+    query: Select[Any],
+    *,
+    status: Status | None,
+    since: datetime | None,
+    until: datetime | None,
+    search: str | None,
+) -> Select[Any]:
+    if status is not None:
+        if status not in STATUSES:
+            raise ConfigError(f"status: expected one of {', '.join(STATUSES)}, got {status!r:.200}")
+        query = query.where(streams.c.status == status)
+    if since is not None:
+        query = query.where(streams.c.started >= since.astimezone())
+    if until is not None:
+        query = query.where(streams.c.started < until.astimezone())
+    if search:
+        # LIKE with a wildcard at both ends: slow, but it finds a word in Chinese, which no
+        # database's own full-text search does without help.
+        pattern = re.sub("([/%_])", r"/\1", storable(search))
+        like = func.lower(literal(f"%{pattern}%"))
+        texts = (streams.c.question, streams.c.answer)
+        query = query.where(or_(*(func.lower(text).like(like, escape="/") for text in texts)))
+    return query
+
+
+def _count(limit: object) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise ConfigError(f"limit: expected an int of 0 or more, got {limit!r:.200}")
+    return limit
+
+
+def _stored(row: Any) -> StoredStream:
+    fields = {name: getattr(row, name) for name in _SAME}
+    counts = (row.prompt_tokens, row.completion_tokens, row.total_tokens)
+    failure = None
+    if row.error_type is not None:
+        failure = Failure(row.error_type, row.error_message or "", row.error_code)
+    return StoredStream(
+        request=_object(row.request),
+        usage=None if None in counts else Usage(*counts),
+        error=failure,
+        **fields,
+    )
+
+
+_SAME = {field.name for field in attrs.fields(StoredStream)} & {c.name for c in streams.columns} - {
+    "request"
+}
+
+
+def _object(text: str | None) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,108 @@
+"""Who writes a stream, and whether that process still lives.
+
+Knows no database. A process id alone is used again sooner or later, so the identity holds more: the
+host, the time the process was started, the kernel's run (boot id) and the room that ids are
+counted in (PID namespace, one for each container). Where /proc does not tell, parts stay empty.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+__all__ = ["Identity", "Life"]
+
+Life = Literal["alive", "dead", "unknown"]
+
+_SEPARATOR = "/"
+
+
+@attrs.frozen
+class Identity:
+    """One process on one machine; its str() is what a stream's row holds."""
+
+    host: str
+    pid: int
+    started: str = ""
+    boot: str = ""
+    space: str = ""
+
+    @classmethod
+    def of_this_process(cls) -> Identity:
+        """Who runs this."""
+        pid = os.getpid()
+        return cls(
+            host=socket.gethostname().replace(_SEPARATOR, "_")[:100],
+            pid=pid,
+            started=_start_time(pid) or "",
+            boot=_read("/proc/sys/kernel/random/boot_id"),
+            space=_namespace(),
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Identity | None:
+        """The identity whose str() this is; None for anything else."""
+        parts = text.split(_SEPARATOR)
+        if len(parts) != 5 or not (parts[1].isascii() and parts[1].isdigit()):
+            return None
+        host, pid, started, boot, space = parts
+        return cls(host, int(pid), started, boot, space)
+
+    def __str__(self) -> str:
+        return _SEPARATOR.join((self.host, str(self.pid), self.started, self.boot, self.space))
+
+    def life_of(self, other: Identity, *, same_machine: bool) -> Life:
+        """Whether `other` lives, as far as this process can tell for certain.
+
+        same_machine: all processes that can write there run on this machine, as those of an
+        SQLite file with a write-ahead log do. Then another boot id means before a restart.
+        """
+        if (self.boot, self.space) == (other.boot, other.space) and (self.boot or same_machine):
+            return _life_here(other) if self.host == other.host or self.boot else "unknown"
+        if same_machine and self.boot and other.boot and self.boot != other.boot:
+            return "dead"
+        return "unknown"
+
+
+def _life_here(process: Identity) -> Life:
+    if os.name != "posix":  # there, os.kill(pid, 0) would end it
+        return "unknown"
+    try:
+        os.kill(process.pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return "dead"
+    except PermissionError:
+        pass
+    started = _start_time(process.pid)
+    if not started or not process.started:
+        return "unknown"
+    return "alive" if started == process.started else "dead"
+
+
+def _start_time(pid: int) -> str | None:
+    """Clock ticks from boot to the process's start; None when it is gone or nothing tells.
+
+    proc(5): the 22nd field; the 2nd, a name in brackets, may hold anything, brackets too.
+    """
+    state, *fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split() or [""]
+    if state in ("Z", "X"):
+        return "dead"  # its end only was not collected by its parent yet
+    return fields[18] if len(fields) > 18 else None
+
+
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid").replace(_SEPARATOR, "_")
+    except OSError:
+        return ""
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""

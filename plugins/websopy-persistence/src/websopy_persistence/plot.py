@@ -1,0 +1,76 @@
+"""Two curves over time, as a picture: seconds to the first chunk, and tokens a second.
+
+Knows nothing of databases. matplotlib comes with the extra `plot`, and enters by this file alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Any
+
+from websopy_sync.errors import ConfigError
+
+from .history import StoredStream
+
+__all__ = ["draw"]
+
+SUFFIXES = (".png", ".svg")
+
+
+def draw(streams: Sequence[StoredStream], path: Path, *, zone: tzinfo = UTC) -> None:
+    """Draw the streams that have something to show into a .png or .svg file.
+
+    zone: the time zone of the axis. Raises ConfigError when the file's name, or its place, will
+    not do, or when matplotlib is not installed.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"plot: expected a file ending in .png or .svg, got {path.name!r:.200}")
+    figure = _figure()
+    first, speed = figure.subplots(2, 1, sharex=True)
+    _curve(first, streams, lambda stream: stream.first_chunk_seconds, "seconds to first chunk")
+    _curve(speed, streams, lambda stream: stream.tokens_per_second, "tokens a second")
+    _date_axis(speed, zone)
+    try:
+        # Without its date, an SVG of the same streams is the same file.
+        metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
+        figure.savefig(path, metadata=metadata, dpi=150)
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    else:
+        return
+    raise ConfigError(f"plot: {path.name!r:.200} cannot be written: {problem}")
+
+
+def _figure() -> Any:
+    try:
+        # An extra, and half a second's work: not imported with the command line.
+        figures: Any = importlib.import_module("matplotlib.figure")
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "plot: needs matplotlib: pip install 'websopy-persistence[plot]'"
+        ) from None
+    # Not by pyplot: a Figure of its own draws with Agg, and needs no window system.
+    return figures.Figure(figsize=(9, 6), layout="constrained")
+
+
+def _curve(
+    axes: Any,
+    streams: Sequence[StoredStream],
+    value: Callable[[StoredStream], float | None],
+    label: str,
+) -> None:
+    points = sorted((stream.started, value(stream)) for stream in streams if value(stream))
+    axes.plot([when for when, _ in points], [y for _, y in points], "o-", markersize=3, linewidth=1)
+    axes.set_ylabel(label)
+    axes.set_ylim(bottom=0)
+    axes.grid(visible=True, alpha=0.3)
+
+
+def _date_axis(axes: Any, zone: tzinfo) -> None:
+    dates: Any = importlib.import_module("matplotlib.dates")
+    locator = dates.AutoDateLocator(tz=zone)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=zone))

@@ -1,0 +1,261 @@
+"""The hooks: what a stream tells becomes records for the writer. Returns to the stream at once.
+
+Knows nothing of databases but which one to use. One question is found again in its later hooks by
+its idempotency key, then by the stream itself.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import attrs
+from websopy_sync import hookimpl
+from websopy_sync.chunks import ContentChunk, Message, StreamChunk
+from websopy_sync.errors import ConfigError, StreamCancelledError, WebsopyError
+
+from . import command
+from .database import Database
+from .identity import Identity
+from .records import Begin, End, Failure, Piece, Status
+from .store import Store
+from .text import dumped
+from .trouble import Trouble
+from .writer import Limits, Writer
+
+__all__ = ["PROMPTS_VARIABLE", "PersistencePlugin"]
+
+PROMPTS_VARIABLE = "WEBSOPY_PERSISTENCE_PROMPTS"
+
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+@attrs.define(eq=False)
+class _Recording:
+    """One question on its way into the history.
+
+    begun: whether it has a row, or will have one. whole: whether every chunk so far was taken.
+    """
+
+    stream: str
+    began: float
+    begun: bool = True
+    whole: bool = True
+    told: int = 0
+    first_chunk_seconds: float | None = None
+    has_text: bool = False
+
+
+class PersistencePlugin:
+    """Keeps every question and its answer, chunk by chunk, in a database.
+
+    url: an SQLAlchemy URL or the path of an SQLite file; without one WEBSOPY_PERSISTENCE_URL,
+    or else a file in the user's data folder. prompts: whether the question's text is stored too;
+    without a word WEBSOPY_PERSISTENCE_PROMPTS, or else yes. busy_timeout: seconds to wait for
+    another process that writes to the same SQLite file.
+
+    Nothing is opened or created before the first question. Raises ConfigError for a URL that
+    cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str | Path | None = None,
+        *,
+        prompts: bool | None = None,
+        busy_timeout: float = 5.0,
+        limits: Limits | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.database = Database.at(url, environ=environ, busy_timeout=busy_timeout)
+        self._prompts = _prompts_wanted(environ) if prompts is None else prompts
+        self._trouble = Trouble(self.database.description, secret=self.database.secret)
+        engine = self.database.engine_for_writing()
+        self._writer = Writer(
+            lambda: Store.open(self.database, engine, writer=Identity.of_this_process()),
+            self._trouble,
+            limits=limits,
+        )
+        self._asked: dict[str, list[_Recording]] = {}
+        self._running: dict[int, _Recording] = {}
+
+    def __repr__(self) -> str:
+        return f"<PersistencePlugin {self.database.description}>"
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the database now, in one line; "" when nothing is known to be."""
+        return self._trouble.problem
+
+    @property
+    def lost_chunks(self) -> int:
+        """How many chunks could not be stored and never will be."""
+        return self._writer.lost_chunks
+
+    @property
+    def lost_streams(self) -> int:
+        """How many questions have no row at all, because too much was waiting already."""
+        return self._writer.lost_streams
+
+    def flush(self, seconds: float = 5.0) -> bool:
+        """Wait until what came so far is stored, at most so many seconds; whether it is."""
+        return self._writer.flush(seconds)
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Store what waits, waiting at most so many seconds, and let go of the database."""
+        self._writer.close(seconds)
+
+    # --- hooks -----------------------------------------------------------------------------------
+
+    @hookimpl(trylast=True)  # so that what other plugins edit in the request is what is stored
+    def on_request(self, request: Any) -> None:
+        """A row for the question: a process that dies while it waits leaves a trace too."""
+        recording = _Recording(uuid.uuid4().hex, time.monotonic())
+        body = request.body if isinstance(request.body, dict) else {}
+        begin = Begin(
+            stream=recording.stream,
+            started=datetime.now(UTC),
+            url=_address(request.url),
+            model=body["model"] if isinstance(body.get("model"), str) else None,
+            request=_json(body if self._prompts else _without_text(body)),
+            question=_question(body) if self._prompts else None,
+            idempotency_key=request.idempotency_key,
+        )
+        recording.begun = recording.whole = self._writer.put(begin)
+        self._asked.setdefault(request.idempotency_key, []).append(recording)
+
+    @hookimpl
+    def on_chunk(self, chunk: StreamChunk, stream: Any) -> None:
+        """One more chunk for the writer."""
+        recording = self._running.get(id(stream)) or self._found(stream)
+        seconds = time.monotonic() - recording.began
+        if recording.first_chunk_seconds is None:
+            recording.first_chunk_seconds = seconds
+        seq, recording.told = recording.told, recording.told + 1
+        if isinstance(chunk, ContentChunk):
+            weight = len(chunk.content)
+            recording.has_text = recording.has_text or weight > 0
+        else:
+            weight = _weight(chunk)
+        # After a chunk that found no room the next ones would leave a gap, so they are not stored.
+        recording.whole = recording.whole and self._writer.put(
+            Piece(recording.stream, seq, seconds, chunk, weight, stream.last_event_id)
+        )
+
+    @hookimpl
+    def on_done(self, message: Message, stream: Any) -> None:
+        """The answer is complete."""
+        self._end(stream, "done", message, None)
+
+    @hookimpl
+    def on_error(self, error: BaseException, stream: Any) -> None:
+        """The answer ended in any other way."""
+        left = isinstance(error, StreamCancelledError) or not isinstance(error, Exception)
+        self._end(stream, "cancelled" if left else "error", stream.current_message, error)
+
+    @hookimpl
+    def register_commands(self, subparsers: Any) -> None:
+        """`websopy-sync history`."""
+        command.add_parser(subparsers)
+
+    # ---------------------------------------------------------------------------------------------
+
+    def _found(self, stream: Any) -> _Recording:
+        """The recording of a stream that is met for the first time."""
+        asked = self._asked.get(stream.idempotency_key)
+        if not asked:  # on_request failed, or was called in the process this one was forked from
+            recording = _Recording("", time.monotonic(), begun=False, whole=False)
+        else:
+            recording = asked.pop(0)
+            if not asked:
+                self._asked.pop(stream.idempotency_key, None)
+        self._running[id(stream)] = recording
+        return recording
+
+    def _end(
+        self, stream: Any, status: Status, message: Message, error: BaseException | None
+    ) -> None:
+        recording = self._running.get(id(stream)) or self._found(stream)
+        self._running.pop(id(stream), None)
+        if not recording.begun:
+            return
+        unknown = recording.has_text and not message.content  # keep_message=False
+        self._writer.put(
+            End(
+                stream=recording.stream,
+                status=status,
+                finished=datetime.now(UTC),
+                seconds=time.monotonic() - recording.began,
+                told=recording.told,
+                answer=None if unknown else message.content,
+                first_chunk_seconds=recording.first_chunk_seconds,
+                usage=message.usage,
+                failure=None if error is None else _failure(error),
+                request_id=stream.request_id,
+                last_event_id=stream.last_event_id,
+                status_code=stream.status_code or None,
+                retries=stream.retries_taken,
+            )
+        )
+
+
+def _prompts_wanted(environ: Mapping[str, str]) -> bool:
+    value = environ.get(PROMPTS_VARIABLE, "").strip().lower()
+    if value and value not in _YES + _NO:
+        raise ConfigError(f"{PROMPTS_VARIABLE}: expected 1 or 0, got {value!r:.200}")
+    return value not in _NO
+
+
+def _failure(error: BaseException) -> Failure:
+    code = getattr(error, "code", None) or getattr(error, "reason", None)
+    code = code or getattr(error, "phase", None)
+    # Only of our own errors is it known that they never quote the key or the prompt.
+    message = str(error) if isinstance(error, WebsopyError) else ""
+    return Failure(type(error).__name__, message, code if isinstance(code, str) else None)
+
+
+def _address(url: str) -> str:
+    """A URL without what may be secret in one: user, password, query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def _without_text(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a request's body what cannot be a prompt: its numbers and switches, and the model."""
+    return {
+        name: value
+        for name, value in body.items()
+        if name == "model" or value is None or isinstance(value, bool | int | float)
+    }
+
+
+def _question(body: Mapping[str, Any]) -> str | None:
+    """The text of the last user message; the others are the history of the conversation."""
+    messages = body.get("messages")
+    for message in reversed(messages if isinstance(messages, list) else []):
+        if isinstance(message, dict) and message.get("role") == "user":
+            content = message.get("content")
+            return content if isinstance(content, str) else _json(content)
+    return None
+
+
+def _json(value: Any) -> str | None:
+    try:
+        return dumped(value)
+    except (ValueError, TypeError, RecursionError):
+        return None  # then it cannot be sent either
+
+
+def _weight(chunk: StreamChunk) -> int:
+    """Characters that a chunk which is no text holds."""
+    try:
+        return len(dumped(chunk.to_dict()))
+    except (ValueError, TypeError, RecursionError):
+        return 0

@@ -1,0 +1,119 @@
+"""Records ⇄ rows: what of a question, a chunk and an end goes into which column.
+
+Knows the columns' names and nothing of connections. Nothing in here raises: what a column cannot
+hold is clipped or replaced.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from websopy_sync.chunks import Message, StreamChunk, Usage, from_dict
+from websopy_sync.errors import ConfigError
+from websopy_sync.message import MessageBuilder
+
+from .records import Begin, End, Piece
+from .text import clipped, dumped, storable
+
+__all__ = ["chunk_of", "chunk_row", "end_values", "message_of", "new_row"]
+
+_SHORT = 255  # the length of the schema's String columns
+_LONG = 65_536  # what a column of free text takes of a message or an id
+
+
+def new_row(begin: Begin, *, writer: str) -> dict[str, Any]:
+    """The stream's row when its question is about to be sent."""
+    return {
+        "id": begin.stream,
+        "status": "open",
+        "started": begin.started,
+        "seen": begin.started,
+        "url": clipped(begin.url, _LONG),
+        "model": clipped(begin.model, _SHORT),
+        "request": begin.request,
+        "question": None if begin.question is None else storable(begin.question),
+        "idempotency_key": clipped(begin.idempotency_key, _LONG),
+        "chunks": 0,
+        "lost": 0,
+        "writer": writer,
+    }
+
+
+def chunk_row(piece: Piece) -> dict[str, Any]:
+    """The chunk's row."""
+    return {
+        "stream": piece.stream,
+        "seq": piece.seq,
+        "seconds": piece.seconds,
+        "data": _data(piece.chunk),
+    }
+
+
+def end_values(end: End, *, stored: int) -> dict[str, Any]:
+    """What changes in the stream's row when the answer has ended; `answer` only if it is known."""
+    values = {
+        "status": end.status,
+        "finished": end.finished,
+        "seconds": end.seconds,
+        "first_chunk_seconds": end.first_chunk_seconds,
+        "lost": max(end.told - stored, 0),
+        "request_id": clipped(end.request_id, _LONG),
+        "status_code": end.status_code,
+        "retries": end.retries,
+        **usage_values(end.usage),
+    }
+    if end.answer is not None:
+        values["answer"] = storable(end.answer)
+    if end.last_event_id:
+        values["last_event_id"] = clipped(end.last_event_id, _LONG)
+    if end.failure is not None:
+        values["error_type"] = clipped(end.failure.type, _SHORT)
+        values["error_code"] = clipped(end.failure.code, _SHORT)
+        values["error_message"] = clipped(end.failure.message, _LONG)
+    return values
+
+
+def usage_values(usage: Usage | None) -> dict[str, int]:
+    """The three columns of a usage; none of them when the service did not say."""
+    if usage is None:
+        return {}
+    counts = (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    return dict(zip(names, counts, strict=True))
+
+
+def position_values(last: Piece | None, *, stored: int, now: datetime) -> dict[str, Any]:
+    """What changes in the stream's row with each batch of chunks."""
+    values: dict[str, Any] = {"seen": now, "chunks": stored}
+    if last is not None and last.event_id:
+        values["last_event_id"] = clipped(last.event_id, _LONG)
+    return values
+
+
+def chunk_of(data: str) -> StreamChunk | None:
+    """The chunk whose row's data this is; None when somebody else wrote there."""
+    try:
+        return from_dict(json.loads(data))
+    except (ConfigError, ValueError, RecursionError):
+        return None
+
+
+def message_of(data: Iterable[str]) -> Message:
+    """What the chunks add up to."""
+    builder = MessageBuilder()
+    for line in data:
+        chunk = chunk_of(line)
+        if chunk is not None:
+            builder.add(chunk)
+    return builder.message
+
+
+def _data(chunk: StreamChunk) -> str:
+    try:
+        return dumped(chunk.to_dict())
+    except (ValueError, TypeError, RecursionError, RuntimeError):
+        # An unknown chunk's data is the only free JSON here, and the user may hold and change it.
+        return dumped({"type": str(chunk.type), "data": {}})

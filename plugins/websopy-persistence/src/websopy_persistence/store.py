@@ -1,0 +1,169 @@
+"""One connection that writes streams, and what a database needs before and after: tables, order.
+
+Used by one thread at a time. Knows no queue, no retry: whatever goes wrong is raised, and a store
+that raised is closed and opened anew. Each write() is one transaction: all of it or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+from sqlalchemy import Connection, Engine, func, insert, select, update
+
+from . import schema
+from .database import Database
+from .identity import Identity
+from .records import Begin, End, Piece
+from .rows import chunk_row, end_values, message_of, new_row, position_values, usage_values
+from .schema import chunks, streams
+from .text import storable
+
+__all__ = ["Part", "Store", "mark_interrupted"]
+
+LEASE = timedelta(hours=1)
+"""How long a stream of a process that cannot be looked at may go without a sign of life."""
+
+
+@attrs.frozen
+class Part:
+    """What one transaction writes of one stream.
+
+    begin: its row, where there is none yet. pieces: the chunks that follow those stored already.
+    stored: how many are stored then. end: how it ended, with or after the last piece.
+    """
+
+    stream: str
+    begin: Begin | None
+    pieces: Sequence[Piece]
+    stored: int
+    end: End | None
+
+
+class Store:
+    """The history, open for writing. Made by `open`; whoever opens it closes it."""
+
+    def __init__(self, database: Database, connection: Connection, *, writer: Identity) -> None:
+        self._database = database
+        self._connection = connection
+        self._writer = str(writer)
+        self._file = database.file_identity()
+
+    @classmethod
+    def open(cls, database: Database, engine: Engine, *, writer: Identity) -> Store:
+        """Connect, make the tables, mark what dead processes left open, and try to write.
+
+        Raises OSError, SQLAlchemy's errors and ForeignDatabaseError; then nothing is left open.
+        """
+        database.create_file()
+        connection = engine.connect()
+        try:
+            schema.prepare(connection)
+            mark_interrupted(connection, database, here=writer)
+            with connection.begin():
+                schema.touch(connection)
+            return cls(database, connection, writer=writer)
+        except BaseException:
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the connection, in whatever state it is."""
+        self._connection.invalidate()
+        self._connection.close()
+
+    def stored(self, stream: str) -> int | None:
+        """How many chunks of a stream are there; None when it has no row."""
+        query = select(
+            select(func.count()).where(streams.c.id == stream).scalar_subquery(),
+            select(func.max(chunks.c.seq)).where(chunks.c.stream == stream).scalar_subquery(),
+        )
+        with self._connection.begin():
+            rows, last = self._connection.execute(query).one()
+        if not rows:
+            return None
+        return 0 if last is None else int(last) + 1
+
+    def write(self, parts: Sequence[Part]) -> None:
+        """Write the parts, all or none."""
+        if self._file != self._database.file_identity():
+            raise FileNotFoundError("the history's file was replaced")
+        begins = [new_row(part.begin, writer=self._writer) for part in parts if part.begin]
+        pieces = [chunk_row(piece) for part in parts for piece in part.pieces]
+        with self._connection.begin():
+            if begins:
+                self._connection.execute(insert(streams), begins)
+            if pieces:
+                self._connection.execute(insert(chunks), pieces)
+            for part in parts:
+                self._update(part)
+
+    def _update(self, part: Part) -> None:
+        last = part.pieces[-1] if part.pieces else None
+        values = position_values(last, stored=part.stored, now=datetime.now(UTC))
+        if part.end is not None:
+            values |= end_values(part.end, stored=part.stored)
+            if part.end.answer is None:
+                values["answer"] = _answer(self._connection, part.stream)["answer"]
+        change = update(streams).where(streams.c.id == part.stream).values(values)
+        self._connection.execute(change)
+
+
+def mark_interrupted(connection: Connection, database: Database, *, here: Identity) -> None:
+    """Mark the open streams of processes that died, with the text that was stored of them.
+
+    Never one of a process that lives. Of one that cannot be looked at, in a container or on
+    another machine, only when it gave no sign of life for an hour.
+    """
+    query = select(streams.c.id, streams.c.writer, streams.c.seen).where(
+        streams.c.status == "open", streams.c.writer != str(here)
+    )
+    with connection.begin():
+        found = connection.execute(query).all()
+        same_machine = _is_for_one_machine(connection, database)
+    for row in found:
+        if _is_dead(row.writer, row.seen, here, same_machine=same_machine):
+            with connection.begin():
+                _mark(connection, row.id)
+
+
+def _is_for_one_machine(connection: Connection, database: Database) -> bool:
+    # Processes that share a write-ahead log share memory: https://www.sqlite.org/wal.html, 1.
+    if database.path is None:
+        return False
+    return bool(connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal")
+
+
+def _is_dead(writer: str, seen: datetime, here: Identity, *, same_machine: bool) -> bool:
+    process = Identity.parse(writer)
+    life = here.life_of(process, same_machine=same_machine) if process else "unknown"
+    return life == "dead" or (life == "unknown" and seen < datetime.now(UTC) - LEASE)
+
+
+def _mark(connection: Connection, stream: str) -> None:
+    # Writing first: SQLite waits for its lock only before a transaction has read anything.
+    still_open = (streams.c.id == stream) & (streams.c.status == "open")
+    change = update(streams).where(still_open)
+    if not connection.execute(change.values(status="interrupted")).rowcount:
+        return
+    times = select(func.min(chunks.c.seconds), func.max(chunks.c.seconds))
+    first, last = connection.execute(times.where(chunks.c.stream == stream)).one()
+    connection.execute(
+        update(streams)
+        .where(streams.c.id == stream)
+        .values(
+            finished=streams.c.seen,
+            first_chunk_seconds=first,
+            seconds=last,
+            **_answer(connection, stream),
+        )
+    )
+
+
+def _answer(connection: Connection, stream: str) -> dict[str, Any]:
+    """The text and the usage that a stream's stored chunks add up to, as columns."""
+    query = select(chunks.c.data).where(chunks.c.stream == stream).order_by(chunks.c.seq)
+    message = message_of(connection.scalars(query))
+    return {"answer": storable(message.content), **usage_values(message.usage)}
