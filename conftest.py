@@ -27,16 +27,29 @@ GRACE = 2.0
 """Seconds that what a test started may take to go away after it."""
 
 
+# --- a known environment -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def known_environment() -> Iterator[None]:
+    """No settings, proxies or certificates of whoever runs the tests; no installed plugin."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in list(os.environ):
+            if name.startswith("WEBSOPY_") or name.lower().endswith(("_proxy", "_ca_bundle")):
+                environment.delenv(name)
+        environment.setenv("WEBSOPY_PLUGINS", "")
+        yield
+
+
 # --- examples ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
+def sandbox(known_environment: None) -> Iterator[Sandbox]:
     """A sandbox that `WebsopyClient()` finds by itself; one for each document."""
     with Sandbox(pause=0.001) as service, pytest.MonkeyPatch.context() as environment:
         environment.setenv("WEBSOPY_API_KEY", "test")
         environment.setenv("WEBSOPY_BASE_URL", service.url)
-        environment.setenv("WEBSOPY_PLUGINS", "")
         yield service
 
 
