@@ -6,6 +6,7 @@ Plain frozen values. Knows nothing of the wire: names here are Python's, and the
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
@@ -27,6 +28,9 @@ __all__ = [
     "from_dict",
 ]
 
+MAX_COUNT = 2**63 - 1
+"""Most tokens that a usage may count: what 64 bits hold, in databases too."""
+
 if TYPE_CHECKING:
 
     class UnknownType:
@@ -42,8 +46,10 @@ def _is_str(instance: object, attribute: attrs.Attribute[Any], value: object) ->
 
 
 def _is_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError(f"{attribute.name}: expected an int of 0 or more, got {value!r:.200}")
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not (whole and 0 <= value <= MAX_COUNT):  # type: ignore[operator]  # it is an int here
+        got = "another one" if whole else type(value).__name__
+        raise TypeError(f"{attribute.name}: expected an int from 0 to {MAX_COUNT}, got {got}")
 
 
 @attrs.frozen
@@ -163,11 +169,16 @@ class UnknownChunk:
     """
 
     type: UnknownType
-    data: Mapping[str, Any] = attrs.field(hash=False)
+    _data: Mapping[str, Any] = attrs.field(alias="data", converter=copy.deepcopy, hash=False)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The service's JSON object, a copy of your own each time: nobody can change another's."""
+        return copy.deepcopy(dict(self._data))
 
     def to_dict(self) -> dict[str, Any]:
         """`{"type": …, "data": {…}}`."""
-        return {"type": self.type, "data": dict(self.data)}
+        return {"type": self.type, "data": self.data}
 
 
 StreamChunk = ContentChunk | ToolCallChunk | DoneChunk | ErrorChunk | UnknownChunk
@@ -218,9 +229,10 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
 
 
 def _unknown(fields: Mapping[str, Any]) -> StreamChunk:
-    if not isinstance(fields["data"], Mapping):
-        raise TypeError(f"data: expected a dict, got {type(fields['data']).__name__}")
-    return UnknownChunk(fields["type"], fields["data"])
+    data: Any = fields["data"]
+    if not isinstance(data, Mapping):
+        raise TypeError(f"data: expected a dict, got {type(data).__name__}")
+    return UnknownChunk(fields["type"], data)  # type: ignore[arg-type]  # see UnknownType
 
 
 def _done(fields: Mapping[str, Any]) -> StreamChunk:

@@ -159,14 +159,14 @@ class WebsopyClient:
         outgoing = attrs.evolve(
             target,
             url=self._base_url + target.url,
-            headers={**self._standard_headers(target.body is not None), **self._headers, **headers},
+            headers=_merged(self._native_headers(target), self._headers, headers),
         )
         del target
         self._check_open()
         lifeline = Lifeline(timeouts.total)
         redact = self._redactor([outgoing.query])
         stream = EventStream(lifeline, _checked_token(cancel_token), redact=redact)
-        policy = self._policy(timeouts, self._max_retries, resume=True, ends_at_eof=True)
+        policy = self._policy(timeouts, self._max_retries, resume=True, native=True)
         self._streams.add(stream)
         stream._open(
             lambda: Source(self._transport, outgoing, policy, lifeline, redact=redact)
@@ -218,7 +218,7 @@ class WebsopyClient:
         return stream
 
     def _policy(
-        self, timeouts: Timeouts, max_retries: int, *, resume: bool, ends_at_eof: bool = False
+        self, timeouts: Timeouts, max_retries: int, *, resume: bool, native: bool = False
     ) -> Policy:
         return Policy(
             timeouts,
@@ -226,7 +226,8 @@ class WebsopyClient:
             max_retries,
             self._max_event_size,
             resume=resume,
-            ends_at_eof=ends_at_eof,
+            ends_at_eof=native,
+            ignore=None if native else "ping",
         )
 
     def _check_open(self) -> None:
@@ -244,6 +245,11 @@ class WebsopyClient:
             "User-Agent": f"websopy-sync/{__version__}",
         }
         return headers | ({"Content-Type": "application/json"} if has_body else {})
+
+    def _native_headers(self, target: Outgoing) -> dict[str, str]:
+        headers = self._standard_headers(target.body is not None)
+        safe = target.method in ("GET", "HEAD")  # asking these twice changes nothing
+        return headers if safe else headers | {"Idempotency-Key": str(uuid.uuid4())}
 
     def _redactor(self, prompts: Iterable[str]) -> Callable[[str], str]:
         """What takes the key and these prompts out of a text that a server sent."""
@@ -310,8 +316,10 @@ class AI:
         if system is not None and not isinstance(system, str):
             raise ConfigError(f"system: expected str, got {type(system).__name__}")
 
-        def ask(messages: Messages, **options: Any) -> ChatStream:
-            question = self._question(messages, options)
+        def ask(
+            messages: Messages, on_end: Callable[[ChatStream], None], options: dict[str, Any]
+        ) -> ChatStream:
+            question = self._question(messages, options, on_end=on_end)
             del messages, options
             return self._asked(question)
 
@@ -323,14 +331,18 @@ class AI:
         return self._client._start(question)
 
     def _question(
-        self, messages: Messages, params: Mapping[str, Any], **options: Any
+        self,
+        messages: Messages,
+        params: Mapping[str, Any],
+        on_end: Callable[[ChatStream], None] | None = None,
+        **options: Any,
     ) -> _Question | Exception:
         """The checked question. A problem is returned: a frame of here shows the prompt."""
         options = {**_DEFAULTS, **options}
         options.update({name: params[name] for name in params if name in _DEFAULTS})
         params = {name: value for name, value in params.items() if name not in _DEFAULTS}
         try:
-            return self._checked(messages, params, **options)
+            return self._checked(messages, params, on_end, **options)
         except (ConfigError, TypeError) as error:
             return error.with_traceback(None)
 
@@ -338,6 +350,7 @@ class AI:
         self,
         messages: Messages,
         params: Mapping[str, Any],
+        on_end: Callable[[ChatStream], None] | None,
         *,
         timeout: Timeouts | float | None,
         max_retries: int | None,
@@ -347,7 +360,6 @@ class AI:
         extra_headers: Mapping[str, str] | None,
         extra_body: Mapping[str, Any] | None,
         keep_message: bool,
-        on_end: Callable[[ChatStream], None] | None,
     ) -> _Question:
         client = self._client
         _raise_for(misspelt_option(params, tuple(_DEFAULTS)))
@@ -393,7 +405,6 @@ _DEFAULTS: Mapping[str, Any] = {
     "extra_headers": None,
     "extra_body": None,
     "keep_message": True,
-    "on_end": None,
 }
 
 

@@ -14,7 +14,10 @@ from .stream import ChatStream
 
 __all__ = ["Conversation"]
 
-Ask = Callable[..., ChatStream]
+Ask = Callable[
+    [list[dict[str, Any]], Callable[[ChatStream], None], dict[str, Any]], ChatStream
+]
+"""Asks with these messages: (messages, what to call at the end, options of chat_stream)."""
 
 
 class Conversation:
@@ -58,13 +61,15 @@ class Conversation:
         """
         if self.streaming:
             raise ConfigError("conversation: an answer is still coming; read or close it first")
+        if "keep_message" in options:
+            raise ConfigError("keep_message: a conversation keeps its answers")
         turn = {"role": "user", "content": text}
         del text  # a traceback from below must not show the prompt
         self.messages.append(turn)
         try:
-            stream = self._ask(list(self.messages), on_end=self._answered, **options)
+            stream = self._ask(list(self.messages), self._answered, options)
         except BaseException:
-            self.messages.remove(turn)
+            self.messages = [kept for kept in self.messages if kept is not turn]
             raise
         self._answering = weakref.ref(stream)
         return stream

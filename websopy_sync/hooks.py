@@ -217,6 +217,7 @@ class Hooks:
         self._manager.add_hookspecs(_Specification)
         self._strict = strict
         self._backgrounds: list[BackgroundPlugin] = []
+        self._made: list[Any] = []  # instantiated here, so closed here
         self._told: set[tuple[str, str]] = set()
         self.failures: dict[tuple[str, str], int] = {}
         """(plugin's name, hook) → how often it raised."""
@@ -230,22 +231,26 @@ class Hooks:
         return self._tells[hook]
 
     def close(self) -> None:
-        """Let the background plugins finish what waits."""
+        """Let background plugins finish what waits, and close the plugins made from a class."""
         for background in self._backgrounds:
             background.close()
+        for plugin in self._made:
+            if callable(getattr(plugin, "close", None)):
+                try:
+                    plugin.close()
+                except Exception as error:  # noqa: BLE001  # a plugin's own
+                    self._failed(type(plugin).__name__, "close", error)
 
     def _load(self, plugins: Iterable[object] | None) -> None:
         chosen = _chosen_by_environment() if plugins is None else None
         given = list(plugins or ())
-        wanted = {plugin for plugin in given if isinstance(plugin, str)} if chosen is None else set()
+        wanted = {plugin for plugin in given if isinstance(plugin, str)}
         known = set()
         for entry_point in _entry_points():
             known.add(entry_point.name)
-            on = entry_point.name in wanted if plugins is not None else (
-                chosen is None or entry_point.name in chosen
-            )
-            self._load_installed(entry_point, on=on)
-        for name in sorted((wanted if plugins is not None else chosen or set()) - known):
+            by_default = plugins is None and (chosen is None or entry_point.name in chosen)
+            self._load_installed(entry_point, on=by_default or entry_point.name in wanted)
+        for name in sorted((wanted | (chosen or set())) - known):
             problem = "no installed plugin has this name"
             if plugins is not None:
                 raise ConfigError(f"plugins: {name!r:.200}: {problem}")
@@ -266,7 +271,7 @@ class Hooks:
             try:
                 hooks = self._register(entry_point.load(), entry_point.name)
                 info = attrs.evolve(info, hooks=hooks, state="loaded")
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # a plugin's import can raise anything
                 problem = f"{type(error).__name__}: {error}"
                 info = attrs.evolve(info, state="failed", problem=problem)
         self._note(info)
@@ -288,7 +293,9 @@ class Hooks:
 
     def _register(self, plugin: Any, name: str) -> tuple[str, ...]:
         """Register one plugin, whole or not at all; the hooks it implements."""
-        plugin = plugin() if inspect.isclass(plugin) else plugin
+        if inspect.isclass(plugin):
+            plugin = plugin()
+            self._made.append(plugin)
         inner = plugin.plugin if isinstance(plugin, BackgroundPlugin) else plugin
         try:
             self._manager.register(inner, name=name)
@@ -336,7 +343,7 @@ class Hooks:
                 function(*arguments)
             except (KeyboardInterrupt, SystemExit):
                 raise
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  # it must not reach the stream
                 self._failed(name, hook, error)
 
         background = next((b for b in self._backgrounds if b.plugin is impl.plugin), None)

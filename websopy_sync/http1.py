@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from .errors import StreamProtocolError
 
@@ -32,9 +32,11 @@ class Body(Protocol):
 
     complete: bool
     """Whether all of it has come."""
+    failure: str
+    """What was wrong with the framing, behind the payload that came before it; "" if nothing."""
 
     def feed(self, data: bytes) -> bytes:
-        """The payload in the next bytes of the connection. Raises StreamProtocolError."""
+        """The payload in the next bytes of the connection."""
 
     def end(self) -> bool:
         """The connection has ended: whether that completes the body. Else it was cut."""
@@ -42,6 +44,8 @@ class Body(Protocol):
 
 class LengthBody:
     """A body of as many bytes as Content-Length says."""
+
+    failure = ""
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -63,6 +67,7 @@ class UntilCloseBody:
     """A body that ends with its connection, so that a cut cannot be told from an end."""
 
     complete = False
+    failure = ""
 
     def feed(self, data: bytes) -> bytes:
         """All of it."""
@@ -79,6 +84,7 @@ class ChunkedBody:
 
     def __init__(self) -> None:
         self.complete = False
+        self.failure = ""
         self._left = 0  # bytes of the current chunk still to come, with its CRLF
         self._rest = b""  # a size line or trailer that is not whole yet
         self._in_trailers = False
@@ -95,6 +101,13 @@ class ChunkedBody:
             data = self._rest + data
             self._rest = b""
         pieces: list[bytes] = []
+        try:
+            self._take(data, pieces)
+        except StreamProtocolError as error:
+            self.failure = error.message
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _take(self, data: bytes, pieces: list[bytes]) -> None:
         position = self._go_on(data, pieces) if self._left else 0
         length = len(data)
         while position < length and not self._in_trailers:
@@ -116,7 +129,6 @@ class ChunkedBody:
                 position = self._go_on(data, pieces, start)
         if self._in_trailers and not self.complete:
             self._take_trailers(data[position:])
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _go_on(self, data: bytes, pieces: list[bytes], start: int = 0) -> int:
         """Take what there is of a chunk that is still arriving. Returns the position behind it."""
@@ -170,45 +182,54 @@ class Inflater:
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
-        self._engine = zlib.decompressobj(47)  # gzip or zlib, by their first bytes
+        self.failure = ""
+        """What was wrong with the coding, behind what could be decoded; "" if nothing."""
+        self._engine: Any = None  # chosen by the first two bytes
         self._fed = b""
         self._full = False  # the last step was: the engine may hold more of the same input
-        self._started = False
 
     @property
     def complete(self) -> bool:
         """Whether the coding's own end has been reached, or nothing came at all."""
-        return self._engine.eof or not self._started
+        return self._engine.eof if self._engine else not self._fed
 
     def feed(self, data: bytes) -> None:
         """Put more coded bytes behind those not taken yet."""
         self._fed += data
 
     def take(self) -> bytes:
-        """The next decoded bytes, b"" when more must be fed. Raises StreamProtocolError."""
-        if self._engine.eof and self._fed:
-            self._engine = zlib.decompressobj(47)  # gzip members may follow each other
+        """The next decoded bytes, b"" when more must be fed."""
+        if self._engine is None or (self._engine.eof and self._fed):  # gzip has members
+            if len(self._fed) < 2:
+                return b""
+            self._engine = zlib.decompressobj(self._window())
         if not self._fed and not self._full:
             return b""
+        before = self._engine.copy()
         try:
-            data = self._engine.decompress(self._fed, INFLATE_STEP)
+            data: bytes = self._engine.decompress(self._fed, INFLATE_STEP)
         except zlib.error:
-            data = self._retry_raw()
-        self._started = True
+            data = self._take_good_part(before)
         self._full = len(data) == INFLATE_STEP
         self._fed = self._engine.unconsumed_tail or self._engine.unused_data
         return data
 
-    def _retry_raw(self) -> bytes:
-        """Some servers send deflate without its zlib wrapper."""
-        problem = f"Content-Encoding {self._coding}: the body cannot be inflated"
-        if self._started or self._coding != "deflate":
-            raise StreamProtocolError(problem) from None
-        self._engine = zlib.decompressobj(-15)
+    def _take_good_part(self, engine: Any) -> bytes:
+        """What comes before the broken byte, which an engine that fails does not give."""
+        good = b""
         try:
-            return self._engine.decompress(self._fed, INFLATE_STEP)
+            for byte in self._fed:
+                good += engine.decompress(bytes((byte,)), INFLATE_STEP)
         except zlib.error:
-            raise StreamProtocolError(problem) from None
+            self.failure = f"Content-Encoding {self._coding}: the body cannot be inflated"
+        return good
+
+    def _window(self) -> int:
+        """zlib's name for the format; some servers send deflate without its zlib wrapper."""
+        if self._coding != "deflate":
+            return 31
+        first, second = self._fed[0], self._fed[1]
+        return 15 if first & 15 == 8 and (first * 256 + second) % 31 == 0 else -15
 
 
 def body_of(status: int, headers: Mapping[str, str]) -> Body:

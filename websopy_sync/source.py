@@ -66,6 +66,7 @@ class Policy:
 
     ends_at_eof: the end of the bytes is a good end. So it is for native events, which have no
     end mark; a chat has its done chunk.
+    ignore: a type of events that are not handed out, such as pings.
     random: floats in [0, 1), for the jitter of waits.
     """
 
@@ -75,6 +76,7 @@ class Policy:
     max_event_size: int
     resume: bool = True
     ends_at_eof: bool = False
+    ignore: str | None = None
     random: Callable[[], float] = random.random
 
 
@@ -99,7 +101,9 @@ class Source:
         self._policy = policy
         self._lifeline = lifeline
         self._redact = redact
-        self._decoder = Decoder(max_event_size=policy.max_event_size)
+        self._decoder = self._new_decoder("")
+        self.last_event_id = ""
+        """The id of the last event that was handed out, "" if it had none."""
         self._exchange: Exchange | None = None
         # What was handed out, by id and by data, as hashes: 16 bytes an event that has an id.
         self._ids = array("q")
@@ -112,11 +116,6 @@ class Source:
         self.attempts = 0
         self.progress = False
         """Set by the reader when something came that counts against first_chunk and idle."""
-
-    @property
-    def last_event_id(self) -> str:
-        """The last id the server gave, "" if none."""
-        return self._decoder.last_event_id
 
     def open(self, on_retry: OnRetry) -> None:
         """Ask, and ask again as the policy allows, until the head of a good answer is there.
@@ -246,6 +245,7 @@ class Source:
                         self._datas.append(hash(event.data))
                         self._barren = 0
                         catching_up = False
+                    self.last_event_id = event.id
                     yield event
                 continue
             self._reconnect(failure, on_retry)
@@ -277,7 +277,7 @@ class Source:
         return bool(known)
 
     def _interrupted(self, why: str) -> StreamInterruptedError:
-        return StreamInterruptedError(why, last_event_id=self.last_event_id)
+        return StreamInterruptedError(why, last_event_id=self._decoder.last_event_id)
 
     def _reconnect(self, failure: StreamInterruptedError, on_retry: OnRetry) -> None:
         """Get an answer that goes on behind the last event ID.
@@ -311,10 +311,12 @@ class Source:
             if isinstance(error, APITimeoutError):
                 raise error
             raise self._interrupted(f"{failure.message}; not resumed: {error.message}")
-        self._decoder = Decoder(
-            decoder.last_event_id, max_event_size=self._policy.max_event_size
-        )
+        self._decoder = self._new_decoder(decoder.last_event_id)
         self._decoder.retry_ms = decoder.retry_ms
+
+    def _new_decoder(self, last_event_id: str) -> Decoder:
+        policy = self._policy
+        return Decoder(last_event_id, max_event_size=policy.max_event_size, ignore=policy.ignore)
 
     def _reconnection_delay(self) -> float:
         """Seconds before the next reconnection: the server's `retry:`, else a back-off."""

@@ -13,13 +13,14 @@ feed, belongs to it.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 
 import attrs
 
 from .errors import ConfigError, StreamProtocolError
 
-__all__ = ["MAX_EVENT_SIZE", "Decoder", "ServerSentEvent", "encode"]
+__all__ = ["MAX_EVENT_SIZE", "Decoder", "ServerSentEvent", "encode", "scalar_text"]
 
 MAX_EVENT_SIZE = 16 * 1024 * 1024
 """Bytes that one event, or one line, may have unless told otherwise."""
@@ -44,13 +45,20 @@ class Decoder:
     """Turns the bytes of one stream, cut anywhere, into its events.
 
     last_event_id: what a former connection had reached; the standard keeps it over reconnections.
-    max_event_size: bytes one event or one line may have.
+    max_event_size: bytes one event or one line may have. ignore: a type of events that are left
+    out, such as pings, and do not count for `resumable`.
 
     A decoder serves one connection. What is left when the bytes end was no whole event, and is
     dropped with the decoder, as the standard says.
     """
 
-    def __init__(self, last_event_id: str = "", *, max_event_size: int = MAX_EVENT_SIZE) -> None:
+    def __init__(
+        self,
+        last_event_id: str = "",
+        *,
+        max_event_size: int = MAX_EVENT_SIZE,
+        ignore: str | None = None,
+    ) -> None:
         self.last_event_id = last_event_id
         """The last event ID, committed by the last blank line."""
         self.retry_ms: int | None = None
@@ -59,14 +67,16 @@ class Decoder:
         """Whether the last event ID names all that was dispatched: False from an event that
         brought no new id until the next id that is new."""
         self._max_event_size = max_event_size
-        self._waiting: list[bytes] = []  # pieces of a line whose end has not come
-        self._waiting_size = 0
+        self._ignore = ignore
+        self._waiting = bytearray()  # a line whose end has not come; it grows without copies
         self._after_cr = False
         self._at_start = True
         self._id_buffer = last_event_id
+        self._in_event = False  # lines have come since the last blank one
         self._event_type = ""
-        self._data: list[str] = []
-        self._data_size = 0
+        self._data = io.StringIO()  # of many short lines, a list would take ten times the room
+        self._data_lines = 0
+        self._data_size = 0  # bytes of those lines on the wire
         self._failure = ""
 
     def feed(self, data: bytes) -> Iterable[ServerSentEvent]:
@@ -91,18 +101,16 @@ class Decoder:
             return self._wait(data, [])
         lines = data[:end] if end < len(data) else data
         if self._waiting:
-            self._waiting.append(lines)
-            lines = b"".join(self._waiting)
-            self._waiting.clear()
-            self._waiting_size = 0
+            self._waiting += lines
+            lines = bytes(self._waiting)
+            self._waiting = bytearray()
         events = self._take_lines(lines)
         return self._wait(data[end:], events) if end < len(data) else self._result(events)
 
     def _wait(self, data: bytes, events: list[ServerSentEvent]) -> Iterable[ServerSentEvent]:
         """Keep the beginning of a line until its end comes."""
-        self._waiting.append(data)
-        self._waiting_size += len(data)
-        if self._waiting_size + self._data_size > self._max_event_size:
+        self._waiting += data
+        if len(self._waiting) + self._data_size > self._max_event_size:
             self._fail()
         return self._result(events)
 
@@ -112,7 +120,7 @@ class Decoder:
     def _fail(self) -> None:
         self._failure = f"event too large: expected at most {self._max_event_size} bytes"
         self._waiting.clear()
-        self._data.clear()
+        self._data = io.StringIO()
 
     def _take_lines(self, lines: bytes) -> list[ServerSentEvent]:
         """The events of some whole lines; `lines` ends in LF."""
@@ -125,7 +133,7 @@ class Decoder:
         rest = blocks.pop()
         for block in blocks:
             # Most events are one data line and nothing before it: no need to walk its lines.
-            if block.startswith("data: ") and "\n" not in block and not self._data:
+            if block.startswith("data: ") and "\n" not in block and not self._in_event:
                 self._take_simple(block, events)
             else:
                 for line in block.split("\n"):
@@ -139,12 +147,10 @@ class Decoder:
         return events
 
     def _take_simple(self, block: str, events: list[ServerSentEvent]) -> None:
-        if len(block) > self._max_event_size >> 2 and _size(block) > self._max_event_size:
-            self._fail()
+        if self._too_large(block):
             return
         self._commit_id(dispatched=True)
-        events.append(ServerSentEvent(self._event_type or "message", block[6:], self._id_buffer))
-        self._event_type = ""
+        events.append(ServerSentEvent("message", block[6:], self._id_buffer))
 
     def _commit_id(self, *, dispatched: bool) -> None:
         if self.last_event_id != self._id_buffer:
@@ -155,19 +161,17 @@ class Decoder:
 
     def _take_line(self, line: str, events: list[ServerSentEvent]) -> None:
         """9.2.6: what to do with one line, without its end."""
-        if self._failure:
+        if self._failure or self._too_large(line):
             return
         if not line:
             self._dispatch(events)
             return
+        self._in_event = True
         field, _, value = line.partition(":")
         if value[:1] == " ":
             value = value[1:]
         if field == "data":
-            self._data.append(value)
-            self._data_size += _size(value) + 1
-            if self._data_size > self._max_event_size:
-                self._fail()
+            self._add_data(line, value)
         elif field == "event":
             self._event_type = value
         elif field == "id":
@@ -177,15 +181,32 @@ class Decoder:
             # A number too long for int() asks for longer than anybody waits.
             self.retry_ms = int(value[-18:]) if len(value.lstrip("0")) <= 18 else 10**18
 
+    def _add_data(self, line: str, value: str) -> None:
+        self._data.write("\n" + value if self._data_lines else value)
+        self._data_lines += 1
+        self._data_size += _size(line) + 1
+        if self._data_size > self._max_event_size:
+            self._fail()
+
+    def _too_large(self, line: str) -> bool:
+        """Whether a line is above the limit, which ends the decoder."""
+        # A character has at most four bytes: most lines need not be measured.
+        if len(line) > self._max_event_size >> 2 and _size(line) > self._max_event_size:
+            self._fail()
+        return self._failure != ""
+
     def _dispatch(self, events: list[ServerSentEvent]) -> None:
         """9.2.6: dispatch the event."""
-        self._commit_id(dispatched=bool(self._data))
-        if self._data:
+        dispatched = self._data_lines > 0 and self._event_type != self._ignore
+        self._commit_id(dispatched=dispatched)
+        if dispatched:
             kind = self._event_type or "message"
-            events.append(ServerSentEvent(kind, "\n".join(self._data), self._id_buffer))
-            self._data.clear()
-            self._data_size = 0
+            events.append(ServerSentEvent(kind, self._data.getvalue(), self._id_buffer))
+        if self._data_lines:
+            self._data = io.StringIO()
+            self._data_lines = self._data_size = 0
         self._event_type = ""
+        self._in_event = False
 
 
 def _size(text: str) -> int:
@@ -204,17 +225,35 @@ def encode(event: ServerSentEvent, *, retry_ms: int | None = None) -> bytes:
     The id is written when there is one; the type when it is not "message". Data may hold LF;
     a CR in it cannot be written and read back, as the standard ends a line there.
 
-    Raises ConfigError for a CR in the data, a line end in id or type, and NUL in the id.
+    A lone surrogate half comes out as U+FFFD.
+
+    Raises ConfigError for a CR in the data, a line end in id or type, NUL in the id, and a
+    negative retry_ms.
     """
     if "\r" in event.data:
         raise ConfigError("event data: expected no carriage return, which ends a line in SSE")
     for name, value, bad in (("type", event.event, "\r\n"), ("id", event.id, "\r\n\0")):
         if any(character in value for character in bad):
             raise ConfigError(f"event {name}: expected no line end (nor NUL in an id)")
+    if retry_ms is not None and retry_ms < 0:
+        raise ConfigError(f"retry_ms: expected 0 or more, got {retry_ms!r:.200}")
     lines = [f"retry: {retry_ms:d}"] if retry_ms is not None else []
     if event.event not in ("message", ""):
         lines.append(f"event: {event.event}")
     if event.id:
         lines.append(f"id: {event.id}")
     lines += [f"data: {line}" for line in event.data.split("\n")]
-    return ("\n".join(lines) + "\n\n").encode("utf-8", "replace")
+    return scalar_text("\n".join(lines) + "\n\n").encode()
+
+
+def scalar_text(text: str) -> str:
+    """The same text, such that it can be encoded.
+
+    Surrogate pairs are joined, and lone halves replaced by U+FFFD, as the Infra Standard converts
+    a string into a scalar value string.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

@@ -20,7 +20,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Generic, Literal, Self, TypeVar
 
 from .cancel import CancelToken
 from .chunks import ContentChunk, DoneChunk, ErrorChunk, Message, StreamChunk, UnknownChunk
@@ -246,7 +246,7 @@ class _Stream(Generic[Item]):
 
     @property
     def last_event_id(self) -> str:
-        """The last event ID the server gave, "" if none."""
+        """The id of the last event that was handed over, "" if none."""
         return self._source.last_event_id if self._source else ""
 
     @property
@@ -309,8 +309,6 @@ class ChatStream(_Stream[StreamChunk]):
             for event in events:
                 if lifeline.aborted:
                     raise _aborted(lifeline)
-                if event.event == "ping":
-                    continue
                 chunk = read(event.data)
                 if type(chunk) is ContentChunk:
                     add_text(chunk.content)
@@ -400,7 +398,7 @@ class ChatStream(_Stream[StreamChunk]):
     @property
     def text_stream(self) -> Iterator[str]:
         """The text alone, piece by piece; it reads the stream, and raises as iterating does."""
-        return _texts(iter(self))
+        return _texts(self)
 
     def until_done(self) -> Self:
         """Read the answer to its end, and give the stream back. Raises as iterating does."""
@@ -462,7 +460,9 @@ def _is_ping(chunk: StreamChunk) -> bool:
     return isinstance(chunk, UnknownChunk) and str(chunk.type) == "ping"
 
 
-def _texts(chunks: Iterator[StreamChunk]) -> Iterator[str]:
+def _texts(stream: ChatStream) -> Iterator[str]:
+    chunks = iter(stream)
+    del stream  # leaving the loop is to free it
     for chunk in chunks:
         if chunk.type == "content":
             yield chunk.content

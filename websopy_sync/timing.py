@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -32,8 +33,12 @@ def _limit(instance: object, attribute: attrs.Attribute[Any], value: object) -> 
         raise ConfigError(
             f"timeout {attribute.name}: expected seconds or None, got {type(value).__name__}"
         )
-    if not value > 0:  # NaN as well
-        raise ConfigError(f"timeout {attribute.name}: expected more than 0 seconds, got {value!r}")
+    # NaN is not above 0; and a lock or a socket can't wait longer than TIMEOUT_MAX.
+    if not (0 < value <= threading.TIMEOUT_MAX or value == math.inf):
+        shown = value if isinstance(value, float) or abs(value) < 10**9 else "too many"
+        raise ConfigError(
+            f"timeout {attribute.name}: expected more than 0 seconds, or None, got {shown}"
+        )
 
 
 @attrs.frozen
@@ -82,7 +87,9 @@ def parse_retry_after(value: str | None, *, now: float) -> float | None:
         seconds = float(text)
         return seconds if math.isfinite(seconds) else None
     try:
-        moment = parsedate_to_datetime(text).timestamp()
+        date = parsedate_to_datetime(text)
+        # RFC 9110 5.6.7: all HTTP dates are in GMT, also the form that names no zone.
+        moment = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (TypeError, ValueError, OverflowError, IndexError):
         return None
     return max(moment - now, 0.0)

@@ -20,6 +20,7 @@ puts it behind the path when it writes the request line.
 from __future__ import annotations
 
 import contextvars
+import email.parser
 import http.client
 import io
 import os
@@ -56,6 +57,8 @@ __all__ = ["Exchange", "Limit", "Outgoing", "Session", "Transport"]
 
 Session = requests.Session
 """The session a user may bring; named here for those who may not import requests."""
+
+_HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:")
 
 Limit = tuple[Phase, float | None]
 """A phase and how many seconds it may take."""
@@ -131,8 +134,9 @@ class _Reader(io.RawIOBase):
         self._socket.settimeout(self._lifeline.remaining())
         try:
             received: int = self._socket.recv_into(buffer)
-        except TimeoutError:
-            self._lifeline.expire()
+        except TimeoutError as error:
+            if error.errno is None:  # else TCP's own, a lost connection
+                self._lifeline.expire()
             raise
         # A shutdown looks like an end: nothing may be believed that comes after it.
         if self._lifeline.aborted:
@@ -167,8 +171,9 @@ class _Reply(http.client.HTTPResponse):
         else:
             raise StreamProtocolError(f"expected at most {MAX_INTERIM} interim HTTP answers")
         self.version, self.code, self.status, self.reason = version, status, status, reason
-        block = io.BytesIO(b"".join(lines) + b"\r\n")
-        self.headers = self.msg = http.client.parse_headers(block)
+        # Not http.client.parse_headers: it counts the empty line among its hundred.
+        parser = email.parser.Parser(http.client.HTTPMessage)
+        self.headers = self.msg = parser.parsestr(b"".join(lines).decode("latin-1"), headersonly=True)
         named = _plain_headers(self.headers)
         self._body = http1.body_of(status, named)
         self.chunked, self.length = isinstance(self._body, http1.ChunkedBody), None
@@ -190,18 +195,20 @@ class _Reply(http.client.HTTPResponse):
 
     def _status_line(self) -> tuple[int, int, str]:
         line = self._line().rstrip(b"\r\n")
-        version, _, rest = line.partition(b" ")
-        code, _, reason = rest.partition(b" ")
+        version, code, reason = (*line.split(None, 2), b"", b"", b"")[:3]
         known = {b"HTTP/1.0": 10, b"HTTP/1.1": 11}.get(version)
         if known is None or len(code) != 3 or not code.isdigit() or code < b"100":
             raise StreamProtocolError(f"expected an HTTP/1 status line, got {_shown(line)}")
         return known, int(code), reason.strip().decode("latin-1")
 
     def _header_lines(self) -> Iterator[bytes]:
-        for _ in range(MAX_HEADERS + 1):
+        for count in range(MAX_HEADERS + 1):
             line = self._line()
             if line in (b"\r\n", b"\n"):
                 return
+            # The parser behind this takes any other line for the end of the head.
+            if not (_HEADER.match(line) or (count and line[:1] in b" \t")):
+                raise StreamProtocolError("HTTP head: expected lines of 'name: value'")
             yield line
         raise StreamProtocolError(f"HTTP head: expected at most {MAX_HEADERS} headers")
 
@@ -217,6 +224,8 @@ class _Reply(http.client.HTTPResponse):
                 inflated = inflater.take()
                 if inflated:
                     return inflated
+                _raise_for(inflater.failure)
+            _raise_for(body.failure)
             if body.complete:
                 return self._complete()
             received = self.fp.read1(READ_SIZE)
@@ -413,7 +422,7 @@ class Exchange:
         """
         try:
             return self._reply.receive()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # three libraries' errors, all translated
             failure = _body_failure(error, self._lifeline)
         raise failure
 
@@ -428,7 +437,7 @@ class Exchange:
                 if not data:
                     break
                 body += data
-        except Exception:  # the status is what matters, and it is known
+        except Exception:  # noqa: BLE001  # the status is what matters, and it is known
             if self._lifeline.expired != "total":
                 self._lifeline.expired = None
         return body[:limit]
@@ -440,7 +449,7 @@ class Exchange:
             while self._reply.receive():
                 pass
             ended = True
-        except Exception:
+        except Exception:  # noqa: BLE001  # then it did not end well
             ended = False
         if self._lifeline.let_go() and ended:
             self._response.raw.release_conn()
@@ -507,7 +516,7 @@ class Transport:
             if lifeline.aborted:
                 raise ConnectionAbortedError
             return self._exchange(outgoing, call, connect)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # three libraries' errors, all translated
             failure = _head_failure(error, call)
         except BaseException:  # Ctrl-C
             lifeline.cut()
@@ -567,6 +576,11 @@ class Transport:
         return {**proxies, **(self._session.proxies if self._session else {})}
 
 
+def _raise_for(failure: str) -> None:
+    if failure:
+        raise StreamProtocolError(failure)
+
+
 def _plain_headers(headers: Any) -> dict[str, str]:
     plain: dict[str, str] = {}
     for name, value in headers.items():
@@ -608,7 +622,7 @@ def _body_failure(error: Exception, lifeline: Lifeline) -> APIError:
 def _head_failure(error: Exception, call: _Call) -> WebsopyError:
     """What to raise for a failure before the answer's head was there."""
     chain = list(_chain(error))
-    if not call.sent and any(isinstance(link, TimeoutError) for link in chain):
+    if any(isinstance(link, TimeoutError) and link.errno is None for link in chain):
         call.lifeline.expire()
     ended = _given_up(call.lifeline, call.sent)
     if ended is not None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import attrs
 
 from .chunks import (
+    MAX_COUNT,
     ContentChunk,
     DoneChunk,
     ErrorChunk,
@@ -26,6 +28,7 @@ from .chunks import (
     Usage,
 )
 from .errors import ConfigError, StreamProtocolError
+from .sse import scalar_text
 
 __all__ = ["ChunkReader", "Messages", "Request", "dump_chunk", "encode_body", "parse_chunk"]
 
@@ -98,7 +101,8 @@ def misspelt_option(params: Mapping[str, Any], known: tuple[str, ...]) -> str:
     for name in params:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         if close:
-            return f"unknown option {name!r}: did you mean {close[0]!r}? (extra_body sends any name)"
+            known_one = close[0]
+            return f"unknown option {name!r}: did you mean {known_one!r}? extra_body sends any name"
     return ""
 
 
@@ -146,9 +150,9 @@ class ChunkReader:
         try:
             # raw_decode costs half of decode, which looks for white space around the value.
             fields, end = _raw_decode(data)
-            if end != len(data):
-                fields = _decoder.decode(data)
         except (ValueError, RecursionError):
+            end = -1
+        if end != len(data):
             fields = _decode_slowly(data)
         if type(fields) is dict and fields.get("type") == "content":
             content = fields.get("content")
@@ -159,7 +163,7 @@ class ChunkReader:
                     if content is None:
                         return None
                 return ContentChunk(content)
-        return _chunk_of(_clean(fields) if "\\u" in data else fields)
+        return _other_chunk(fields, clean="\\u" in data)
 
     def flush(self) -> ContentChunk | None:
         """What was held back and will not be completed, as U+FFFD."""
@@ -171,7 +175,7 @@ class ChunkReader:
         self._half = ""
         if "\ud800" <= content[-1:] <= "\udbff":
             self._half, content = content[-1], content[:-1]
-        return _text(content) if content or not (held or self._half) else None
+        return scalar_text(content) if content or not (held or self._half) else None
 
 
 def parse_chunk(data: str) -> StreamChunk:
@@ -197,32 +201,24 @@ def _decode_slowly(data: str) -> Any:
     raise StreamProtocolError(f"chunk: expected JSON, got {data[:200]!r} ({why:.200})")
 
 
-def _text(text: str) -> str:
-    """The same text with surrogate pairs joined and lone halves replaced by U+FFFD."""
+def _other_chunk(fields: Any, *, clean: bool) -> StreamChunk:
+    """A chunk that is no plain text. clean: its texts may hold surrogate halves."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-def _clean(value: Any) -> Any:
-    """The same JSON with every text encodable."""
-    try:
-        return _cleaned(value)
+        return _chunk_of(_cleaned(fields) if clean else fields)
     except RecursionError:
         pass
     raise StreamProtocolError("chunk: nested too deeply")
 
 
 def _cleaned(value: Any) -> Any:
+    """The same JSON, such that it can be written: texts encodable, numbers finite."""
     if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, list):
+        return scalar_text(value)
+    if isinstance(value, list | tuple):
         return [_cleaned(item) for item in value]
-    if isinstance(value, dict):
-        return {_text(name): _cleaned(item) for name, item in value.items()}
-    return value
+    if isinstance(value, Mapping):
+        return {scalar_text(name): _cleaned(item) for name, item in value.items()}
+    return None if value in (math.inf, -math.inf) else value
 
 
 def _chunk_of(fields: Any) -> StreamChunk:
@@ -276,8 +272,9 @@ def _usage_of(usage: Any) -> Usage | None:
 
 def _count(usage: Any, name: str) -> int:
     count: int = _field(usage, name, int, "usage")
-    if count < 0:
-        raise StreamProtocolError(f"usage: expected 0 or more for {name!r}, got {_shown(count)}")
+    if not 0 <= count <= MAX_COUNT:
+        expected = f"usage: expected 0 to {MAX_COUNT} for {name!r}"
+        raise StreamProtocolError(f"{expected}, got {_shown(count)}")
     return count
 
 
@@ -295,7 +292,8 @@ def _error_of(fields: dict[str, Any]) -> ErrorChunk:
 
 def dump_chunk(chunk: StreamChunk) -> str:
     """A chunk as the service writes it: JSON in one line, such that reading gives it back."""
-    return json.dumps(_fields_of(chunk), ensure_ascii=False, separators=(",", ":"))
+    fields = _cleaned(_fields_of(chunk))
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
 
 def _fields_of(chunk: StreamChunk) -> Mapping[str, Any]:
