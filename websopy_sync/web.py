@@ -271,10 +271,10 @@ def _encode(chunk: StreamChunk, *, event: str = "message", id: str = "") -> byte
     return encode(ServerSentEvent(event, _UNSAFE.sub(_escape, dump_chunk(chunk)), id))
 
 
-# In JSON these stand in strings only, so that they may be escaped wherever they are. `<` and `&`
-# begin what a page could take for markup, U+2028 and U+2029 end a line of JavaScript, and half a
-# surrogate pair is no UTF-8. JSON itself escapes the other control characters.
-_UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
+# In JSON these stand in strings only, so that they may be escaped wherever they are. A page could
+# take the first three for markup; the others end a line of JavaScript. JSON itself escapes CR, LF
+# and NUL, and wire lets no half of a surrogate pair through.
+_UNSAFE = re.compile("[<>&\u2028\u2029]")
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -1,0 +1,405 @@
+"""Answers through the servers that people run, with the sandbox as the service behind them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+
+import attrs
+import pytest
+
+from websopy_sync.chunks import ContentChunk, DoneChunk, StreamChunk
+from websopy_sync.sandbox import Sandbox, done, say, silence, status, wait
+from websopy_sync.sse import Decoder
+from websopy_sync.wire import parse_chunk
+
+HERE = Path(__file__).parent
+
+HEARTBEAT = 1.0
+"""Seconds; the servers are started with it."""
+
+PLENTY = 120
+"""Threads of a threaded server: more than any test has streams."""
+
+
+# --- servers ---------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Kind:
+    """A way to serve: the command, with `{port}` in it, and what it needs.
+
+    threaded: whether one of its processes can serve many at once.
+    """
+
+    command: tuple[str, ...]
+    needs: tuple[str, ...]
+    threaded: bool = True
+
+
+def python(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", *arguments)
+
+
+GTHREAD = ("--worker-class", "gthread", "--threads", str(PLENTY))
+GUNICORN = python("gunicorn", "--bind", "127.0.0.1:{port}")
+
+KINDS = {
+    "werkzeug": Kind(
+        python("flask", "--app", "web_apps.flask_app", "run", "--port", "{port}"), ("flask",)
+    ),
+    "gunicorn-gthread": Kind(
+        (*GUNICORN, *GTHREAD, "web_apps.flask_app:app"), ("flask", "gunicorn")
+    ),
+    "gunicorn-sync": Kind(
+        (*GUNICORN, "--workers", "2", "web_apps.flask_app:app"),
+        ("flask", "gunicorn"),
+        threaded=False,
+    ),
+    "waitress": Kind(
+        python(
+            "waitress",
+            "--listen=127.0.0.1:{port}",
+            f"--threads={PLENTY}",
+            "--connection-limit=1000",  # 100 unless told
+            "--outbuf-high-watermark=65536",  # 16 MiB, for each slow browser, unless told
+            "web_apps.flask_app:app",
+        ),
+        ("flask", "waitress"),
+    ),
+    "django-runserver": Kind(
+        python("django", "runserver", "127.0.0.1:{port}", "--noreload"), ("django",)
+    ),
+    "django-gunicorn": Kind(
+        (*GUNICORN, *GTHREAD, "django.core.wsgi:get_wsgi_application()"), ("django", "gunicorn")
+    ),
+    "django-uvicorn": Kind(
+        python("uvicorn", "--port", "{port}", "--factory", "django.core.asgi:get_asgi_application"),
+        ("django", "uvicorn"),
+    ),
+}
+
+THREADED = [name for name, kind in KINDS.items() if kind.threaded]
+
+
+@attrs.frozen
+class Server:
+    """One that runs: its port and its process."""
+
+    port: int
+    pid: int
+
+
+@contextmanager
+def running(command: tuple[str, ...], log: Path, *, ready: str = "/ping") -> Iterator[Server]:
+    """A server by its command, until left. What it wrote is in `log`."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)]),
+        "PYTHONUNBUFFERED": "1",
+        "DJANGO_SETTINGS_MODULE": "web_apps.django_app",
+        "HEARTBEAT": str(HEARTBEAT),
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [part.format(port=port) for part in command],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until_it_answers(process, port, ready, log)
+        yield Server(port, process.pid)
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def wait_until_it_answers(
+    process: subprocess.Popen[bytes], port: int, path: str, log: Path
+) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with get(port, path) as answer:
+                assert answer.status == 200
+            return
+        except OSError:
+            assert process.poll() is None, log.read_text("utf-8", "replace")
+            assert time.monotonic() < deadline, log.read_text("utf-8", "replace")
+            time.sleep(0.05)
+
+
+def check_present(names: tuple[str, ...]) -> None:
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"needs {name}")
+
+
+@pytest.fixture(scope="module", params=list(KINDS))
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Each kind of server, one after the other."""
+    kind = KINDS[request.param]
+    check_present(kind.needs)
+    log = tmp_path_factory.mktemp(request.param) / "log"
+    with running(kind.command, log) as started:
+        yield started
+
+
+# --- browsers --------------------------------------------------------------------------------
+
+
+@contextmanager
+def get(port: int, path: str) -> Iterator[HTTPResponse]:
+    """A browser's request, which takes gzip as browsers do, and leaves the connection."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Accept-Encoding": "gzip, deflate, br"})
+        with connection.getresponse() as answer:
+            yield answer
+    finally:
+        connection.close()
+
+
+def chat(sandbox: Sandbox, path: str = "/chat") -> str:
+    """The path that asks this service."""
+    return f"{path}?{urllib.parse.urlencode({'upstream': sandbox.url, 'q': 'hello'})}"
+
+
+def chunks(answer: HTTPResponse) -> Iterator[StreamChunk]:
+    """The chunks of an answer as they come."""
+    decoder, gzip = Decoder(), answer.headers["Content-Encoding"] == "gzip"
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress if gzip else bytes
+    while data := answer.read1(65536):
+        for event in decoder.feed(inflate(data)):
+            yield parse_chunk(event.data)
+
+
+def slow_browser(port: int, path: str) -> socket.socket:
+    """A browser that has asked and not read yet, with little room of its own."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    # Loopback's segments of 64 KB would have the kernel take megabytes from the server at once.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    connection.settimeout(10)
+    connection.connect(("127.0.0.1", port))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    return connection
+
+
+# --- what holds on every one -----------------------------------------------------------------
+
+
+def test_the_first_chunk_is_there_while_the_second_is_held_back(server: Server) -> None:
+    """No server, no middleware and no framing makes a browser wait."""
+    more = threading.Event()
+    with Sandbox([say("AI"), wait(more), say(" 正在"), done()]) as sandbox:
+        with get(server.port, chat(sandbox)) as answer:
+            received = chunks(answer)
+            assert next(received) == ContentChunk("AI")
+            more.set()
+            assert list(received) == [ContentChunk(" 正在"), DoneChunk()]
+
+
+def test_headers_reach_the_browser(server: Server) -> None:
+    with Sandbox([done()]) as sandbox, get(server.port, chat(sandbox)) as answer:
+        assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert answer.headers["Cache-Control"] == "no-store, no-transform"
+        assert answer.headers["X-Accel-Buffering"] == "no"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Encoding"] in (None, "identity")
+        assert list(chunks(answer)) == [DoneChunk()]
+
+
+def test_a_refused_question_has_a_status_of_the_views_choice(server: Server) -> None:
+    """What fails before the first chunk is no stream yet."""
+    with Sandbox(status(401)) as sandbox, get(server.port, chat(sandbox)) as answer:
+        assert answer.status == 502
+        assert b"401" in answer.read()
+
+
+@pytest.mark.parametrize("spoken", [True, False], ids=["after a chunk", "before any"])
+def test_a_vanished_browser_is_noticed_within_a_heartbeat(server: Server, spoken: bool) -> None:
+    """While the model is silent: nothing but the heartbeat could notice it."""
+    with Sandbox([say("AI"), silence()] if spoken else [silence()]) as sandbox:
+        with get(server.port, chat(sandbox)) as answer:
+            if spoken:
+                assert next(chunks(answer)) == ContentChunk("AI")
+        left = time.monotonic()
+        assert sandbox.wait_disconnect(timeout=5.0)
+        assert time.monotonic() - left < HEARTBEAT + 0.25
+
+
+@pytest.mark.parametrize("server", THREADED, indirect=True)
+def test_slow_browsers_cost_a_bounded_buffer(server: Server) -> None:
+    """100 of them, reading a byte now and then of 4 MB each: the service is made to wait."""
+    with Sandbox([[say("x" * 50_000)] * 80, done()]) as sandbox, ExitStack() as stack:
+        before = memory_of(server.pid)
+        waiting = []
+        for number in range(1, 101):
+            waiting.append(stack.enter_context(slow_browser(server.port, chat(sandbox))))
+            # Django's own server has room for ten that wait to be let in.
+            assert number % 10 or sandbox.wait_request(number, timeout=20)
+        for _ in range(3):
+            for browser in waiting:
+                assert browser.recv(1)
+            time.sleep(0.3)
+        assert settled(lambda: memory_of(server.pid)) - before < 100 * MOST_PER_BROWSER
+
+
+MOST_PER_BROWSER = 1e6
+"""Bytes of a process for each: the buffer, an event on its way in and out, the threads."""
+
+
+def settled(measure: Callable[[], float]) -> float:
+    """What is measured once it grows no more."""
+    last = 0.0
+    while (now := measure()) > last * 1.02:
+        last = now
+        time.sleep(0.3)
+    return now
+
+
+def memory_of(pid: int) -> float:
+    """Bytes that a process and its children have in memory."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+    pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+    return pages * resource.getpagesize() + sum(memory_of(int(child)) for child in children)
+
+
+@pytest.mark.parametrize("server", THREADED, indirect=True)
+def test_fifty_streams_leave_room_for_a_ping(server: Server) -> None:
+    """A threaded server answers others while 50 answers are being written."""
+    more = threading.Event()
+    with Sandbox([say("AI"), wait(more, timeout=30), done()]) as sandbox, ExitStack() as stack:
+        answers = [stack.enter_context(get(server.port, chat(sandbox))) for _ in range(50)]
+        readers = [chunks(answer) for answer in answers]
+        assert [next(reader) for reader in readers] == [ContentChunk("AI")] * 50
+        began = time.monotonic()
+        with get(server.port, "/ping") as answer:
+            assert answer.read() == b"pong"
+        assert time.monotonic() - began < 1.0
+        more.set()
+        assert [list(reader) for reader in readers] == [[DoneChunk()]] * 50
+
+
+# --- what is special to one ------------------------------------------------------------------
+
+
+@pytest.fixture
+def uvicorn(tmp_path: Path) -> Iterator[Server]:
+    kind = KINDS["django-uvicorn"]
+    check_present(kind.needs)
+    with running(kind.command, tmp_path / "log") as started:
+        yield started
+
+
+def test_an_async_view_is_live_too(uvicorn: Server) -> None:
+    """django_response is called in the event loop itself there."""
+    more = threading.Event()
+    with Sandbox([say("AI"), wait(more), done()]) as sandbox:
+        with get(uvicorn.port, chat(sandbox, "/async-chat")) as answer:
+            received = chunks(answer)
+            assert next(received) == ContentChunk("AI")
+            more.set()
+            assert list(received) == [DoneChunk()]
+
+
+def test_uvicorn_notices_a_vanished_browser_by_itself(uvicorn: Server) -> None:
+    """An ASGI server says so: no heartbeat is waited for."""
+    with Sandbox([say("AI"), silence()]) as sandbox:
+        for path in ("/chat", "/async-chat"):
+            with get(uvicorn.port, chat(sandbox, path)) as answer:
+                assert next(chunks(answer)) == ContentChunk("AI")
+        assert sandbox.wait_disconnect(2, timeout=HEARTBEAT / 4)
+
+
+NGINX = """
+daemon off; pid {here}/pid; error_log {here}/error; worker_processes 1; {user}
+events {{ worker_connections 256; }}
+http {{
+    access_log off; gzip on; gzip_types *; default_type text/plain;
+    client_body_temp_path {here}/body; proxy_temp_path {here}/proxy;
+    fastcgi_temp_path {here}/fastcgi; uwsgi_temp_path {here}/uwsgi; scgi_temp_path {here}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{ proxy_pass http://127.0.0.1:{upstream}; }}
+    }}
+}}
+"""
+"""nginx as it comes (buffering on, HTTP/1.0 to the server behind), and compressing all types."""
+
+
+@pytest.fixture(scope="module", params=["gunicorn-gthread", "django-uvicorn"])
+def nginx(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """nginx in front of a threaded WSGI server, and of an ASGI one."""
+    kind = KINDS[request.param]
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    check_present(kind.needs)
+    if not program:
+        pytest.skip("needs nginx")
+    here = tmp_path_factory.mktemp("nginx")
+    with running(kind.command, here / "log") as behind:
+        user = "user root;" if os.getuid() == 0 else ""
+        port = free_port()
+        text = NGINX.format(here=here, port=port, upstream=behind.port, user=user)
+        (here / "nginx.conf").write_text(text, "ascii")
+        yield from _nginx(program, here, port)
+
+
+def _nginx(program: str, here: Path, port: int) -> Iterator[Server]:
+    process = subprocess.Popen([program, "-p", str(here), "-c", str(here / "nginx.conf")])
+    try:
+        wait_until_it_answers(process, port, "/ping", here / "error")
+        yield Server(port, process.pid)
+    finally:
+        process.terminate()
+        process.wait(5)
+
+
+def test_nginx_does_not_hold_an_answer_back(nginx: Server) -> None:
+    """Its defaults would keep it until the end; a header says otherwise."""
+    more = threading.Event()
+    with Sandbox([say("AI"), wait(more), say("!"), done()]) as sandbox:
+        with get(nginx.port, chat(sandbox)) as answer:
+            received = chunks(answer)
+            assert next(received) == ContentChunk("AI")
+            more.set()
+            assert list(received) == [ContentChunk("!"), DoneChunk()]
+
+
+def test_a_browser_that_vanishes_behind_nginx_is_noticed(nginx: Server) -> None:
+    """nginx lets go of the server behind it, which then notices as it does without."""
+    with Sandbox([say("AI"), silence()]) as sandbox:
+        with get(nginx.port, chat(sandbox)) as answer:
+            assert next(chunks(answer)) == ContentChunk("AI")
+        left = time.monotonic()
+        assert sandbox.wait_disconnect(timeout=5.0)
+        assert time.monotonic() - left < HEARTBEAT + 0.25

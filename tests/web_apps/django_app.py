@@ -1,0 +1,37 @@
+"""The application in Django: settings, URLs and views. `/async-chat` is asked by an async view."""
+
+from __future__ import annotations
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.urls import path
+
+from web_apps.asking import HEARTBEAT, ask
+from websopy_sync.errors import APIStatusError
+from websopy_sync.web import django_response
+
+ROOT_URLCONF = __name__
+SECRET_KEY = "of this test"
+ALLOWED_HOSTS = ["*"]
+MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware"]
+
+
+def ping(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("pong")
+
+
+def chat(request: HttpRequest) -> HttpResponseBase:
+    try:
+        stream = ask(request.META["QUERY_STRING"])
+    except APIStatusError as error:
+        return JsonResponse({"error": error.status_code}, status=502)
+    return django_response(stream, heartbeat=HEARTBEAT)
+
+
+async def async_chat(request: HttpRequest) -> HttpResponseBase:
+    stream = await sync_to_async(ask, thread_sensitive=False)(request.META["QUERY_STRING"])
+    return django_response(stream, heartbeat=HEARTBEAT)
+
+
+urlpatterns = [path("ping", ping), path("chat", chat), path("async-chat", async_chat)]

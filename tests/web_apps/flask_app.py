@@ -1,0 +1,26 @@
+"""The application in Flask."""
+
+from __future__ import annotations
+
+from flask import Flask, request
+from flask.typing import ResponseReturnValue
+
+from web_apps.asking import HEARTBEAT, ask
+from websopy_sync.errors import APIStatusError
+from websopy_sync.web import flask_response
+
+app = Flask(__name__)
+
+
+@app.get("/ping")
+def ping() -> str:
+    return "pong"
+
+
+@app.get("/chat")
+def chat() -> ResponseReturnValue:
+    try:
+        stream = ask(request.query_string.decode())
+    except APIStatusError as error:
+        return {"error": error.status_code}, 502
+    return flask_response(stream, heartbeat=HEARTBEAT)
