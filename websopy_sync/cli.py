@@ -26,7 +26,8 @@ from typing import Any, Self
 
 import attrs
 
-from .client import VERSION, WebsopyClient
+from ._version import __version__
+from .client import WebsopyClient
 from .conversation import Conversation
 from .errors import ConfigError, WebsopyError
 from .hooks import Hooks, list_plugins
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser("websopy-sync", description="Streaming AI chat.")
-    parser.add_argument("--version", action="version", version=f"websopy-sync {VERSION}")
+    parser.add_argument("--version", action="version", version=f"websopy-sync {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_chat(commands)
     _add_sandbox(commands)
