@@ -1,0 +1,88 @@
+"""Whether what is spent passes a budget, with as little counting as that takes.
+
+Knows nothing of hooks or of how tokens are counted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+
+from websopy_sync import Usage
+
+from .accounts import Budget, Price, Totals
+from .answers import Answer
+
+__all__ = ["BudgetKeeper"]
+
+Measure = Callable[[str, Usage], float]
+
+
+class BudgetKeeper:
+    """Holds the answers that are open against a budget.
+
+    prices: by model. spent: gives the sums of the answers that have ended, still_open the others.
+
+    Several answers may stream at once in several threads. Each counts itself only, as it grows;
+    of the others it takes what they last noted, and so may be a chunk late.
+
+    books: held while sums are taken, and by whoever moves an answer from the open ones to those
+    that have ended. Reentrant, as a stream that is collected as garbage ends wherever it likes.
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        *,
+        prices: Mapping[str, Price],
+        spent: Callable[[], Totals],
+        still_open: Callable[[], Iterable[Answer]],
+    ) -> None:
+        self._budget = budget
+        self._prices = prices
+        self._spent = spent
+        self._still_open = still_open
+        self.books = threading.RLock()
+
+    def passed_by(self, answer: Answer) -> str:
+        """Which limit is passed now that `answer` has grown; "" for none."""
+        budget = self._budget
+        limit = budget.answer_tokens
+        if limit is not None and _answer_passes(limit, answer):
+            return f"the budget of {limit} tokens for one answer is passed"
+        tokens, cost = budget.total_tokens, budget.total_cost
+        if tokens is not None and self._all_pass(tokens, _total_tokens, _tokens, answer):
+            return f"the budget of {tokens} tokens is passed"
+        if cost is not None and self._all_pass(cost, _total_cost, self._cost, answer):
+            return f"the budget of {cost:g} is passed"
+        return ""
+
+    def _all_pass(
+        self, limit: float, ended: Callable[[Totals], float], measure: Measure, answer: Answer
+    ) -> bool:
+        with self.books:
+            spent, still_open = ended(self._spent()), list(self._still_open())
+            if spent + sum(measure(one.model, one.at_most) for one in still_open) <= limit:
+                return False
+            answer.note()
+            return spent + sum(measure(one.model, one.noted) for one in still_open) > limit
+
+    def _cost(self, model: str, usage: Usage) -> float:
+        price = self._prices.get(model)
+        return price.cost(usage) if price else 0.0
+
+
+def _answer_passes(limit: int, answer: Answer) -> bool:
+    return answer.at_most.completion_tokens > limit and answer.completion_tokens > limit
+
+
+def _tokens(model: str, usage: Usage) -> float:
+    return usage.total_tokens
+
+
+def _total_tokens(totals: Totals) -> float:
+    return totals.total_tokens
+
+
+def _total_cost(totals: Totals) -> float:
+    return totals.cost

@@ -1,0 +1,190 @@
+"""The plugin: listens to a client's answers, reports what each took, and keeps to a budget.
+
+How tokens are counted is `counters`' and `running`'s business, what they cost `accounts`'.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from websopy_sync import (
+    APIConnectionError,
+    APIStatusError,
+    ConfigError,
+    Message,
+    StreamCancelledError,
+    Usage,
+    hookimpl,
+)
+
+from .accounts import Budget, Ledger, Price, Report, Totals
+from .answers import Answer, prompt_of
+from .budgets import BudgetKeeper
+from .counters import TokenCounter, best_counter
+
+__all__ = ["TokensPlugin"]
+
+logger = logging.getLogger("websopy_sync.tokens")
+
+
+class TokensPlugin:
+    """Counts the tokens of every answer of a client.
+
+    counter: counts where the service tells no usage; None is the best that works here, see
+    `best_counter`, with the vocabulary `encoding`.
+    prices: by model; "" is for questions that name no model.
+    budget: what may be spent; None takes the number in WEBSOPY_TOKENS_BUDGET, if there is one,
+    as `total_tokens`.
+    on_report: called with the Report of each answer, in the thread the answer ended in.
+
+    One plugin may be given to several clients; then totals and budget are for all of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        counter: TokenCounter | None = None,
+        encoding: str = "o200k_base",
+        prices: Mapping[str, Price] | None = None,
+        budget: Budget | None = None,
+        on_report: Callable[[Report], None] | None = None,
+    ) -> None:
+        self._counter = counter
+        self._encoding = encoding
+        self._prices = dict(prices or {})
+        self._on_report = on_report
+        self._ledger = Ledger()
+        self._open: dict[str, Answer] = {}
+        budget = _budget_of_environment() if budget is None else budget
+        self._keeper = BudgetKeeper(
+            budget,
+            prices=self._prices,
+            spent=self._ledger.totals,
+            still_open=self._open.values,
+        )
+        self._lock = threading.RLock()  # reentrant, see _VocabularyCounter
+
+    # What it knows
+
+    @property
+    def totals(self) -> Totals:
+        """The sums of all answers that have ended."""
+        return self._ledger.totals()
+
+    @property
+    def by_model(self) -> Mapping[str, Totals]:
+        """The same by model; "" is for questions that named none."""
+        return self._ledger.models()
+
+    @property
+    def counter(self) -> TokenCounter:
+        """The counter for what the service does not count; the first use reads its vocabulary."""
+        with self._lock:
+            if self._counter is None:
+                self._counter = best_counter(self._encoding)
+            return self._counter
+
+    def tokens_so_far(self, stream: Any) -> int:
+        """The completion tokens of an answer that still streams, counted here; 0 once it ended.
+
+        To be called in the thread that reads the stream.
+        """
+        answer = self._open.get(stream.idempotency_key)
+        return answer.completion_tokens if answer else 0
+
+    # What it is told
+
+    @hookimpl
+    def on_request(self, request: Any) -> None:
+        """Remember what is asked."""
+        model = (request.body or {}).get("model")
+        self._open[request.idempotency_key] = Answer(
+            model=model if isinstance(model, str) else "",
+            prompt=prompt_of(request.body),
+            counter=lambda: self.counter,
+        )
+
+    @hookimpl
+    def on_chunk(self, chunk: Any, stream: Any) -> None:
+        """Take the chunk in, and cancel the answer when it passes the budget."""
+        answer = self._open.get(stream.idempotency_key)
+        if answer is None:
+            return
+        if chunk.type == "content":
+            answer.add_text(chunk.content)
+        elif chunk.type == "tool_call":
+            answer.add_tool_call(chunk.tool.name, chunk.tool.arguments)
+        else:
+            return
+        passed = "" if answer.over_budget else self._keeper.passed_by(answer)
+        if passed:
+            answer.over_budget = True
+            logger.warning("%s: the answer is cancelled", passed)
+            stream.cancel()
+
+    @hookimpl
+    def on_done(self, message: Message, stream: Any) -> None:
+        """Report a complete answer."""
+        self._end(stream, message, outcome="done")
+
+    @hookimpl
+    def on_error(self, error: BaseException, stream: Any) -> None:
+        """Report an answer that ended early; one that never began cost nothing."""
+        if _was_refused(error):
+            self._open.pop(stream.idempotency_key, None)
+            return
+        outcome = error.reason if isinstance(error, StreamCancelledError) else "error"
+        self._end(stream, getattr(error, "partial", None), outcome=outcome)
+
+    # Reports
+
+    def _end(self, stream: Any, message: Message | None, *, outcome: str) -> None:
+        answer = self._open.get(stream.idempotency_key)
+        if answer is None:
+            return
+        report = self._report(answer, message, outcome)
+        with self._keeper.books:
+            self._open.pop(stream.idempotency_key, None)
+            self._ledger.add(report)
+        logger.info(
+            "model %s: %d prompt and %d completion tokens, %s by %s, %s",
+            answer.model or "(none named)",
+            report.usage.prompt_tokens,
+            report.usage.completion_tokens,
+            "estimated" if report.estimated else "counted",
+            report.source,
+            outcome,
+        )
+        if self._on_report:
+            self._on_report(report)
+
+    def _report(self, answer: Answer, message: Message | None, outcome: str) -> Report:
+        usage, source, exact = message.usage if message else None, "service", True
+        told = usage is not None
+        if usage is None:
+            completion = answer.final_completion_tokens(message)
+            usage = Usage(answer.prompt_tokens, completion)
+            source, exact = self.counter.name, self.counter.exact
+        price = self._prices.get(answer.model)
+        cost = price.cost(usage) if price else None
+        return Report(answer.model, usage, source, not told, not (told or exact), cost, outcome)
+
+
+def _was_refused(error: BaseException) -> bool:
+    """Whether the service cannot have begun an answer, so that nothing was spent."""
+    if isinstance(error, APIConnectionError):
+        return not error.sent
+    return isinstance(error, APIStatusError | ConfigError)
+
+
+def _budget_of_environment() -> Budget:
+    tokens = os.environ.get("WEBSOPY_TOKENS_BUDGET", "").strip()
+    if tokens and not tokens.isdecimal():
+        raise ConfigError(
+            f"WEBSOPY_TOKENS_BUDGET: expected a number of tokens, got {tokens!r:.200}"
+        )
+    return Budget(total_tokens=int(tokens) if tokens else None)
