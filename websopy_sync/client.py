@@ -12,7 +12,6 @@ passed on is sealed in objects whose repr shows nothing.
 from __future__ import annotations
 
 import functools
-import json as json_module
 import logging
 import os
 import re
@@ -33,6 +32,7 @@ from .conversation import Conversation
 from .errors import ConfigError
 from .hooks import Hooks, PluginInfo
 from .lifeline import Lifeline
+from .sealed import Sealed, redact
 from .source import Policy, Source
 from .sse import MAX_EVENT_SIZE
 from .stream import ChatStream, EventStream
@@ -94,24 +94,26 @@ class WebsopyClient:
         max_event_size: int = MAX_EVENT_SIZE,
         strict_plugins: bool = False,
     ) -> None:
-        sealed = _Sealed(os.environ.get("WEBSOPY_API_KEY") if api_key is None else api_key)
+        self._base_url = ""  # until it is known: a repr may be taken at any time
+        sealed: Sealed[Any] = Sealed(os.environ.get("WEBSOPY_API_KEY") if api_key is None else api_key)
         del api_key
         _raise_for(_key_problem(sealed))
         headers, problem = _checked_headers(default_headers)
         del default_headers
         _raise_for(problem)
         from_environment = os.environ.get("WEBSOPY_BASE_URL") or DEFAULT_BASE_URL
-        sealed_url = _Sealed(from_environment if base_url is None else base_url)
+        sealed_url = Sealed(from_environment if base_url is None else base_url)
         del base_url, from_environment
         _raise_for(_url_problem(sealed_url))
-        self._base_url: str = sealed_url.value.rstrip("/")
+        self._base_url = sealed_url.value.rstrip("/")
+        _raise_for(_extras_problem(session, plugins, strict_plugins))
         self._timeouts = Timeouts.of(timeout)
         self._max_retries = _count("max_retries", max_retries, at_least=0)
         self._max_event_size = _count("max_event_size", max_event_size, at_least=1)
         self._headers = headers
-        self._sealed = sealed
+        self._key: Sealed[str] = sealed
         self._transport = Transport(
-            sealed.value, verify=_checked_verify(verify), session=session
+            sealed, verify=_checked_verify(verify), session=session
         )
         self._budget = RetryBudget()
         self._streams: weakref.WeakSet[ChatStream | EventStream] = weakref.WeakSet()
@@ -146,7 +148,7 @@ class WebsopyClient:
 
         Raises ConfigError, and what chat_stream raises.
         """
-        asked = _Sealed((path, params, json))
+        asked = Sealed((path, params, json))
         del path, params, json
         headers, problem = _checked_headers(extra_headers)
         del extra_headers
@@ -253,7 +255,7 @@ class WebsopyClient:
 
     def _redactor(self, prompts: Iterable[str]) -> Callable[[str], str]:
         """What takes the key and these prompts out of a text that a server sent."""
-        return functools.partial(_redact, _Sealed([self._sealed.value, *prompts]))
+        return functools.partial(redact, Sealed([self._key.value, *prompts]))
 
 
 class AI:
@@ -408,19 +410,12 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 
 
-class _Sealed:
-    """Holds a secret; its repr shows none of it."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
 def _raise_for(problem: str) -> None:
     if problem:
         raise ConfigError(problem)
 
 
-def _key_problem(sealed: _Sealed) -> str:
+def _key_problem(sealed: Sealed[Any]) -> str:
     if sealed.value is None or sealed.value == "":
         return "api_key: expected a key, got none; pass api_key= or set WEBSOPY_API_KEY"
     return _header_problem("api_key", sealed.value)
@@ -462,7 +457,17 @@ def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
     return dict(merged.values())
 
 
-def _url_problem(sealed: _Sealed) -> str:
+def _extras_problem(session: object, plugins: object, strict_plugins: object) -> str:
+    if session is not None and not isinstance(session, Session):
+        return f"session: expected a requests.Session, got {type(session).__name__}"
+    if plugins is not None and (isinstance(plugins, str) or not isinstance(plugins, Iterable)):
+        return f"plugins: expected a list of plugins or names, got {type(plugins).__name__}"
+    if not isinstance(strict_plugins, bool):
+        return f"strict_plugins: expected a bool, got {type(strict_plugins).__name__}"
+    return ""
+
+
+def _url_problem(sealed: Sealed[Any]) -> str:
     """What is wrong with a base URL. It is not quoted: it may hold a password."""
     url = sealed.value
     if not isinstance(url, str):
@@ -483,7 +488,7 @@ def _url_problem(sealed: _Sealed) -> str:
     return ""
 
 
-def _target(method: object, asked: _Sealed) -> Outgoing | ConfigError:
+def _target(method: object, asked: Sealed[Any]) -> Outgoing | ConfigError:
     """The request line and body of a native request; problems are returned, see `_question`."""
     path, params, json = asked.value
     if not isinstance(method, str) or not _TOKEN.fullmatch(method):
@@ -521,20 +526,6 @@ def _prompts(body: Mapping[str, Any] | None) -> list[str]:
     messages = (body or {}).get("messages")
     turns = messages if isinstance(messages, list) else []
     return [turn["content"] for turn in turns if isinstance(turn.get("content"), str)]
-
-
-def _redact(sealed: _Sealed, text: str) -> str:
-    """The text without the sealed secrets, as they are or as JSON writes them.
-
-    Texts below four characters stay: they would take pieces out of every other word.
-    """
-    for secret in sealed.value:
-        if len(secret) < 4:
-            continue
-        forms = {secret, *(json_module.dumps(secret, ensure_ascii=a)[1:-1] for a in (True, False))}
-        for form in forms:
-            text = text.replace(form, "***")
-    return text
 
 
 def _count(name: str, value: object, *, at_least: int) -> int:

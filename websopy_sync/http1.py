@@ -32,6 +32,8 @@ class Body(Protocol):
 
     complete: bool
     """Whether all of it has come."""
+    surplus: bool
+    """Whether bytes came behind its end."""
     failure: str
     """What was wrong with the framing, behind the payload that came before it; "" if nothing."""
 
@@ -46,6 +48,7 @@ class LengthBody:
     """A body of as many bytes as Content-Length says."""
 
     failure = ""
+    surplus = False
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -53,6 +56,7 @@ class LengthBody:
 
     def feed(self, data: bytes) -> bytes:
         """What of these bytes belongs to the body."""
+        self.surplus = len(data) > self._left
         data = data[: self._left]
         self._left -= len(data)
         self.complete = self._left == 0
@@ -68,6 +72,7 @@ class UntilCloseBody:
 
     complete = False
     failure = ""
+    surplus = False
 
     def feed(self, data: bytes) -> bytes:
         """All of it."""
@@ -84,6 +89,7 @@ class ChunkedBody:
 
     def __init__(self) -> None:
         self.complete = False
+        self.surplus = False
         self.failure = ""
         self._left = 0  # bytes of the current chunk still to come, with its CRLF
         self._rest = b""  # a size line or trailer that is not whole yet
@@ -169,6 +175,7 @@ class ChunkedBody:
                 break
             self._trailer_size += len(line) + 2
             self.complete = not line
+        self.surplus = self.complete and data != b""
         if self._trailer_size + len(self._rest) > MAX_LINE:
             raise StreamProtocolError(f"HTTP trailers: expected at most {MAX_LINE} bytes")
 

@@ -277,7 +277,7 @@ class Source:
         return bool(known)
 
     def _interrupted(self, why: str) -> StreamInterruptedError:
-        return StreamInterruptedError(why, last_event_id=self._decoder.last_event_id)
+        return StreamInterruptedError(why, last_event_id=self.last_event_id)
 
     def _reconnect(self, failure: StreamInterruptedError, on_retry: OnRetry) -> None:
         """Get an answer that goes on behind the last event ID.
@@ -286,7 +286,7 @@ class Source:
         """
         decoder = self._decoder
         self.close()
-        if not (self._policy.resume and decoder.last_event_id and decoder.resumable):
+        if not (self._policy.resume and self._nameable()):
             raise self._interrupted(failure.message)
         # WHATWG 9.2.3: the id goes out as UTF-8.
         last_id = decoder.last_event_id.encode("utf-8", "replace")
@@ -313,6 +313,13 @@ class Source:
             raise self._interrupted(f"{failure.message}; not resumed: {error.message}")
         self._decoder = self._new_decoder(decoder.last_event_id)
         self._decoder.retry_ms = decoder.retry_ms
+
+    def _nameable(self) -> bool:
+        """Whether the last event ID names all that was handed out, and nothing else."""
+        last_id = self._decoder.last_event_id
+        return (
+            last_id != "" and self._decoder.resumable and self._ids.count(hash(last_id)) <= 1
+        )
 
     def _new_decoder(self, last_event_id: str) -> Decoder:
         policy = self._policy

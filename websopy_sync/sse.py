@@ -65,13 +65,14 @@ class Decoder:
         """Milliseconds the server asks to wait before reconnecting; None until it did."""
         self.resumable = True
         """Whether the last event ID names all that was dispatched: False from an event that
-        brought no new id until the next id that is new."""
+        brought no id of its own until the next id."""
         self._max_event_size = max_event_size
         self._ignore = ignore
         self._waiting = bytearray()  # a line whose end has not come; it grows without copies
         self._after_cr = False
         self._at_start = True
         self._id_buffer = last_event_id
+        self._id_came = False  # an id line has, since the last blank one
         self._in_event = False  # lines have come since the last blank one
         self._event_type = ""
         self._data = io.StringIO()  # of many short lines, a list would take ten times the room
@@ -149,15 +150,9 @@ class Decoder:
     def _take_simple(self, block: str, events: list[ServerSentEvent]) -> None:
         if self._too_large(block):
             return
-        self._commit_id(dispatched=True)
+        self.resumable = False
+        self.last_event_id = self._id_buffer
         events.append(ServerSentEvent("message", block[6:], self._id_buffer))
-
-    def _commit_id(self, *, dispatched: bool) -> None:
-        if self.last_event_id != self._id_buffer:
-            self.last_event_id = self._id_buffer
-            self.resumable = True
-        elif dispatched:
-            self.resumable = False
 
     def _take_line(self, line: str, events: list[ServerSentEvent]) -> None:
         """9.2.6: what to do with one line, without its end."""
@@ -177,6 +172,7 @@ class Decoder:
         elif field == "id":
             if "\0" not in value:
                 self._id_buffer = value
+                self._id_came = True
         elif field == "retry" and value.isascii() and value.isdigit():
             # A number too long for int() asks for longer than anybody waits.
             self.retry_ms = int(value[-18:]) if len(value.lstrip("0")) <= 18 else 10**18
@@ -198,7 +194,9 @@ class Decoder:
     def _dispatch(self, events: list[ServerSentEvent]) -> None:
         """9.2.6: dispatch the event."""
         dispatched = self._data_lines > 0 and self._event_type != self._ignore
-        self._commit_id(dispatched=dispatched)
+        self.last_event_id = self._id_buffer
+        self.resumable = self._id_came or (self.resumable and not dispatched)
+        self._id_came = False
         if dispatched:
             kind = self._event_type or "message"
             events.append(ServerSentEvent(kind, self._data.getvalue(), self._id_buffer))

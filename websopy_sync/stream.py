@@ -45,17 +45,23 @@ Item = TypeVar("Item")
 _log = logging.getLogger("websopy_sync.stream")
 
 
+class _Step:
+    """Whether the reader is inside a step."""
+
+    busy = False
+
+
 class _Reading(Generic[Item]):
     """The reader's side of a stream, as the context in which its generator runs."""
 
     def __init__(self, stream: _Stream[Item], source: Source) -> None:
         self.stream: _Stream[Item] | None = stream  # None while nobody but the stream holds this
         self.source = source
-        self.busy = False
+        self.step = stream._step
 
-    def __enter__(self) -> Self:
-        self.busy = True
-        return self
+    def __enter__(self) -> _Step:
+        self.step.busy = True
+        return self.step
 
     def __exit__(
         self,
@@ -63,13 +69,14 @@ class _Reading(Generic[Item]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        stream, self.stream = self.stream, None
         try:
-            if self.stream is not None:
-                self.stream._left(error)
+            if stream is not None:
+                stream._left(error)
             else:
                 self.source.close()
         finally:
-            self.busy = False
+            self.step.busy = False
 
 
 class _Stream(Generic[Item]):
@@ -81,6 +88,8 @@ class _Stream(Generic[Item]):
         self._lifeline = lifeline
         self._token = token
         self._token_key = token and token.subscribe(lambda: lifeline.abort("cancelled"))
+        self._step = _Step()
+        self._begun = False
         self._source: Source | None = None
         self._reading: _Reading[Item] | None = None
         self._iterator: Iterator[Item] | None = None
@@ -121,19 +130,21 @@ class _Stream(Generic[Item]):
             iterator, self._iterator = self._iterator, None
             assert self._reading is not None
             self._reading.stream = self
+            self._reading = None
             return iterator
-        return self._begin()
+        return self._items(self._begin())
 
-    def _begin(self) -> Iterator[Item]:
-        if self._reading is not None:
+    def _begin(self) -> _Reading[Item]:
+        if self._begun:
             raise StreamError(f"a stream can be read once, and this one was ({self.state})")
         assert self._source is not None
-        self._reading = _Reading(self, self._source)
-        return self._items(self._reading)
+        self._begun = True
+        return _Reading(self, self._source)
 
     def __next__(self) -> Item:
         if self._iterator is None:
-            self._iterator = self._begin()
+            self._reading = self._begin()
+            self._iterator = self._items(self._reading)
         assert self._reading is not None
         self._reading.stream = self
         try:
@@ -200,7 +211,7 @@ class _Stream(Generic[Item]):
         """
         if self._state == "open":
             self._lifeline.abort("closed")
-        if self._reading is None or not self._reading.busy:
+        if not self._step.busy:
             reason = self._lifeline.aborted or "closed"
             error = StreamCancelledError(f"the answer was {reason}", reason=reason)
             self._end(_state_of(error), error)
@@ -305,7 +316,7 @@ class ChatStream(_Stream[StreamChunk]):
         tell = self._hooks.teller("on_chunk")
         events = source.events(self._retry_teller(reading))
         del self  # `reading` holds the stream, but only while it should
-        with reading:
+        with reading as step:
             for event in events:
                 if lifeline.aborted:
                     raise _aborted(lifeline)
@@ -317,9 +328,9 @@ class ChatStream(_Stream[StreamChunk]):
                     continue
                 else:
                     for taken in _chat(reading)._take(chunk, reader.flush()):
-                        reading.busy = False
+                        step.busy = False
                         yield taken
-                        reading.busy = True
+                        step.busy = True
                     if _chat(reading)._finished():
                         return
                     source.progress = source.progress or not _is_ping(chunk)
@@ -327,9 +338,9 @@ class ChatStream(_Stream[StreamChunk]):
                 source.progress = True
                 if tell is not None:
                     tell(chunk, reading.stream)
-                reading.busy = False
+                step.busy = False
                 yield chunk
-                reading.busy = True
+                step.busy = True
 
     def _retry_teller(self, reading: _Reading[StreamChunk]) -> Callable[[APIError, float], None]:
         def tell(error: APIError, delay: float) -> None:
@@ -438,14 +449,14 @@ class EventStream(_Stream[ServerSentEvent]):
     def _items(self, reading: _Reading[ServerSentEvent]) -> Iterator[ServerSentEvent]:
         source, lifeline = reading.source, self._lifeline
         del self
-        with reading:
+        with reading as step:
             for event in source.events(lambda error, delay: None):
                 if lifeline.aborted:
                     raise _aborted(lifeline)
                 source.progress = source.progress or event.event != "ping"
-                reading.busy = False
+                step.busy = False
                 yield event
-                reading.busy = True
+                step.busy = True
             if reading.stream is not None:
                 reading.stream._end("done", None)
 

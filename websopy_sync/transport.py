@@ -52,6 +52,7 @@ from .errors import (
     WebsopyError,
 )
 from .lifeline import Lifeline
+from .sealed import Sealed
 
 __all__ = ["Exchange", "Limit", "Outgoing", "Session", "Transport"]
 
@@ -173,9 +174,10 @@ class _Reply(http.client.HTTPResponse):
         self.version, self.code, self.status, self.reason = version, status, status, reason
         # Not http.client.parse_headers: it counts the empty line among its hundred.
         parser = email.parser.Parser(http.client.HTTPMessage)
-        self.headers = self.msg = parser.parsestr(b"".join(lines).decode("latin-1"), headersonly=True)
+        head = b"".join(lines).decode("latin-1")
+        self.headers = self.msg = parser.parsestr(head, headersonly=True)
         named = _plain_headers(self.headers)
-        self._body = http1.body_of(status, named)
+        self._body = _body_of(status, named)
         self.chunked, self.length = isinstance(self._body, http1.ChunkedBody), None
         connection = {token.strip() for token in named.get("connection", "").lower().split(",")}
         self.will_close = (
@@ -215,6 +217,11 @@ class _Reply(http.client.HTTPResponse):
     def decode(self) -> None:
         """Undo the answer's Content-Encoding from here on. Raises StreamProtocolError."""
         self._inflater = http1.inflater_of(_plain_headers(self.headers))
+
+    @property
+    def surplus(self) -> bool:
+        """Whether bytes came that belong to no answer."""
+        return self._body.surplus
 
     def receive(self) -> bytes:
         """The next bytes of the body, as soon as there are any; b"" once it is complete."""
@@ -346,7 +353,7 @@ class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
     _wraps = True
 
     def _tunnel(self) -> None:
-        super()._tunnel()  # type: ignore[misc]  # http.client's, without a stub
+        super()._tunnel()
         # The handshake that follows has what the tunnel left of the time.
         self.sock.settimeout(_call.get().lifeline.remaining())
 
@@ -381,6 +388,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 class _ForeignReply:
     """The body of an answer that came over an adapter of the user's own."""
+
+    surplus = False
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
@@ -448,7 +457,7 @@ class Exchange:
         try:
             while self._reply.receive():
                 pass
-            ended = True
+            ended = not self._reply.surplus  # the next answer must not be mistaken
         except Exception:  # noqa: BLE001  # then it did not end well
             ended = False
         if self._lifeline.let_go() and ended:
@@ -465,14 +474,14 @@ class Exchange:
 class Transport:
     """Sends requests: the key, the pool, TLS, proxies and the environment's say in them.
 
-    key: the API key, added to each request as `Authorization: Bearer`; None adds nothing.
+    key: the API key, added to each request as `Authorization: Bearer`.
     verify: True, False, or the path of a CA bundle (file or directory).
     session: whose proxies, certificates and own adapters to use; it stays the caller's.
     """
 
     def __init__(
         self,
-        key: str | None,
+        key: Sealed[str],
         *,
         verify: bool | str = True,
         session: requests.Session | None = None,
@@ -495,6 +504,13 @@ class Transport:
 
     def close(self) -> None:
         """Close the idle connections. The session that was passed in stays open."""
+        managers = (self._adapter.poolmanager, *self._adapter.proxy_manager.values())
+        for manager in managers:
+            # PoolManager.clear() leaves the connections to whoever still refers to their pool.
+            for key in manager.pools.keys():  # noqa: SIM118  # it is no mapping to iterate
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
         self._adapter.close()
 
     def send(
@@ -533,7 +549,7 @@ class Transport:
         prepared = requests.PreparedRequest()
         prepared.prepare_method(outgoing.method)
         prepared.prepare_url(outgoing.url + query, None)
-        prepared.headers = self._headers(outgoing)  # its repr shows none
+        prepared.headers = self._headers(outgoing)  # type: ignore[assignment]  # its repr shows none
         prepared.body = outgoing.body
         response = adapter.send(
             prepared,
@@ -566,14 +582,24 @@ class Transport:
         headers = _Headers(outgoing.headers)
         if outgoing.body is not None:
             headers["Content-Length"] = str(len(outgoing.body))
-        if self._key is not None and not any(name.lower() == "authorization" for name in headers):
-            headers["Authorization"] = f"Bearer {self._key}"
+        if not any(name.lower() == "authorization" for name in headers):
+            headers["Authorization"] = f"Bearer {self._key.value}"
         return headers
 
     def _proxies(self, url: str) -> dict[str, str]:
         """Read here, as requests' trust_env would also bring netrc, which replaces the key."""
         proxies = requests.utils.get_environ_proxies(url) if self._trust_env else {}
         return {**proxies, **(self._session.proxies if self._session else {})}
+
+
+def _body_of(status: int, headers: Mapping[str, str]) -> http1.Body:
+    """The answer's framing. That of an error may be broken: its status is what matters."""
+    try:
+        return http1.body_of(status, headers)
+    except StreamProtocolError:
+        if status < 300:
+            raise
+        return http1.UntilCloseBody()
 
 
 def _raise_for(failure: str) -> None:
