@@ -1,0 +1,90 @@
+"""A handler for those who have none: on the logger `websopy_sync`, never on the root logger.
+
+Done only when somebody asks, by `configure` or by the environment variable WEBSOPY_LOGGING.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TextIO
+
+from websopy_sync import ConfigError
+
+from .formatters import JsonFormatter, RedactingFormatter
+
+__all__ = ["asks_for_content", "configure", "configure_from_environment"]
+
+LOGGER = "websopy_sync"
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """A stream handler that is known as ours."""
+
+
+class _FileHandler(logging.FileHandler):
+    """A file handler that is known as ours."""
+
+
+def configure(
+    style: str = "text",
+    *,
+    level: str | int = "INFO",
+    file: str | os.PathLike[str] | None = None,
+    stream: TextIO | None = None,
+) -> logging.Handler:
+    """Write what `websopy_sync` logs to `file`, or to `stream`; stderr when neither is given.
+
+    style: "text" or "json". A handler that an earlier call made is replaced and closed; others
+    are left alone. The application's own handlers still get the records as well.
+
+    Raises ConfigError for another style or an unknown level, OSError when the file cannot be
+    opened.
+    """
+    formatter = _formatter(style)
+    checked = _level(level)
+    handler = _FileHandler(file, encoding="utf-8", delay=False) if file else _Handler(stream)
+    handler.setFormatter(formatter)
+    logger = logging.getLogger(LOGGER)
+    for old in [one for one in logger.handlers if isinstance(one, _Handler | _FileHandler)]:
+        logger.removeHandler(old)
+        old.close()
+    logger.addHandler(handler)
+    logger.setLevel(checked)
+    return handler
+
+
+def configure_from_environment() -> None:
+    """What WEBSOPY_LOGGING, WEBSOPY_LOGGING_LEVEL and WEBSOPY_LOGGING_FILE ask for, once.
+
+    Nothing when WEBSOPY_LOGGING is unset or empty, or when a handler of ours is there already:
+    each client makes a plugin, and they share the logger.
+    """
+    style = os.environ.get("WEBSOPY_LOGGING", "").strip()
+    handlers = logging.getLogger(LOGGER).handlers
+    if style and not any(isinstance(one, _Handler | _FileHandler) for one in handlers):
+        configure(
+            style,
+            level=os.environ.get("WEBSOPY_LOGGING_LEVEL", "").strip() or "INFO",
+            file=os.environ.get("WEBSOPY_LOGGING_FILE", "").strip() or None,
+        )
+
+
+def asks_for_content() -> bool:
+    """Whether WEBSOPY_LOGGING_CONTENT asks for prompts and answers."""
+    return os.environ.get("WEBSOPY_LOGGING_CONTENT", "").strip().lower() in ("1", "true", "yes")
+
+
+def _formatter(style: str) -> logging.Formatter:
+    if style not in ("text", "json"):
+        raise ConfigError(f"logging style: expected text or json, got {style!r:.200}")
+    return RedactingFormatter(JsonFormatter() if style == "json" else None)
+
+
+def _level(level: str | int) -> int:
+    if isinstance(level, int):
+        return level
+    found = logging.getLevelNamesMapping().get(level.upper())
+    if found is None:
+        raise ConfigError(f"logging level: expected a name such as INFO, got {level!r:.200}")
+    return found
