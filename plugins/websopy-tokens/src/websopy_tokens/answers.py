@@ -70,14 +70,14 @@ class Answer:
         """The tokens of the answer so far."""
         return self._count_waiting().total + sum(map(self._count, self._tool_texts))
 
-    def final_completion_tokens(self, message: Message | None) -> int:
+    def final_completion_tokens(self, message: Message) -> int:
         """The tokens of the answer at its end.
 
         A counter that does not promise to be additive is asked once for the whole text, when the
         message still holds it.
         """
         counter = self._counter()
-        if message is None or not message.content or _additive(counter):
+        if not message.content or _additive(counter):
             return self.completion_tokens
         return counter.count(message.content) + sum(map(self._count, self._tool_texts))
 

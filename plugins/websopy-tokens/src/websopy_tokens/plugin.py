@@ -138,11 +138,11 @@ class TokensPlugin:
             self._open.pop(stream.idempotency_key, None)
             return
         outcome = error.reason if isinstance(error, StreamCancelledError) else "error"
-        self._end(stream, getattr(error, "partial", None), outcome=outcome)
+        self._end(stream, stream.current_message, outcome=outcome)
 
     # Reports
 
-    def _end(self, stream: Any, message: Message | None, *, outcome: str) -> None:
+    def _end(self, stream: Any, message: Message, *, outcome: str) -> None:
         answer = self._open.get(stream.idempotency_key)
         if answer is None:
             return
@@ -162,8 +162,8 @@ class TokensPlugin:
         if self._on_report:
             self._on_report(report)
 
-    def _report(self, answer: Answer, message: Message | None, outcome: str) -> Report:
-        usage, source, exact = message.usage if message else None, "service", True
+    def _report(self, answer: Answer, message: Message, outcome: str) -> Report:
+        usage, source, exact = message.usage, "service", True
         told = usage is not None
         if usage is None:
             completion = answer.final_completion_tokens(message)
