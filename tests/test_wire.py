@@ -262,6 +262,8 @@ NOT_CHUNKS = [
     '{"type":"done","usage":{"promptTokens":1,"completionTokens":1,"totalTokens":"2"}}',
     '{"type":"done","usage":{"promptTokens":1,"completionTokens":1,"totalTokens":-2}}',
     '{"type":"done","usage":{"promptTokens":' + "9" * 5000 + ',"completionTokens":1}}',
+    '{"type":"done","usage":{"promptTokens":9223372036854775807,"completionTokens":1}}',
+    '{"type":"done","usage":{"promptTokens":9223372036854775808,"completionTokens":1}}',
     '{"type":"done","usage":{"prompt_tokens":1,"completion_tokens":1}}',
     '{"type":"x","n":NaN}',
     '{"type":"x","n":Infinity}',
