@@ -7,7 +7,6 @@ import os
 import resource
 import shutil
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -20,13 +19,12 @@ from pathlib import Path
 
 import attrs
 import pytest
+from web_apps.running import Server, free_port, running
 
 from websopy_sync.chunks import ContentChunk, DoneChunk, StreamChunk
 from websopy_sync.sandbox import Sandbox, done, say, silence, status, wait
 from websopy_sync.sse import Decoder
 from websopy_sync.wire import parse_chunk
-
-HERE = Path(__file__).parent
 
 HEARTBEAT = 1.0
 """Seconds; the servers are started with it."""
@@ -95,62 +93,7 @@ KINDS = {
 THREADED = [name for name, kind in KINDS.items() if kind.threaded]
 
 
-@attrs.frozen
-class Server:
-    """One that runs: its port and its process."""
-
-    port: int
-    pid: int
-
-
-@contextmanager
-def running(command: tuple[str, ...], log: Path, *, ready: str = "/ping") -> Iterator[Server]:
-    """A server by its command, until left. What it wrote is in `log`."""
-    port = free_port()
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)]),
-        "PYTHONUNBUFFERED": "1",
-        "DJANGO_SETTINGS_MODULE": "web_apps.django_app",
-        "HEARTBEAT": str(HEARTBEAT),
-    }
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [part.format(port=port) for part in command],
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_until_it_answers(process, port, ready, log)
-        yield Server(port, process.pid)
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
-def wait_until_it_answers(
-    process: subprocess.Popen[bytes], port: int, path: str, log: Path
-) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            with get(port, path) as answer:
-                assert answer.status == 200
-            return
-        except OSError:
-            assert process.poll() is None, log.read_text("utf-8", "replace")
-            assert time.monotonic() < deadline, log.read_text("utf-8", "replace")
-            time.sleep(0.05)
+ENVIRONMENT = {"DJANGO_SETTINGS_MODULE": "web_apps.django_app", "HEARTBEAT": str(HEARTBEAT)}
 
 
 def check_present(names: tuple[str, ...]) -> None:
@@ -167,7 +110,7 @@ def server(
     kind = KINDS[request.param]
     check_present(kind.needs)
     log = tmp_path_factory.mktemp(request.param) / "log"
-    with running(kind.command, log) as started:
+    with running(kind.command, log, environment=ENVIRONMENT) as started:
         yield started
 
 
@@ -315,7 +258,7 @@ def test_fifty_streams_leave_room_for_a_ping(server: Server) -> None:
 def uvicorn(tmp_path: Path) -> Iterator[Server]:
     kind = KINDS["django-uvicorn"]
     check_present(kind.needs)
-    with running(kind.command, tmp_path / "log") as started:
+    with running(kind.command, tmp_path / "log", environment=ENVIRONMENT) as started:
         yield started
 
 
@@ -365,23 +308,14 @@ def nginx(
     check_present(kind.needs)
     if not program:
         pytest.skip("needs nginx")
-    here = tmp_path_factory.mktemp("nginx")
-    with running(kind.command, here / "log") as behind:
-        user = "user root;" if os.getuid() == 0 else ""
-        port = free_port()
-        text = NGINX.format(here=here, port=port, upstream=behind.port, user=user)
-        (here / "nginx.conf").write_text(text, "ascii")
-        yield from _nginx(program, here, port)
-
-
-def _nginx(program: str, here: Path, port: int) -> Iterator[Server]:
-    process = subprocess.Popen([program, "-p", str(here), "-c", str(here / "nginx.conf")])
-    try:
-        wait_until_it_answers(process, port, "/ping", here / "error")
-        yield Server(port, process.pid)
-    finally:
-        process.terminate()
-        process.wait(5)
+    here, port = tmp_path_factory.mktemp("nginx"), free_port()
+    user = "user root;" if os.getuid() == 0 else ""
+    with running(kind.command, here / "log", environment=ENVIRONMENT) as behind:
+        settings = NGINX.format(here=here, port=port, upstream=behind.port, user=user)
+        (here / "nginx.conf").write_text(settings, "ascii")
+        command = (program, "-p", str(here), "-c", str(here / "nginx.conf"))
+        with running(command, here / "nginx.log", port=port) as server:
+            yield server
 
 
 def test_nginx_does_not_hold_an_answer_back(nginx: Server) -> None:

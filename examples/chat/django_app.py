@@ -48,7 +48,7 @@ def chat(request: HttpRequest) -> Any:
     except WebsopyError as error:
         body, status = page.failure(error)
         return JsonResponse(body, status=status)
-    return django_response(stream)
+    return django_response(stream, heartbeat=settings.WEBSOPY_HEARTBEAT)
 
 
 def _json(request: HttpRequest) -> Any:
@@ -66,7 +66,7 @@ urlpatterns = [
 ]
 
 
-def configure(client: WebsopyClient | None = None) -> None:
+def configure(client: WebsopyClient | None = None, *, heartbeat: float = 15.0) -> None:
     """Set Django up; without a client, one made from the environment."""
     settings.configure(
         ROOT_URLCONF=__name__,
@@ -78,6 +78,7 @@ def configure(client: WebsopyClient | None = None) -> None:
             "django.middleware.csrf.CsrfViewMiddleware",
         ],
         WEBSOPY_CLIENT=client or WebsopyClient(),
+        WEBSOPY_HEARTBEAT=heartbeat,
     )
     django.setup()
 
@@ -98,7 +99,7 @@ def main() -> None:
     """Serve with Django's own server until Ctrl-C."""
     options = page.Options("A chat page on Django.")
     with options as client:
-        configure(client)
+        configure(client, heartbeat=options.heartbeat)
         print(f"Open http://127.0.0.1:{options.port} in a browser; Ctrl-C ends it.")
         call_command("runserver", f"127.0.0.1:{options.port}", use_reloader=False)
 

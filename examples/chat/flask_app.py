@@ -16,7 +16,7 @@ from websopy_sync import WebsopyClient, WebsopyError
 from websopy_sync.web import flask_response
 
 
-def create_app(client: WebsopyClient | None = None) -> Flask:
+def create_app(client: WebsopyClient | None = None, *, heartbeat: float = 15.0) -> Flask:
     """The application; without a client, one made from the environment."""
     client = client or WebsopyClient()
     app = Flask(__name__, static_folder=page.DIST / "assets", static_url_path="/assets")
@@ -39,7 +39,7 @@ def create_app(client: WebsopyClient | None = None) -> Flask:
             stream = client.ai.chat_stream(page.messages_of(request.get_json()))
         except WebsopyError as error:
             return page.failure(error)
-        return flask_response(stream)
+        return flask_response(stream, heartbeat=heartbeat)
 
     return app
 
@@ -49,7 +49,8 @@ def main() -> None:
     options = page.Options("A chat page on Flask.")
     with options as client:
         print(f"Open http://127.0.0.1:{options.port} in a browser; Ctrl-C ends it.")
-        create_app(client).run(port=options.port, threaded=True)
+        app = create_app(client, heartbeat=options.heartbeat)
+        app.run(port=options.port, threaded=True)
 
 
 if __name__ == "__main__":

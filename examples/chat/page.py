@@ -76,8 +76,12 @@ class Options:
         parser.add_argument(
             "--sandbox", action="store_true", help="ask a service played here, not the real one"
         )
+        parser.add_argument(
+            "--heartbeat", type=float, default=15.0, help="seconds in which a closed tab is noticed"
+        )
         asked = parser.parse_args()
         self.port: int = asked.port
+        self.heartbeat: float = asked.heartbeat
         self._sandbox: bool = asked.sandbox
         self._open = ExitStack()
 

@@ -1,0 +1,97 @@
+"""Starts a server by its command, waits until it answers, and ends it. Knows no server by name."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import attrs
+import pytest
+
+HERE = Path(__file__).parent
+PATHS = (HERE.parent, HERE.parent.parent)
+"""Where the applications and the package are."""
+
+STARTING = 20.0
+"""Seconds that a server may take to answer for the first time."""
+
+
+@attrs.frozen
+class Server:
+    """One that runs: its port, its process and what it has written."""
+
+    port: int
+    pid: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def running(
+    command: tuple[str, ...],
+    log: Path,
+    *,
+    port: int | None = None,
+    ready: str = "/ping",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """A server, until left. `{port}` in the command is where it is to listen."""
+    port = port or free_port()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [part.replace("{port}", str(port)) for part in command],
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(map(str, PATHS)),
+                "PYTHONUNBUFFERED": "1",
+                **(environment or {}),
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait_until_it_answers(process, port, ready, log)
+        yield Server(port, process.pid, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_it_answers(
+    process: subprocess.Popen[bytes], port: int, path: str, log: Path
+) -> None:
+    deadline = time.monotonic() + STARTING
+    while not _answers(port, path):
+        if process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"{process.args!r} did not start:\n{log.read_text('utf-8', 'replace')}")
+        time.sleep(0.05)
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
