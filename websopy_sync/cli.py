@@ -17,6 +17,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -72,11 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return code
     except KeyboardInterrupt:
+        if argv is None:  # this process ends now, and a second Ctrl-C has nothing left to stop
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         return 130
     except BrokenPipeError:  # whoever reads has had enough
-        _discard_output()
+        _drop_unwritable()
         return 0
     except (WebsopyError, OSError) as error:
+        _drop_unwritable()
         _tell(f"error: {str(error) or type(error).__name__}")
         return 2 if isinstance(error, ConfigError) else 1
 
@@ -341,15 +345,14 @@ def _forgive_encodings() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _discard_output() -> None:
-    """Keep Python from failing again when it flushes what nobody reads."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            stream.flush()
-    with contextlib.suppress(AttributeError, OSError, ValueError):
-        os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _drop_unwritable() -> None:
+    """Forget output that cannot be written, or Python would fail at it once more as it ends."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 class _Teller(logging.Handler):
