@@ -1,0 +1,459 @@
+"""The chat example in a real browser: Chromium, driven by Selenium, with each of the back ends."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+pytest.importorskip("selenium")
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+from web_apps.running import running
+
+from websopy_sync.sandbox import Sandbox, Steps, done, error, raw, say, silence, status, wait
+
+CHAT = Path(__file__).parent.parent / "examples" / "chat"
+AXE = CHAT / "node_modules" / "axe-core" / "axe.min.js"
+
+HEARTBEAT = 1.0
+"""Seconds; the back ends are started with it."""
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--lang=en-US",
+    "--accept-lang=en-US",
+    "--window-size=1100,800",
+)
+
+
+# --- the browser -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+    """One Chromium for all tests here, with a profile of its own."""
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and chromedriver):
+        pytest.skip("needs chromium and chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver)) as driver:
+        yield driver
+
+
+@attrs.frozen
+class Page:
+    """The chat page in the browser, and the service behind its back end."""
+
+    driver: WebDriver
+    sandbox: Sandbox
+    url: str
+
+    def ask(self, question: str, *script: Steps | Any) -> None:
+        """Type a question and press Enter; the service answers by the script."""
+        self.sandbox.play(script)
+        self.field.send_keys(question, Keys.ENTER)
+
+    @property
+    def field(self) -> WebElement:
+        return self.one("#draft")
+
+    @property
+    def act(self) -> WebElement:
+        """The button that sends or stops."""
+        return self.one("[data-test=act]")
+
+    def one(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def texts(self, selector: str) -> list[str]:
+        """Text exactly as it is in the document."""
+        script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)"
+        return list(self.driver.execute_script(script, selector))
+
+    @property
+    def writing(self) -> list[str]:
+        """The answer that is being written."""
+        return self.texts("[data-test=current] .text")
+
+    @property
+    def turns(self) -> list[str]:
+        """The conversation so far, without the answer that is being written."""
+        return self.texts("[role=log] .text")
+
+    def until(self, condition: Callable[[], Any], *, seconds: float = 5.0) -> None:
+        """Wait for what the page is to show."""
+        WebDriverWait(self.driver, seconds, poll_frequency=0.02).until(lambda _: condition())
+
+    def until_turns(self, *turns: str) -> None:
+        self.until(lambda: self.turns == list(turns))
+
+    def complaints(self) -> list[str]:
+        """What the browser has logged since the last look, a violated policy for one."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+
+@pytest.fixture(scope="module", params=["flask", "django"])
+def site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Sandbox]]:
+    """The example, as its users start it, with the sandbox as its service."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"needs {request.param}")
+    if not (CHAT / "dist" / "index.html").exists():
+        pytest.skip("needs the page: npm --prefix examples/chat ci && … run build")
+    program = (sys.executable, str(CHAT / f"{request.param}_app.py"))
+    log = tmp_path_factory.mktemp(request.param) / "log"
+    with Sandbox(framing="close") as sandbox:  # so that no connection outlives its test
+        environment = {"WEBSOPY_API_KEY": "test", "WEBSOPY_BASE_URL": sandbox.url}
+        options = ("--port", "{port}", "--heartbeat", str(HEARTBEAT))
+        with running((*program, *options), log, ready="/", environment=environment) as server:
+            yield server.url, sandbox
+
+
+@pytest.fixture
+def page(driver: WebDriver, site: tuple[str, Sandbox]) -> Iterator[Page]:
+    """The page, freshly opened; whatever it asked is over when the test is."""
+    url, sandbox = site
+    driver.get(url)
+    page = Page(driver, sandbox, url)
+    page.complaints()
+    yield page
+    driver.get("about:blank")
+    assert sandbox.wait_closed(timeout=2 * HEARTBEAT)
+
+
+# --- text that comes -------------------------------------------------------------------------
+
+
+def test_text_grows_piece_by_piece(page: Page) -> None:
+    """Each piece is on the screen while the service still holds back the next."""
+    words = [threading.Event() for _ in range(3)]
+    page.ask(
+        "写一篇关于 AI 的文章",
+        say("AI"),
+        wait(words[0]),
+        say(" 正在"),
+        wait(words[1]),
+        say("改变世界..."),
+        wait(words[2]),
+        done(20, 150),
+    )
+    for word, shown in zip(words, ["AI", "AI 正在", "AI 正在改变世界..."], strict=True):
+        page.until(lambda shown=shown: page.writing == [shown])
+        assert page.turns == ["写一篇关于 AI 的文章"]
+        word.set()
+    page.until_turns("写一篇关于 AI 的文章", "AI 正在改变世界...")
+    assert page.writing == []
+    assert page.texts(".note") == ["20 prompt + 150 answer tokens"]
+    assert page.complaints() == []
+
+
+def test_characters_that_were_cut_are_whole(page: Page) -> None:
+    """Between bytes, between halves of a surrogate pair, and between the parts of one emoji."""
+    event = 'data: {"type":"content","content":"中文🌱"}\n\n'.encode()
+    page.ask(
+        "cut",
+        [raw(event[i : i + 1]) for i in range(len(event))],
+        raw(b'data: {"type":"content","content":"\\ud83c"}\n\n'),
+        raw(b'data: {"type":"content","content":"\\udf32"}\n\n'),
+        [say(part) for part in "👩\u200d👩\u200d👧"],
+        done(),
+    )
+    page.until_turns("cut", "中文🌱🌲👩\u200d👩\u200d👧")
+
+
+def test_a_fast_answer_is_whole(page: Page) -> None:
+    """Text that comes faster than the screen is drawn is all there."""
+    pieces = [f"{number} " for number in range(3000)]
+    page.ask("count", [say(piece) for piece in pieces], done())
+    page.until_turns("count", "".join(pieces))
+
+
+INJECTIONS = [
+    "a\rb\nc\r\n\r\nd",
+    "\n\ndata: forged\n\n",
+    "\r\rid: 99\r\revent: error\rdata: {}\r\r",
+    "data: x",
+    "id: 7",
+    "event: error",
+    "\u2028data: forged\u2028\u2028\u2029",
+    "</script><script>document.title = 'owned'</script>",
+    "<img src=x onerror=\"document.title = 'owned'\">",
+    "{{ 7 * 7 }}",
+    "&lt;b&gt;",
+    "a\0b",
+    "\ufefftext",
+    '"},{"type":"error"',
+    "  two  spaces  ",
+]
+
+
+def test_no_text_becomes_anything_but_itself(page: Page) -> None:
+    """What the model writes is text on the page, to the character."""
+    page.ask("all of them", [[say(text), say("|")] for text in INJECTIONS], done())
+    page.until(lambda: len(page.turns) == 2)
+    assert page.turns[1].split("|")[:-1] == INJECTIONS
+    assert page.driver.title == "Websopy Chat"
+    assert page.complaints() == []
+
+
+def test_the_browsers_own_parser_reads_the_same(driver: WebDriver, tmp_path: Path) -> None:
+    """EventSource, the browser's WHATWG parser: each text as one event, ids counted by us."""
+    command = (sys.executable, "-m", "flask", "--app", "web_apps.flask_app", "run", "-p", "{port}")
+    script = [[say(text) for text in INJECTIONS], done()]
+    collect = """
+        const [path, finished] = arguments, source = new EventSource(path), seen = []
+        source.onmessage = (event) => {
+            const chunk = JSON.parse(event.data)
+            if (chunk.type == 'content') return seen.push([event.lastEventId, chunk.content])
+            source.close()
+            finished(seen)
+        }
+        source.onerror = (event) => { source.close(); finished(['error', event.data]) }
+    """
+    with running(command, tmp_path / "log") as server, Sandbox(script, framing="close") as sandbox:
+        driver.get(f"{server.url}/ping")
+        asked = urllib.parse.urlencode({"upstream": sandbox.url, "q": "hello"})
+        seen = driver.execute_async_script(collect, f"/chat?{asked}")
+        driver.get("about:blank")
+    assert seen == [[str(number), text] for number, text in enumerate(INJECTIONS, 1)]
+
+
+# --- answers that end early ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["button", "escape"])
+def test_stop_ends_the_answer_at_the_service(page: Page, way: str) -> None:
+    """What had arrived stays in the conversation, and is part of the next question."""
+    left = len(page.sandbox.disconnects)
+    page.ask("go on", say("kept"), silence())
+    page.until(lambda: page.writing == ["kept"])
+    assert page.act.get_attribute("aria-label") == "Stop"
+    page.act.click() if way == "button" else page.field.send_keys(Keys.ESCAPE)
+    assert page.sandbox.wait_disconnect(left + 1, timeout=HEARTBEAT + 0.5)
+    page.until_turns("go on", "kept")
+    assert page.texts(".note") == ["Stopped"]
+    page.ask("and now?", say("more"), done())
+    page.until_turns("go on", "kept", "and now?", "more")
+    assert page.sandbox.requests[-1].json["messages"] == [
+        {"role": "user", "content": "go on"},
+        {"role": "assistant", "content": "kept"},
+        {"role": "user", "content": "and now?"},
+    ]
+
+
+def test_a_refused_question_is_told_and_the_next_one_works(page: Page) -> None:
+    """In a text of the page's own, without a word of the service."""
+    page.ask("first", status(401, {"error": {"message": "bad key test", "code": "key"}}))
+    page.until(lambda: page.texts("[role=alert]") != [""])
+    assert "The service did not accept the question." in page.texts("[role=alert]")[0]
+    assert "key" not in page.one("body").text
+    page.ask("second", say("yes"), done())
+    page.until_turns("first", "second", "yes")
+    assert page.texts("[role=alert]") == [""]
+
+
+def test_a_late_failure_keeps_what_had_arrived(page: Page) -> None:
+    """It is marked as broken off, and the next message works."""
+    page.ask("first", say("half"), error("machine 7 is on fire", "fire"))
+    page.until_turns("first", "half")
+    assert "The service could not answer." in page.texts("[role=alert]")[0]
+    assert "fire" not in page.one("body").text
+    assert page.texts(".note") == ["Broke off"]
+    page.ask("second", say("whole"), done())
+    page.until_turns("first", "half", "second", "whole")
+
+
+def close_tab(page: Page) -> None:
+    first = page.driver.current_window_handle
+    page.driver.close()
+    page.driver.switch_to.window(next(h for h in page.driver.window_handles if h != first))
+
+
+def reload(page: Page) -> None:
+    page.driver.refresh()
+
+
+def go_elsewhere(page: Page) -> None:
+    page.driver.get("data:text/html,elsewhere")
+
+
+@pytest.mark.parametrize("leave", [close_tab, reload, go_elsewhere])
+def test_leaving_the_page_ends_the_answer(page: Page, leave: Callable[[Page], None]) -> None:
+    """Within a heartbeat, while the model is silent."""
+    here = page.driver.current_window_handle
+    page.driver.switch_to.new_window("tab")
+    page.driver.get(page.url)
+    left = len(page.sandbox.disconnects)
+    page.ask("go on", say("a"), silence())
+    page.until(lambda: page.writing == ["a"])
+    leave(page)
+    began = time.monotonic()
+    try:
+        assert page.sandbox.wait_disconnect(left + 1, timeout=5.0)
+        assert time.monotonic() - began < HEARTBEAT + 0.5
+    finally:
+        if leave is not close_tab:
+            page.driver.close()
+        page.driver.switch_to.window(here)
+
+
+def test_back_from_elsewhere(page: Page) -> None:
+    """The page that the browser kept shows what had arrived, and can be used."""
+    page.ask("go on", say("kept"), silence())
+    page.until(lambda: page.writing == ["kept"])
+    page.driver.get(f"{page.url}/favicon.svg")
+    page.driver.back()
+    page.until(lambda: page.act.get_attribute("aria-label") == "Send")
+    assert page.turns in (["go on", "kept"], [])  # kept, or loaded anew: the browser decides
+    before = page.turns
+    page.ask("again", say("yes"), done())
+    page.until_turns(*before, "again", "yes")
+
+
+# --- using it --------------------------------------------------------------------------------
+
+
+def test_the_keyboard_is_enough(page: Page) -> None:
+    """Enter sends, Shift+Enter does not, and the focus never gets lost."""
+    active = page.driver.switch_to
+    assert active.active_element == page.field
+    page.sandbox.play([say("yes"), silence()])
+    page.field.send_keys("two", Keys.SHIFT + Keys.ENTER + Keys.NULL, "lines")
+    assert page.turns == []
+    page.field.send_keys(Keys.ENTER)
+    page.until(lambda: page.writing == ["yes"])
+    assert page.turns == ["two\nlines"]
+    page.field.send_keys("typed meanwhile", Keys.ENTER)
+    assert page.field.get_attribute("value") == "typed meanwhile"
+    page.field.send_keys(Keys.TAB)
+    assert active.active_element == page.act
+    page.act.send_keys(Keys.SPACE)
+    page.until_turns("two\nlines", "yes")
+    assert active.active_element == page.field
+
+
+def test_enter_that_takes_over_an_input_methods_word_does_not_send(page: Page) -> None:
+    """Chinese is typed with an input method, whose Enter is not the page's."""
+    page.field.send_keys("zhong")
+    page.driver.execute_script(
+        "arguments[0].dispatchEvent(new KeyboardEvent('keydown',"
+        " {key: 'Enter', isComposing: true, bubbles: true, cancelable: true}))",
+        page.field,
+    )
+    assert page.turns == [] and page.field.get_attribute("value") == "zhong"
+
+
+def test_a_screen_reader_hears_each_answer_once(page: Page) -> None:
+    """The log is live and has whole turns only; the answer that grows is not live."""
+    more = threading.Event()
+    page.ask("hello", say("half"), wait(more), say(" and half"), done())
+    page.until(lambda: page.writing == ["half"])
+    log, current = page.one("[role=log]"), page.one("[data-test=current]")
+    assert log.get_attribute("aria-live") == "polite"
+    assert current.get_attribute("aria-busy") == "true"
+    live = (
+        "return arguments[0].closest('[aria-live]:not([aria-live=off]),[role=status],[role=log]')"
+    )
+    assert page.driver.execute_script(live, current) is None
+    assert page.texts("[role=status]") == ["The answer is being written…"]
+    more.set()
+    page.until_turns("hello", "half and half")
+    assert log.get_attribute("textContent").count("half and half") == 1
+    assert page.texts("[role=status]") == [""]
+
+
+def test_two_languages(page: Page) -> None:
+    """Every word changes, the document's language with them, and the choice is kept."""
+    assert page.one("html").get_attribute("lang") == "en"
+    page.one("header button").click()
+    assert page.one("html").get_attribute("lang") == "zh-CN"
+    assert page.one("h2").text == "今天写点什么？"
+    assert page.act.get_attribute("aria-label") == "发送"
+    page.driver.refresh()
+    assert page.driver.title == "Websopy 对话"
+    page.one("header button").click()
+    assert page.driver.title == "Websopy Chat"
+
+
+def test_dark_and_light(page: Page) -> None:
+    """The visitor's choice changes the colours, and is kept."""
+
+    def paper() -> str:
+        return str(page.one("body").value_of_css_property("background-color"))
+
+    first = paper()
+    page.one("[data-test=theme]").click()
+    second = paper()
+    assert first != second
+    page.driver.refresh()
+    assert paper() == second
+    page.one("[data-test=theme]").click()
+    assert paper() == first
+
+
+def test_the_policy_lets_nothing_else_run(page: Page) -> None:
+    """A script that got into the page all the same would not run."""
+    page.driver.execute_script(
+        "const script = document.createElement('script');"
+        "try { script.textContent = \"document.title = 'owned'\" } catch {}"
+        "document.body.append(script)"
+    )
+    assert page.driver.title == "Websopy Chat"
+    assert any("TrustedScript" in line for line in page.complaints())
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_accessibility_rules_hold(page: Page, theme: str) -> None:
+    """axe-core finds nothing against WCAG 2.2 AA: empty, in conversation, after a failure."""
+    if not AXE.exists():
+        pytest.skip("needs axe-core: npm --prefix examples/chat ci")
+    if page.one("html").get_attribute("data-theme") != theme:
+        page.one("[data-test=theme]").click()
+    assert violations(page.driver) == []
+    page.ask("hello", say("a"), done(1, 2))
+    page.until_turns("hello", "a")
+    page.ask("go on", say("b"), silence())
+    page.until(lambda: page.writing == ["b"])
+    assert violations(page.driver) == []
+    page.act.click()
+    page.ask("fail", error("no"))
+    page.until(lambda: page.texts("[role=alert]") != [""])
+    assert violations(page.driver) == []
+
+
+def violations(driver: WebDriver) -> list[str]:
+    """The rules of axe-core that the page breaks, and where."""
+    driver.execute_script(AXE.read_text("utf-8"))
+    run = """
+        axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice'] })
+            .then((result) => arguments[0](result.violations.map(
+                (broken) => broken.id + ': ' + broken.nodes.map((node) => node.html).join(' '))))
+    """
+    return list(driver.execute_async_script(run))
