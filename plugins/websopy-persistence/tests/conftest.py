@@ -21,6 +21,7 @@ import attrs
 import pytest
 import sqlalchemy
 from websopy_persistence import Limits, PersistencePlugin
+
 from websopy_sync.chunks import ContentChunk, DoneChunk, Message, StreamChunk, Usage
 from websopy_sync.message import MessageBuilder
 from websopy_sync.wire import Request
@@ -96,12 +97,9 @@ class Postgres:
 
     def terminate_backends(self) -> int:
         """End every connection to the test's database, as an administrator may."""
-        name = self.url.rpartition("/")[2].partition("?")[0]
-        return len(
-            self.do(
-                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-            )
-        )
+        name = sqlalchemy.make_url(self.url).database
+        found = f"FROM pg_stat_activity WHERE datname = '{name}'"
+        return len(self.do(f"SELECT pg_terminate_backend(pid) {found}"))
 
 
 @pytest.fixture(scope="session")

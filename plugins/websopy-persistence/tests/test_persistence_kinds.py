@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from websopy_persistence import History, PersistencePlugin, UnknownStreamError
+
 from websopy_sync.chunks import (
     ContentChunk,
     DoneChunk,
@@ -70,7 +71,7 @@ def test_an_answer_comes_back_as_it_came(url, keep, ask) -> None:
         "halves \ud83d\ude00 that belong",
         "\ufeff\uffff\ufffe\u2028\x1b[2J\x7f\x85",
         "'; DROP TABLE streams; --",
-        "back\\slash \\u0041 \"quotes\" % _",
+        'back\\slash \\u0041 "quotes" % _',
         "𠀀🏴‍☠️ é é ẞ",
         " ends with a space ",
         "",

@@ -6,6 +6,7 @@ Knows how things are shown and nothing of how they are found.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -13,12 +14,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from websopy_sync.errors import ConfigError
+from websopy_sync.cli import visible
 
+from .errors import HistoryError
 from .history import STATUSES, History, StoredStream
 from .plot import draw
-from .terminal import column, harmless, json_line
-from .text import dumped
+from .terminal import column, one_line
 
 __all__ = ["add_parser", "run"]
 
@@ -86,7 +87,7 @@ def _plot(history: History, arguments: argparse.Namespace) -> int:
     streams = _found(history, arguments, None)
     drawn = [stream for stream in streams if stream.first_chunk_seconds is not None]
     if not drawn:
-        raise ConfigError("plot: no stored stream to draw")
+        raise HistoryError("plot: no stored stream to draw")
     draw(drawn, arguments.plot, zone=_local_zone())
     _say(f"drew {len(drawn)} streams into {arguments.plot}")
     return 0
@@ -114,7 +115,7 @@ def _show_list(
 
 def _cells(stream: StoredStream) -> Sequence[str]:
     return (
-        stream.id,
+        stream.id[:8],
         _local(stream.started),
         stream.status,
         _seconds(stream.first_chunk_seconds),
@@ -134,7 +135,7 @@ def _show_one(history: History, arguments: argparse.Namespace) -> int:
         _say_json(stream.to_dict() | {"stored_chunks": chunks})
         return 0
     for name, value in _facts(stream):
-        _say(f"{name:<9}{' '.join(value.split())}")
+        _say(f"{name:<9}{one_line(value)}")
     message = history.message(stream.id)
     if stream.question is not None:
         _say("")
@@ -188,14 +189,8 @@ def _days(text: str) -> float:
 
 
 def _say_json(value: Any) -> None:
-    _write(json_line(dumped(value)))
+    _say(json.dumps(value))  # all ASCII, so of no power over a terminal
 
 
 def _say(text: str) -> None:
-    _write(harmless(text))
-
-
-def _write(line: str) -> None:
-    # A terminal that cannot show a character shows "?" for it, and no traceback.
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+    sys.stdout.write(visible(text) + "\n")

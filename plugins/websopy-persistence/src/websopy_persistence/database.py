@@ -18,6 +18,7 @@ import platformdirs
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
+
 from websopy_sync.errors import ConfigError
 
 __all__ = ["URL_VARIABLE", "Database"]
@@ -135,25 +136,13 @@ class Database:
         return status.st_dev, status.st_ino
 
     def _engine(self, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
-        options: dict[str, Any] = {
-            "poolclass": NullPool,
-            "pool_reset_on_return": None,  # what is closed needs no ROLLBACK first
-            "hide_parameters": True,
-        }
-        if self.path is not None:
-            address = f"{self.path.as_uri()}?mode={mode}"
-            options["creator"] = functools.partial(_connect, address, self.busy_timeout, pragmas)
-        else:
-            options["connect_args"] = _server_options(self.url)
-        try:
-            engine = create_engine(self.url, **options)
-        except ModuleNotFoundError as error:
-            missing = _explained(error)
-        else:
-            if self.path is not None:
-                event.listen(engine, "begin", lambda it: it.exec_driver_sql(begin) and None)
-            return engine
-        raise ConfigError(missing)
+        if self.path is None:
+            return _created(self.url, connect_args=_server_options(self.url))
+        address = f"{self.path.as_uri()}?mode={mode}"
+        connect = functools.partial(_connect, address, self.busy_timeout, pragmas)
+        engine = _created(self.url, creator=connect)
+        event.listen(engine, "begin", lambda it: it.exec_driver_sql(begin) and None)
+        return engine
 
 
 def _default_path() -> Path:
@@ -184,6 +173,26 @@ def _explained(error: ModuleNotFoundError) -> str:
     extra = _EXTRAS.get(name)
     remedy = f": pip install 'websopy-persistence[{extra}]'" if extra else ""
     return f"database URL: its driver {name} is not installed{remedy}"
+
+
+def _created(url: URL, **options: Any) -> Engine:
+    try:
+        engine = create_engine(
+            url,
+            poolclass=NullPool,
+            pool_reset_on_return=None,  # what is closed needs no ROLLBACK first
+            hide_parameters=True,
+            **options,
+        )
+    except ModuleNotFoundError as error:
+        problem = _explained(error)
+    else:
+        if url.get_driver_name() == "psycopg":
+            # Its own executemany warns in the log when the server is gone. This is one INSERT of
+            # many rows instead, as psycopg2 has it by default.
+            engine.dialect.use_insertmanyvalues_wo_returning = True
+        return engine
+    raise ConfigError(problem)
 
 
 def _connect(address: str, busy_timeout: float, pragmas: tuple[str, ...]) -> sqlite3.Connection:

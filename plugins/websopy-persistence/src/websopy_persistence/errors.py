@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from sqlalchemy.exc import DBAPIError, OperationalError
+
 from websopy_sync.errors import WebsopyError
 
 __all__ = ["ForeignDatabaseError", "HistoryError", "UnknownStreamError", "tell"]

@@ -17,6 +17,7 @@ from typing import Any, Self
 import attrs
 from sqlalchemy import Connection, Select, delete, func, literal, or_, select
 from sqlalchemy.exc import SQLAlchemyError
+
 from websopy_sync.chunks import Message, StreamChunk, Usage
 from websopy_sync.errors import ConfigError
 

@@ -7,12 +7,30 @@ chunk, for whatever reason, gets none of the later ones either; its row then say
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from .records import Begin, End, Piece, Record
 from .store import Part
 
-__all__ = ["Entry", "Ledger"]
+__all__ = ["Entry", "Freed", "Ledger"]
+
+
+@attrs.frozen
+class Freed:
+    """How many records, with how many characters, need not be kept any more."""
+
+    records: int
+    weight: int
+
+    @classmethod
+    def all_of(cls, records: Sequence[Record]) -> Freed:
+        """All of these."""
+        return cls(len(records), sum(record.weight for record in records))
+
+    def __add__(self, other: Freed) -> Freed:
+        return Freed(self.records + other.records, self.weight + other.weight)
 
 
 @attrs.define(eq=False)
@@ -77,24 +95,29 @@ class Ledger:
         for entry in self.entries.values():
             entry.certain = False
 
-    def written(self, entry: Entry, part: Part) -> list[Record]:
-        """Note that a part is in the database. Tells the records that need not be kept on."""
-        released: list[Record] = [*entry.pieces]
-        entry.pieces.clear()
+    def written(self, entry: Entry, part: Part) -> Freed:
+        """Note that a part is in the database."""
+        freed = _dropped(entry)
         entry.stored, entry.has_row, entry.tries = part.stored, True, 0
-        if part.end is not None:
-            released += self._forget(entry)
-        return released
+        return freed if part.end is None else freed + self._forget(entry)
 
-    def give_up(self, entry: Entry) -> list[Record]:
-        """Let go of what cannot be written: the chunks first, then the stream as a whole."""
+    def give_up(self, entry: Entry) -> Freed:
+        """Let go of what cannot be written, bit by bit: chunks, then the text, then the stream."""
         entry.tries = 0
         if entry.pieces:
-            released: list[Record] = [*entry.pieces]
-            entry.pieces.clear()
-            return released
+            return _dropped(entry)
+        if entry.end is not None and entry.end.answer:
+            weight = entry.end.weight
+            entry.end = attrs.evolve(entry.end, answer=None)
+            return Freed(0, weight)
         return self._forget(entry)
 
-    def _forget(self, entry: Entry) -> list[Record]:
+    def _forget(self, entry: Entry) -> Freed:
         del self.entries[entry.begin.stream]
-        return [record for record in (entry.begin, entry.end) if record is not None]
+        return Freed.all_of([entry.begin] if entry.end is None else [entry.begin, entry.end])
+
+
+def _dropped(entry: Entry) -> Freed:
+    freed = Freed.all_of(entry.pieces)
+    entry.pieces.clear()
+    return freed

@@ -16,11 +16,11 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
+
 from websopy_sync import hookimpl
 from websopy_sync.chunks import ContentChunk, Message, StreamChunk
 from websopy_sync.errors import ConfigError, StreamCancelledError, WebsopyError
 
-from . import command
 from .database import Database
 from .identity import Identity
 from .records import Begin, End, Failure, Piece, Status
@@ -144,9 +144,12 @@ class PersistencePlugin:
         else:
             weight = _weight(chunk)
         # After a chunk that found no room the next ones would leave a gap, so they are not stored.
-        recording.whole = recording.whole and self._writer.put(
-            Piece(recording.stream, seq, seconds, chunk, weight, stream.last_event_id)
-        )
+        if recording.whole:
+            recording.whole = self._writer.put(
+                Piece(recording.stream, seq, seconds, chunk, weight, stream.last_event_id)
+            )
+        elif recording.begun:
+            self._writer.miss()
 
     @hookimpl
     def on_done(self, message: Message, stream: Any) -> None:
@@ -162,6 +165,9 @@ class PersistencePlugin:
     @hookimpl
     def register_commands(self, subparsers: Any) -> None:
         """`websopy-sync history`."""
+        # With the command line comes its own weight, which no stream has a use for.
+        from . import command  # noqa: PLC0415
+
         command.add_parser(subparsers)
 
     # ---------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 import attrs
+
 from websopy_sync.chunks import StreamChunk, Usage
 
 __all__ = ["Begin", "End", "Failure", "Piece", "Record", "Status"]

@@ -1,44 +1,30 @@
-"""Stored text made fit for a terminal, and cut to its columns.
+"""Stored text in columns of a terminal.
 
-Knows no stream. What a model wrote may hold escape sequences that clear the screen, retitle the
-window or type for the user, and marks that turn the direction of what follows.
+Knows no stream. What may steer a terminal is taken out by the core's own `visible`.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
-__all__ = ["column", "harmless", "json_line"]
+from websopy_sync.cli import visible
 
-# C0 (without tab and line feed), DEL, C1, and the marks that reorder or end lines.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+__all__ = ["column", "one_line"]
 
 
-def harmless(text: str) -> str:
-    """`text` with U+FFFD for whatever could steer a terminal; line feeds and tabs stay."""
-    return _UNSAFE.sub("\ufffd", text.replace("\r\n", "\n"))
-
-
-def json_line(line: str) -> str:
-    """The same JSON with whatever could steer a terminal as escapes: nothing is lost."""
-    return _UNSAFE.sub(lambda character: f"\\u{ord(character[0]):04x}", line)
+def one_line(text: str) -> str:
+    """`text` without line ends, and without any power over a terminal."""
+    return " ".join(visible(text).split())
 
 
 def column(text: str, width: int) -> str:
     """`text` on one line, cut or filled up to `width` columns; Chinese takes two a character."""
-    text = " ".join(harmless(text).split())
-    taken = 0
-    for index, character in enumerate(text):
-        taken += _columns(character)
-        if taken > width:
-            cut = text[:index]
-            while sum(map(_columns, cut)) > width - 1:
-                cut = cut[:-1]
-            return cut + "…" + " " * (width - 1 - sum(map(_columns, cut)))
-    return text + " " * (width - taken)
+    text = one_line(text[: 4 * width])
+    if sum(map(_columns, text)) <= width:
+        return text + " " * (width - sum(map(_columns, text)))
+    while sum(map(_columns, text)) > width - 1:
+        text = text[:-1]
+    return f"{text}…" + " " * (width - 1 - sum(map(_columns, text)))
 
 
 def _columns(character: str) -> int:

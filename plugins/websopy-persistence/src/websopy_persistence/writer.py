@@ -21,7 +21,7 @@ from typing import Protocol
 import attrs
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from .ledger import Entry, Ledger
+from .ledger import Entry, Freed, Ledger
 from .records import End, Piece, Record
 from .store import Part
 from .trouble import Trouble, log
@@ -86,7 +86,6 @@ class Writer:
         self._start_over()
 
     def _start_over(self) -> None:
-        self._pid = os.getpid()
         self._lock = threading.RLock()
         self._wake: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._woken = 0
@@ -104,6 +103,7 @@ class Writer:
         self._store: OpenStore | None = None
         self._failures = 0
         self._all_seen = time.monotonic()
+        self._pid = os.getpid()  # last: now all of this is this process's own
 
     # --- for any thread --------------------------------------------------------------------------
 
@@ -143,10 +143,11 @@ class Writer:
 
         Waits at most so many seconds. What is put afterwards starts anew.
         """
-        thread = self._thread
-        if thread is None or self._pid != os.getpid():
-            return
+        self._check_process()
         with self._lock:
+            thread = self._thread
+            if thread is None:
+                return
             self._stopping = True
             self._rouse(_FORCE)
         if thread is not threading.current_thread():
@@ -156,6 +157,11 @@ class Writer:
     def lost_chunks(self) -> int:
         """How many chunks will never be stored."""
         return self._lost_chunks
+
+    def miss(self) -> None:
+        """Count a chunk that is not put, because the one before it was refused."""
+        self._check_process()
+        self._lose(chunks=1, streams=0)
 
     @property
     def lost_streams(self) -> int:
@@ -201,13 +207,14 @@ class Writer:
         while True:
             rested = self._rest()
             self._take()
-            self._try(self._due())
-            if self._may_end(idle=rested and not self._ledger.entries):
+            due = self._due()
+            self._try(due)
+            if self._may_end(idle=rested and not due and not self._ledger.entries):
                 return
 
     def _rest(self) -> bool:
         """Sleep until there is something to do. True when nothing came in the whole time."""
-        calm, nothing_came = not self._trouble.problem, True
+        calm, nothing_came = not self._is_backing_off(), True
         until = time.monotonic() + self._patience()
         while (left := until - time.monotonic()) > 0:
             try:
@@ -221,9 +228,12 @@ class Writer:
                 until = min(until, time.monotonic() + self._limits.period)
         return nothing_came
 
+    def _is_backing_off(self) -> bool:
+        return bool(self._trouble.problem and self._ledger.waiting())
+
     def _patience(self) -> float:
         limits = self._limits
-        if self._trouble.problem:
+        if self._is_backing_off():
             return min(limits.retry * 2.0 ** min(self._failures - 1, 30), limits.longest_retry)
         return limits.touch if self._ledger.entries else limits.idle
 
@@ -243,25 +253,24 @@ class Writer:
             self._woken = 0
             while not self._wake.empty():
                 self._wake.get()
-        self._release([record for record in records if not self._ledger.take(record)])
+        self._free(Freed.all_of([it for it in records if not self._ledger.take(it)]))
 
-    def _release(self, records: Sequence[Record]) -> None:
-        weight = sum(record.weight for record in records)
+    def _free(self, freed: Freed) -> None:
         with self._lock:
-            self._held -= len(records)
-            self._weight -= weight
+            self._held -= freed.records
+            self._weight -= freed.weight
 
     def _try(self, entries: Sequence[Entry]) -> None:
         """Write, or take note that it could not be done. Nothing comes out of here."""
-        try:
-            if entries:
+        if entries:
+            try:
                 self._write_all(entries)
-        except Exception as error:  # noqa: BLE001 - a driver may raise anything at all
-            self._failures += 1
-            self._trouble.began(error)
-            return
-        self._failures = 0
-        self._trouble.ended()
+            except Exception as error:  # noqa: BLE001 - a driver may raise anything at all
+                self._failures += 1
+                self._trouble.began(error)
+                return
+            self._failures = 0
+            self._trouble.ended()
         self._trouble.lost(chunks=self._lost_chunks, streams=self._lost_streams)
         while self._taken_flushes:
             self._taken_flushes.pop().set()
@@ -301,7 +310,8 @@ class Writer:
         parts = [entry.part() for entry in entries]
         store.write(parts)
         for entry, part in zip(entries, parts, strict=True):
-            self._release(self._ledger.written(entry, part))
+            self._lose(chunks=sum(piece.seq >= part.stored for piece in entry.pieces), streams=0)
+            self._free(self._ledger.written(entry, part))
 
     def _doubt(self) -> None:
         self._ledger.doubt()
@@ -313,8 +323,9 @@ class Writer:
         passing = isinstance(error, OperationalError | InterfaceError | OSError)
         if entry.tries < (self._limits.tries if passing else self._limits.bad_tries):
             return
-        self._lose(chunks=len(entry.pieces), streams=int(not entry.pieces))
-        self._release(self._ledger.give_up(entry))
+        lost = len(entry.pieces)
+        self._free(self._ledger.give_up(entry))
+        self._lose(chunks=lost, streams=int(entry.begin.stream not in self._ledger.entries))
 
     def _may_end(self, *, idle: bool) -> bool:
         if not (idle or self._stopping):
@@ -323,7 +334,7 @@ class Writer:
         with self._lock:
             if self._stopping and self._trouble.problem:
                 self._abandon()
-            elif self._records:
+            elif self._records or self._flushes:
                 return False
             atexit.unregister(self.close)
             self._thread, self._stopping, self._woken = None, False, 0
@@ -337,6 +348,7 @@ class Writer:
         self._trouble.lost(chunks=self._lost_chunks, streams=self._lost_streams)
         self._ledger, self._records, self._held, self._weight = Ledger(), [], 0, 0
         self._taken_flushes.clear()
+        self._flushes.clear()
 
     def _close_store(self) -> None:
         store, self._store = self._store, None
