@@ -20,7 +20,7 @@ NAME = "websopy_sync"
 # other. One that is not written yet may stand here already.
 FLOORS = (
     {"errors", "_version"},
-    {"chunks", "cancel", "timing"},
+    {"chunks", "cancel", "timing", "sealed"},
     {"http1", "lifeline"},
     {"transport", "sse", "message"},
     {"source", "hooks", "wire"},

@@ -18,10 +18,10 @@ import re
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import attrs
 
@@ -95,8 +95,9 @@ class WebsopyClient:
         strict_plugins: bool = False,
     ) -> None:
         self._base_url = ""  # until it is known: a repr may be taken at any time
-        sealed: Sealed[Any] = Sealed(os.environ.get("WEBSOPY_API_KEY") if api_key is None else api_key)
-        del api_key
+        from_environment = os.environ.get("WEBSOPY_API_KEY")
+        sealed: Sealed[Any] = Sealed(from_environment if api_key is None else api_key)
+        del api_key, from_environment
         _raise_for(_key_problem(sealed))
         headers, problem = _checked_headers(default_headers)
         del default_headers
@@ -154,6 +155,7 @@ class WebsopyClient:
         del extra_headers
         _raise_for(problem)
         target = _target(method, asked)
+        secrets = Sealed(list(_texts(asked.value)))
         del asked
         if isinstance(target, ConfigError):
             raise target
@@ -166,7 +168,7 @@ class WebsopyClient:
         del target
         self._check_open()
         lifeline = Lifeline(timeouts.total)
-        redact = self._redactor([outgoing.query])
+        redact = self._redactor(secrets.value)
         stream = EventStream(lifeline, _checked_token(cancel_token), redact=redact)
         policy = self._policy(timeouts, self._max_retries, resume=True, native=True)
         self._streams.add(stream)
@@ -369,9 +371,7 @@ class AI:
         _raise_for(problem)
         key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
         _raise_for(_header_problem("idempotency_key", key))
-        for name, flag in (("resume", resume), ("keep_message", keep_message)):
-            if not isinstance(flag, bool):
-                raise ConfigError(f"{name}: expected a bool, got {type(flag).__name__}")
+        _raise_for(_flag_problem("resume", resume) or _flag_problem("keep_message", keep_message))
         body = chat_body(messages, params, extra_body)
         if isinstance(body, ConfigError):
             raise body
@@ -379,13 +379,8 @@ class AI:
         if isinstance(encoded, ConfigError):
             raise encoded
         standard = client._standard_headers(True) | {"Idempotency-Key": key}
-        request = Request(
-            "POST",
-            f"{client._base_url}/ai/chat",
-            _merged(standard, client._headers, headers),
-            body,
-            key,
-        )
+        merged = _merged(standard, client._headers, headers)
+        request = Request("POST", f"{client._base_url}/ai/chat", merged, body, key)
         retries = client._max_retries if max_retries is None else max_retries
         return _Question(
             request,
@@ -462,9 +457,11 @@ def _extras_problem(session: object, plugins: object, strict_plugins: object) ->
         return f"session: expected a requests.Session, got {type(session).__name__}"
     if plugins is not None and (isinstance(plugins, str) or not isinstance(plugins, Iterable)):
         return f"plugins: expected a list of plugins or names, got {type(plugins).__name__}"
-    if not isinstance(strict_plugins, bool):
-        return f"strict_plugins: expected a bool, got {type(strict_plugins).__name__}"
-    return ""
+    return _flag_problem("strict_plugins", strict_plugins)
+
+
+def _flag_problem(name: str, value: object) -> str:
+    return "" if isinstance(value, bool) else f"{name}: expected a bool, got {type(value).__name__}"
 
 
 def _url_problem(sealed: Sealed[Any]) -> str:
@@ -512,13 +509,26 @@ def _target(method: object, asked: Sealed[Any]) -> Outgoing | ConfigError:
 
 def _outgoing(request: Request) -> Outgoing | ConfigError:
     """A request as the plugins have left it."""
-    headers, problem = _checked_headers(request.headers)
-    if problem:
-        return ConfigError(f"after on_request: {problem}")
+    edited: object = request.headers
+    headers, problem = _checked_headers({} if edited is None else edited)
+    if problem or edited is None:
+        return ConfigError(f"after on_request: {problem or 'headers: expected a dict, got None'}")
     body = encode_body(request.body)
     if isinstance(body, ConfigError):
         return ConfigError(f"after on_request: {body}")
     return Outgoing(request.method, request.url, headers, body)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in some JSON, and the values of a path's query."""
+    if isinstance(value, str):
+        yield value
+        yield from (text for _, text in parse_qsl(value.partition("?")[2]))
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
 
 
 def _prompts(body: Mapping[str, Any] | None) -> list[str]:

@@ -16,6 +16,7 @@ import logging
 import os
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -97,9 +98,9 @@ class BackgroundPlugin:
     "drop" the call and count it in `dropped`, or "error": raise in the stream's thread, which
     counts as the plugin's failure.
 
-    The calls are made one at a time and in order. What waits is done at the client's close() and
-    at exit, for at most `exit_seconds`. A forked child starts with an empty queue and a thread of
-    its own.
+    The calls are made one at a time and in order. The end of a stream does not wait for them, as
+    that would delay it; what waits is done at the client's close() and at exit, each for at most
+    `exit_seconds`. A forked child starts with an empty queue and a thread of its own.
     """
 
     def __init__(
@@ -112,8 +113,8 @@ class BackgroundPlugin:
     ) -> None:
         if when_full not in ("block", "drop", "error"):
             raise ConfigError(f"when_full: expected block, drop or error, got {when_full!r:.200}")
-        if queue_size < 1:
-            raise ConfigError(f"queue_size: expected 1 or more, got {queue_size!r:.200}")
+        _check_number("queue_size", queue_size, int, at_least=1)
+        _check_number("exit_seconds", exit_seconds, (int, float), at_least=0)
         self.plugin = plugin
         self.dropped = 0
         """Calls that were dropped because the queue was full."""
@@ -159,9 +160,15 @@ class BackgroundPlugin:
         """Wait until all calls so far are made, at most so many seconds; whether they were."""
         if self._thread is None or self._pid != os.getpid():
             return True
+        limit = self._exit_seconds if seconds is None else seconds
+        begun = time.monotonic()
         done = threading.Event()
+        try:
+            self._room.get(timeout=limit)
+        except queue.Empty:
+            return False
         self._calls.put(done.set)
-        return done.wait(self._exit_seconds if seconds is None else seconds)
+        return done.wait(max(limit - (time.monotonic() - begun), 0.0))
 
     def close(self) -> None:
         """Flush and end the thread; the next call starts another."""
@@ -186,10 +193,9 @@ def _work(
             return
         try:
             call()
-        except (KeyboardInterrupt, SystemExit):  # a plugin's own; this thread has no use for it
-            pass
-        finally:
-            room.put(None)
+        except BaseException:  # noqa: BLE001  # a plugin's SystemExit: no use for it here
+            _log.debug("a background call ended its thread's work", exc_info=True)
+        room.put(None)
         del call  # it may hold the last reference to a stream
 
 
@@ -239,7 +245,7 @@ class Hooks:
                 try:
                     plugin.close()
                 except Exception as error:  # noqa: BLE001  # a plugin's own
-                    self._failed(type(plugin).__name__, "close", error)
+                    self._failed(type(plugin).__name__, "close", error, strict=False)
 
     def _load(self, plugins: Iterable[object] | None) -> None:
         chosen = _chosen_by_environment() if plugins is None else None
@@ -344,24 +350,26 @@ class Hooks:
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:  # noqa: BLE001  # it must not reach the stream
-                self._failed(name, hook, error)
+                # In the background there is nobody who could catch it.
+                self._failed(name, hook, error, strict=self._strict and not in_background)
 
         background = next((b for b in self._backgrounds if b.plugin is impl.plugin), None)
-        if background is None or hook in ("on_request", "register_commands"):
+        in_background = background is not None and hook not in ("on_request", "register_commands")
+        if background is None or not in_background:
             return call
 
         def submit(*arguments: Any) -> None:
             try:
                 background.submit(lambda: call(*arguments))
             except PluginError as error:
-                self._failed(name, hook, error)
+                self._failed(name, hook, error, strict=self._strict)
 
         return submit
 
-    def _failed(self, plugin: str, hook: str, error: BaseException) -> None:
+    def _failed(self, plugin: str, hook: str, error: BaseException, *, strict: bool) -> None:
         key = (plugin, hook)
         self.failures[key] = self.failures.get(key, 0) + 1
-        if self._strict:
+        if strict:
             raise PluginError(
                 f"plugin {plugin} failed in {hook}: {type(error).__name__}: {error}",
                 plugin=plugin,
@@ -376,6 +384,13 @@ class Hooks:
                 hook,
                 exc_info=error,
             )
+
+
+def _check_number(
+    name: str, value: object, kinds: type | tuple[type, ...], *, at_least: int
+) -> None:
+    if not isinstance(value, kinds) or not value >= at_least:  # type: ignore[operator]
+        raise ConfigError(f"{name}: expected a number of {at_least} or more")
 
 
 def _argument_names(hook: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from .errors import StreamProtocolError
 
-__all__ = ["Body", "Inflater", "body_of", "inflater_of"]
+__all__ = ["Body", "ChunkedBody", "Inflater", "UntilCloseBody", "body_of", "inflater_of"]
 
 MAX_LINE = 65536
 """Bytes of a chunk's size line or of all trailers; http.client allows a header line as much."""

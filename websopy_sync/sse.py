@@ -122,6 +122,7 @@ class Decoder:
         self._failure = f"event too large: expected at most {self._max_event_size} bytes"
         self._waiting.clear()
         self._data = io.StringIO()
+        self._data_lines = 0
 
     def _take_lines(self, lines: bytes) -> list[ServerSentEvent]:
         """The events of some whole lines; `lines` ends in LF."""
@@ -139,7 +140,8 @@ class Decoder:
             else:
                 for line in block.split("\n"):
                     self._take_line(line, events)
-                self._dispatch(events)
+                if not self._failure:
+                    self._dispatch(events)
             if self._failure:
                 return events
         if rest:

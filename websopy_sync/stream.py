@@ -18,7 +18,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import traceback
 from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from types import TracebackType
 from typing import Generic, Literal, Self, TypeVar
 
@@ -41,6 +43,8 @@ __all__ = ["ChatStream", "EventStream"]
 
 State = Literal["open", "done", "error", "cancelled", "closed"]
 Item = TypeVar("Item")
+
+_DATA = attrgetter("data")
 
 _log = logging.getLogger("websopy_sync.stream")
 
@@ -156,6 +160,10 @@ class _Stream(Generic[Item]):
 
     def _left(self, error: BaseException | None) -> None:
         """The reader is through, well or not: end the stream, and let the connection go."""
+        if isinstance(error, APIError | KeyboardInterrupt):
+            # What the frames below held, the request's headers and the last event among it, must
+            # not be found by whoever shows a traceback with its locals.
+            traceback.clear_frames(error.__traceback__)
         try:
             if error is not None:
                 self._end(_state_of(error), error)
@@ -191,9 +199,12 @@ class _Stream(Generic[Item]):
         """Give an error what only the stream knows."""
         error.message = self._redact(error.message)
         error.args = (error.message,)
+        if isinstance(error, StreamServerError):
+            error.code = error.code and self._redact(error.code)
         error.partial = self._partial()
         if self._source is not None:
-            error.request_id = error.request_id or self._source.request_id
+            request_id = error.request_id or self._source.request_id
+            error.request_id = request_id and self._redact(request_id)
             error.attempts = max(self._source.attempts, 1)
 
     def cancel(self) -> None:
@@ -312,35 +323,28 @@ class ChatStream(_Stream[StreamChunk]):
     def _items(self, reading: _Reading[StreamChunk]) -> Iterator[StreamChunk]:
         # Everything a chunk needs is a local here: this loop is what an answer costs.
         source, lifeline = reading.source, self._lifeline
-        read, add_text = (reader := ChunkReader()).read, self._builder.add_text
+        reader, add_text = ChunkReader(self._redactor), self._builder.add_text
         tell = self._hooks.teller("on_chunk")
         events = source.events(self._retry_teller(reading))
         del self  # `reading` holds the stream, but only while it should
         with reading as step:
-            for event in events:
+            for chunk in map(reader.read, map(_DATA, events)):
                 if lifeline.aborted:
                     raise _aborted(lifeline)
-                chunk = read(event.data)
                 if type(chunk) is ContentChunk:
-                    add_text(chunk.content)
-                elif chunk is None:
                     source.progress = True
-                    continue
-                else:
-                    for taken in _chat(reading)._take(chunk, reader.flush()):
-                        step.busy = False
-                        yield taken
-                        step.busy = True
+                    add_text(chunk.content)
+                    if tell is not None:
+                        tell(chunk, reading.stream)
+                    step.busy = False
+                    yield chunk
+                    step.busy = True
+                elif chunk is not None:
+                    source.progress = source.progress or not _is_ping(chunk)
+                    yield from _lend(_chat(reading)._take(chunk, reader.flush()), step)
+                    del chunk  # what a traceback shows may not be an echo of the key
                     if _chat(reading)._finished():
                         return
-                    source.progress = source.progress or not _is_ping(chunk)
-                    continue
-                source.progress = True
-                if tell is not None:
-                    tell(chunk, reading.stream)
-                step.busy = False
-                yield chunk
-                step.busy = True
 
     def _retry_teller(self, reading: _Reading[StreamChunk]) -> Callable[[APIError, float], None]:
         def tell(error: APIError, delay: float) -> None:
@@ -465,6 +469,13 @@ def _chat(reading: _Reading[StreamChunk]) -> ChatStream:
     """The stream that is being read. Not kept in the generator: see the file's head."""
     assert isinstance(reading.stream, ChatStream)
     return reading.stream
+
+
+def _lend(chunks: list[StreamChunk], step: _Step) -> Iterator[StreamChunk]:
+    for chunk in chunks:
+        step.busy = False
+        yield chunk
+        step.busy = True
 
 
 def _is_ping(chunk: StreamChunk) -> bool:

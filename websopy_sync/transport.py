@@ -39,7 +39,6 @@ import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
 
-from . import http1
 from .errors import (
     APIConnectionError,
     APIError,
@@ -51,6 +50,7 @@ from .errors import (
     StreamProtocolError,
     WebsopyError,
 )
+from .http1 import Body, ChunkedBody, Inflater, UntilCloseBody, body_of, inflater_of
 from .lifeline import Lifeline
 from .sealed import Sealed
 
@@ -157,8 +157,8 @@ class _Reply(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.fp.close()
         self.fp: Any = io.BufferedReader(_Reader(sock, lifeline), READ_SIZE)
-        self._inflater: http1.Inflater | None = None
-        self._body: http1.Body = http1.UntilCloseBody()
+        self._inflater: Inflater | None = None
+        self._body: Body = UntilCloseBody()
 
     def begin(self) -> None:
         """Read the head, and the heads of up to 16 interim answers before it."""
@@ -177,13 +177,19 @@ class _Reply(http.client.HTTPResponse):
         head = b"".join(lines).decode("latin-1")
         self.headers = self.msg = parser.parsestr(head, headersonly=True)
         named = _plain_headers(self.headers)
-        self._body = _body_of(status, named)
-        self.chunked, self.length = isinstance(self._body, http1.ChunkedBody), None
+        try:
+            self._body = body_of(status, named)
+        except StreamProtocolError:
+            if status < 300:
+                raise
+            # The status of a refusal is what matters. urllib3 would stumble over two lengths.
+            del self.msg["content-length"]
+        self.chunked, self.length = isinstance(self._body, ChunkedBody), None
         connection = {token.strip() for token in named.get("connection", "").lower().split(",")}
         self.will_close = (
             "close" in connection
             or (version == 10 and "keep-alive" not in connection)
-            or isinstance(self._body, http1.UntilCloseBody)
+            or isinstance(self._body, UntilCloseBody)
             or ("transfer-encoding" in named and "content-length" in named)
         )
 
@@ -216,7 +222,7 @@ class _Reply(http.client.HTTPResponse):
 
     def decode(self) -> None:
         """Undo the answer's Content-Encoding from here on. Raises StreamProtocolError."""
-        self._inflater = http1.inflater_of(_plain_headers(self.headers))
+        self._inflater = inflater_of(_plain_headers(self.headers))
 
     @property
     def surplus(self) -> bool:
@@ -590,16 +596,6 @@ class Transport:
         """Read here, as requests' trust_env would also bring netrc, which replaces the key."""
         proxies = requests.utils.get_environ_proxies(url) if self._trust_env else {}
         return {**proxies, **(self._session.proxies if self._session else {})}
-
-
-def _body_of(status: int, headers: Mapping[str, str]) -> http1.Body:
-    """The answer's framing. That of an error may be broken: its status is what matters."""
-    try:
-        return http1.body_of(status, headers)
-    except StreamProtocolError:
-        if status < 300:
-            raise
-        return http1.UntilCloseBody()
 
 
 def _raise_for(failure: str) -> None:

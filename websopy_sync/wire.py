@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar
 
 import attrs
 
@@ -32,6 +31,11 @@ from .sse import scalar_text
 
 __all__ = ["ChunkReader", "Messages", "Request", "dump_chunk", "encode_body", "parse_chunk"]
 
+SHOWN = 300
+"""Characters of an error's text that shows what came."""
+
+Parsed = TypeVar("Parsed")
+
 Messages = str | list[dict[str, Any]]
 """One user message as text, or turns as `{"role": …, "content": …}`."""
 
@@ -48,11 +52,11 @@ class Request:
     Its repr shows no header and nothing of the body.
     """
 
-    method: str
-    url: str
+    method: str = attrs.field(on_setattr=attrs.setters.frozen)
+    url: str = attrs.field(on_setattr=attrs.setters.frozen)
     headers: dict[str, str]
     body: dict[str, Any] | None = None
-    idempotency_key: str = ""
+    idempotency_key: str = attrs.field(default="", on_setattr=attrs.setters.frozen)
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.url}>"
@@ -135,12 +139,15 @@ _raw_decode = _decoder.raw_decode
 class ChunkReader:
     """Reads the data of one answer's events, in order, as chunks.
 
+    redact: takes secrets out of the data that an error shows.
+
     It has a memory of one character: JavaScript cuts text between the halves of a surrogate pair,
     so a half at a chunk's end is held back and joined to the next chunk's text.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, redact: Callable[[str], str] = str) -> None:
         self._half = ""
+        self._redact = redact
 
     def read(self, data: str) -> StreamChunk | None:
         """The chunk in an event's data; None when all of its text was held back.
@@ -153,7 +160,7 @@ class ChunkReader:
         except (ValueError, RecursionError):
             end = -1
         if end != len(data):
-            fields = _decode_slowly(data)
+            fields = self._told(_decode_slowly, data)
         if type(fields) is dict and fields.get("type") == "content":
             content = fields.get("content")
             if type(content) is str:
@@ -163,7 +170,16 @@ class ChunkReader:
                     if content is None:
                         return None
                 return ContentChunk(content)
-        return _other_chunk(fields, clean="\\u" in data)
+        return self._told(_other_chunk, fields)
+
+    def _told(self, parse: Callable[[Any], Parsed], value: Any) -> Parsed:
+        """What `parse` makes of a value; its error shows a redacted piece of it."""
+        try:
+            return parse(value)
+        except StreamProtocolError as error:
+            # Redacted first and cut then: half a secret would not be found.
+            message = self._redact(error.message)
+        raise StreamProtocolError(message if len(message) <= SHOWN else message[:SHOWN] + "…")
 
     def flush(self) -> ContentChunk | None:
         """What was held back and will not be completed, as U+FFFD."""
@@ -198,27 +214,27 @@ def _decode_slowly(data: str) -> Any:
         return _decoder.decode(data)
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-    raise StreamProtocolError(f"chunk: expected JSON, got {data[:200]!r} ({why:.200})")
+    raise StreamProtocolError(f"chunk: expected JSON ({why:.100}), got {data!r}")
 
 
-def _other_chunk(fields: Any, *, clean: bool) -> StreamChunk:
-    """A chunk that is no plain text. clean: its texts may hold surrogate halves."""
+def _other_chunk(fields: Any) -> StreamChunk:
+    """A chunk that is no plain text."""
     try:
-        return _chunk_of(_cleaned(fields) if clean else fields)
+        return _chunk_of(_cleaned(fields))
     except RecursionError:
         pass
     raise StreamProtocolError("chunk: nested too deeply")
 
 
 def _cleaned(value: Any) -> Any:
-    """The same JSON, such that it can be written: texts encodable, numbers finite."""
+    """The same JSON with every text encodable."""
     if isinstance(value, str):
         return scalar_text(value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [_cleaned(item) for item in value]
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {scalar_text(name): _cleaned(item) for name, item in value.items()}
-    return None if value in (math.inf, -math.inf) else value
+    return value
 
 
 def _chunk_of(fields: Any) -> StreamChunk:
@@ -247,7 +263,7 @@ def _field(fields: Any, name: str, kind: type, where: str) -> Any:
 
 def _shown(value: Any) -> str:
     try:
-        return repr(value)[:200]
+        return repr(value)
     except (RecursionError, ValueError):
         return type(value).__name__
 
@@ -265,7 +281,7 @@ def _usage_of(usage: Any) -> Usage | None:
         return None
     prompt = _count(usage, "promptTokens")
     completion = _count(usage, "completionTokens")
-    if usage.get("totalTokens") is None:
+    if usage.get("totalTokens") is None and prompt + completion <= MAX_COUNT:
         return Usage(prompt, completion)
     return Usage(prompt, completion, _count(usage, "totalTokens"))
 
@@ -292,8 +308,11 @@ def _error_of(fields: dict[str, Any]) -> ErrorChunk:
 
 def dump_chunk(chunk: StreamChunk) -> str:
     """A chunk as the service writes it: JSON in one line, such that reading gives it back."""
-    fields = _cleaned(_fields_of(chunk))
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    written = json.dumps(_fields_of(chunk), ensure_ascii=False, separators=(",", ":"))
+    if isinstance(chunk, UnknownChunk):  # may hold 1e999, which Python reads as Infinity
+        fields = json.loads(written, parse_constant=lambda name: None)
+        written = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return scalar_text(written)
 
 
 def _fields_of(chunk: StreamChunk) -> Mapping[str, Any]:
