@@ -1,0 +1,373 @@
+"""Promises 13, 14: what an event's data can be but a good chunk, and text that can be encoded."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from faults import DONE, ask, body, client, event, play, text
+
+from websopy_sync import (
+    DoneChunk,
+    ErrorChunk,
+    StreamProtocolError,
+    StreamServerError,
+    ToolCall,
+    ToolCallChunk,
+    UnknownChunk,
+    Usage,
+)
+
+
+def asked(*pieces: bytes) -> Any:
+    """The outcome of an answer of these events."""
+    with play(body(*pieces, end=False)) as server:
+        return ask(server)
+
+
+def encodable(value: object) -> None:
+    """Every text in a value can be encoded."""
+    repr(value).encode()
+    json.dumps(value, ensure_ascii=False, default=repr).encode()
+
+
+# -------------------------------------------------------------------------------- no chunk at all
+
+NO_JSON = [
+    "",
+    " ",
+    "x",
+    "{",
+    '{"type": "content"',
+    "{'type': 'content'}",
+    '{"type": "content",}',
+    "[DONE]",
+    "undefined",
+    "NaN",
+    "Infinity",
+    '{"type": "content", "content": NaN}',
+    '{"a": -Infinity}',
+    '{"type": "content", "content": "a"} x',
+    '{"type": "content", "content": "\x01"}',
+    "\ufeff{}",
+    '{"type": "content", "content": "\\x"}',
+    '{"type": "content", "content": "\\ud83"}',
+    "<html>",
+    "[" * 100_000,
+    '{"a":' * 100_000,
+    "[" * 100_000 + "]" * 100_000,
+    "1" * 5_000,
+    '{"type": "x", "n": ' + "1" * 5_000 + "}",
+    "\x00",
+    '{"type"}',
+    '"',
+    "//",
+    "{}{}",
+]
+
+
+@pytest.mark.parametrize("data", NO_JSON, ids=lambda data: repr(data[:30]))
+def test_no_json(data: str) -> None:
+    """Data that is no JSON is a protocol error with what had come; no foreign exception."""
+    got = asked(text("half"), event(data), DONE)
+    if got.error is None:  # a number of 5,000 digits in a type unknown to us may pass
+        assert "n" in data
+        return
+    assert type(got.error) is StreamProtocolError
+    assert (got.text, got.error.partial.content) == ("half", "half")
+    assert len(str(got.error)) < 700
+    encodable(str(got.error))
+
+
+@pytest.mark.parametrize("data", [[], {}, [{"type": "content"}], 1, 1.5, "content", None, True])
+def test_json_that_is_no_chunk(data: Any) -> None:
+    """JSON that is no object, or has no type, is a protocol error."""
+    got = asked(text("half"), event(json.dumps(data)), DONE)
+    assert type(got.error) is StreamProtocolError
+    assert got.error.partial.content == "half"
+
+
+WRONG = [None, 1, 1.5, True, [], {}, ["a"], {"a": 1}]
+
+
+@pytest.mark.parametrize("value", WRONG)
+def test_type_that_is_no_string(value: Any) -> None:
+    """A type is a string."""
+    assert type(asked(event({"type": value, "content": "a"})).error) is StreamProtocolError
+
+
+@pytest.mark.parametrize("value", WRONG)
+def test_content_that_is_no_string(value: Any) -> None:
+    """A content chunk's content is a string."""
+    got = asked(text("half"), event({"type": "content", "content": value}), DONE)
+    assert (type(got.error), got.text) == (StreamProtocolError, "half")
+
+
+def test_content_that_is_missing() -> None:
+    """It is not optional."""
+    assert type(asked(event({"type": "content"}), DONE).error) is StreamProtocolError
+
+
+@pytest.mark.parametrize("value", [*WRONG, "f"])
+def test_tool_that_is_none(value: Any) -> None:
+    """A tool call has a tool, and that has a name and arguments."""
+    got = asked(text("half"), event({"type": "tool_call", "tool": value}), DONE)
+    assert (type(got.error), got.error.partial.content) == (StreamProtocolError, "half")
+
+
+@pytest.mark.parametrize("field", ["name", "arguments"])
+@pytest.mark.parametrize("value", [*WRONG, "missing"])
+def test_tool_with_a_wrong_field(field: str, value: Any) -> None:
+    """Both are strings."""
+    tool = {"name": "f", "arguments": "{}", field: value}
+    if value == "missing":
+        del tool[field]
+    assert (
+        type(asked(event({"type": "tool_call", "tool": tool}), DONE).error) is StreamProtocolError
+    )
+
+
+@pytest.mark.parametrize("value", [1, True, "20/150", [], [20, 150]])
+def test_usage_that_is_none(value: Any) -> None:
+    """A usage is an object, or left out."""
+    got = asked(text("half"), event({"type": "done", "usage": value}))
+    assert (type(got.error), got.text) == (StreamProtocolError, "half")
+
+
+@pytest.mark.parametrize("field", ["promptTokens", "completionTokens", "totalTokens"])
+@pytest.mark.parametrize("value", [-1, 1.5, "20", True, [], {}])
+def test_usage_with_a_wrong_number(field: str, value: Any) -> None:
+    """Its numbers are whole and not negative."""
+    usage = {"promptTokens": 20, "completionTokens": 150, field: value}
+    assert type(asked(event({"type": "done", "usage": usage})).error) is StreamProtocolError
+
+
+# ------------------------------------------------------------------------------- unusual and fine
+
+
+@pytest.mark.parametrize("fields", [{}, {"usage": None}])
+def test_done_without_usage(fields: dict[str, Any]) -> None:
+    """done need not say what it cost."""
+    got = asked(text("a"), event({"type": "done", **fields}))
+    assert got.error is None
+    assert got.chunks[-1] == DoneChunk(None)
+
+
+def test_usage() -> None:
+    """The documented numbers, and their sum when the service does not give it."""
+    assert asked(DONE).chunks == [DoneChunk(Usage(20, 150, 170))]
+    total = {"promptTokens": 1, "completionTokens": 2, "totalTokens": 9, "cachedTokens": 4}
+    assert asked(event({"type": "done", "usage": total})).chunks == [DoneChunk(Usage(1, 2, 9))]
+
+
+def test_extra_fields() -> None:
+    """Fields we do not know are no error, in any chunk."""
+    got = asked(
+        event({"type": "content", "content": "a", "index": 0, "new": {"deep": [1]}}),
+        event({"type": "tool_call", "tool": {"name": "f", "arguments": "", "x": 1}, "y": 2}),
+        event(
+            {"type": "done", "usage": {"promptTokens": 1, "completionTokens": 1, "z": {}}, "w": 1}
+        ),
+    )
+    assert got.error is None
+    assert [piece.type for piece in got.chunks] == ["content", "tool_call", "done"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"type": "thinking", "text": "hm"}, {"type": ""}, {"type": "Content"}, {"type": "ping"}],
+)
+def test_unknown_type(fields: dict[str, Any]) -> None:
+    """A type that a later service adds is handed over as it came."""
+    got = asked(text("a"), event(fields), text("b"), DONE)
+    assert (got.text, got.error) == ("ab", None)
+    assert got.chunks[1] == UnknownChunk(fields["type"], fields)
+
+
+def test_the_later_of_two_equal_names() -> None:
+    """A name that comes twice counts once, as JSON readers have it."""
+    assert asked(event('{"type": "content", "content": "a", "content": "b"}'), DONE).text == "b"
+
+
+def test_white_space_around_it() -> None:
+    """Blanks around the JSON are fine."""
+    assert asked(event('  {"type": "content", "content": "a"} \t'), DONE).text == "a"
+
+
+def test_tool_call() -> None:
+    """A tool call as documented, with the id that it may have."""
+    tool = {"name": "find", "arguments": '{"q": "中"}', "id": "t1"}
+    got = asked(event({"type": "tool_call", "tool": tool}), DONE)
+    assert got.chunks[0] == ToolCallChunk(ToolCall("find", '{"q": "中"}', "t1"))
+    assert got.chunks[0].tool.parse_arguments() == {"q": "中"}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "\x00", "\u2028", "</script>", "\r\n", "a" * 100_000, "\ufeff"]
+)
+def test_unusual_text(content: str) -> None:
+    """Any text is a text."""
+    got = asked(text(content), DONE)
+    assert (got.text, got.error) == (content, None)
+
+
+# --------------------------------------------------------------------------------- error chunks
+
+
+@pytest.mark.parametrize(
+    ("fields", "message", "code"),
+    [
+        ({"error": "too busy"}, "too busy", None),
+        ({"error": {"message": "too busy"}}, "too busy", None),
+        ({"error": {"message": "too busy", "code": "busy"}}, "too busy", "busy"),
+        ({"error": {"message": "too busy", "type": "busy"}}, "too busy", "busy"),
+        ({"error": {"message": "too busy", "code": 503}}, "too busy", "503"),
+        ({"message": "too busy"}, "too busy", None),
+        ({"message": "too busy", "code": "busy"}, "too busy", "busy"),
+        ({"content": "too busy"}, "too busy", None),
+        ({"error": {}, "message": "too busy"}, "too busy", None),
+        ({"error": None, "content": "too busy"}, "too busy", None),
+        ({"error": "first", "message": "second", "content": "third"}, "first", None),
+        ({"message": "second", "content": "third"}, "second", None),
+    ],
+)
+def test_error_chunk(fields: dict[str, Any], message: str, code: str | None) -> None:
+    """In each shape of the guide: handed over like any chunk, and then raised."""
+    got = asked(text("half"), event({"type": "error", **fields}), text("not this"), DONE)
+    assert got.chunks[-1] == ErrorChunk(message, code)
+    assert type(got.error) is StreamServerError
+    assert (got.error.code, got.error.partial.content, got.text) == (code, "half", "half")
+    assert message in str(got.error)
+    assert got.stream.state == "error"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {}, {"error": None}, {"error": {}}, {"error": []}, {"error": 5}, {"error": ""},
+        {"error": {"message": 5, "code": []}}, {"message": {}}, {"error": {"message": "\ud83d"}},
+    ],
+)  # fmt: skip
+def test_error_chunk_that_says_nothing(fields: dict[str, Any]) -> None:
+    """An error chunk without a text is one all the same."""
+    sent = json.dumps({"type": "error", **fields})
+    got = asked(text("half"), event(sent))
+    assert type(got.error) is StreamServerError
+    assert isinstance(got.chunks[-1], ErrorChunk)
+    assert str(got.error)
+    encodable(str(got.error))
+
+
+def test_error_chunk_is_not_asked_again() -> None:
+    """A service that gave up is not asked again, though it gave ids."""
+    got = asked(text("half", id="1"), event({"type": "error", "error": "no"}, id="2"))
+    assert (type(got.error), got.error.attempts) == (StreamServerError, 1)
+
+
+def test_error_chunk_in_a_whole_answer() -> None:
+    """client.ai.chat raises it."""
+    with play(body(text("half"), event({"type": "error", "error": "no"}))) as server:
+        with pytest.raises(StreamServerError) as caught:
+            ask_whole(server)
+    assert caught.value.partial.content == "half"
+
+
+def ask_whole(server: Any) -> Any:
+    """The answer in one piece."""
+    with client(server) as asker:
+        return asker.ai.chat("hi")
+
+
+# ------------------------------------------------------------------------------ surrogate halves
+
+HIGH, LOW = "\\ud83d", "\\ude00"
+
+
+def content(escaped: str) -> bytes:
+    """A content event whose JSON has these escapes as they stand."""
+    return event(f'{{"type": "content", "content": "{escaped}"}}')
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([HIGH + LOW], "😀"),
+        ([HIGH, LOW], "😀"),
+        (["a" + HIGH, LOW + "b"], "a😀b"),
+        ([HIGH, "", LOW], "😀"),
+        ([HIGH + LOW + HIGH, LOW], "😀😀"),
+        ([HIGH], "\ufffd"),
+        ([LOW], "\ufffd"),
+        ([LOW + HIGH], "\ufffd\ufffd"),
+        ([HIGH, "a"], "\ufffda"),
+        ([HIGH, HIGH + LOW], "\ufffd😀"),
+        ([HIGH, HIGH], "\ufffd\ufffd"),
+        (["a" + LOW + "b"], "a\ufffdb"),
+        ([HIGH, LOW, LOW], "😀\ufffd"),
+    ],
+)
+def test_halves(pieces: list[str], expected: str) -> None:
+    """Halves of a pair are joined over chunks; a lone one becomes U+FFFD; nothing is lost."""
+    got = asked(*map(content, pieces), DONE)
+    assert got.error is None
+    assert got.text == expected
+    assert got.stream.current_message.content == expected
+    for piece in got.chunks:
+        encodable(piece)
+
+
+def test_half_before_another_chunk() -> None:
+    """Something between the halves does not change the order of the text."""
+    got = asked(content("a" + HIGH), event({"type": "thinking"}), content("b"), DONE)
+    assert (got.text, got.error) == ("a\ufffdb", None)
+
+
+def test_half_before_the_end() -> None:
+    """A half that waits when the answer breaks is in the partial text."""
+    got = asked(content("a" + HIGH))
+    assert got.error.partial.content in ("a\ufffd", "a")
+    assert got.error.partial.content == got.text
+
+
+def test_half_in_text_stream() -> None:
+    """The text alone can be encoded too."""
+    with play(body(content(HIGH), content(LOW), content("x" + HIGH), DONE)) as server:
+        with client(server) as asker:
+            pieces = list(asker.ai.chat_stream("hi").text_stream)
+    assert "".join(pieces) == "😀x\ufffd"
+    for piece in pieces:
+        piece.encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '{"type": "tool_call", "tool": {"name": "\\ud83d", "arguments": "\\ude00", "id": "x"}}',
+        '{"type": "x\\ud83d", "\\ude00": ["\\ud83d", {"a": "\\ude00"}]}',
+        '{"type": "error", "error": {"message": "\\ud83d", "code": "\\ude00"}}',
+    ],
+)
+def test_halves_elsewhere(data: str) -> None:
+    """No other text of a chunk keeps a half either."""
+    got = asked(event(data), DONE)
+    assert len(got.chunks) >= 1
+    for piece in got.chunks:
+        encodable(piece.to_dict())
+    encodable(str(got.error))
+
+
+def test_deep_but_not_too_deep() -> None:
+    """A chunk of an unknown type may be nested as deep as JSON readers go."""
+    depth = 200
+    data = '{"type": "deep", "a": ' + "[" * depth + "]" * depth + "}"
+    got = asked(event(data), DONE)
+    assert (got.error, got.chunks[0].type) == (None, "deep")
+
+
+@pytest.mark.parametrize("depth", [600, 900, 990, 1500])
+def test_depth_at_the_edge(depth: int) -> None:
+    """Near the depth at which JSON readers give up there is a chunk or a protocol error."""
+    data = '{"type": "deep", "t": "\\u0041", "a": ' + "[" * depth + "]" * depth + "}"
+    got = asked(event(data), DONE)
+    assert got.error is None or type(got.error) is StreamProtocolError
