@@ -313,7 +313,6 @@ BAD_CALLS: list[tuple[dict[str, Any], str]] = [
     ({"time_out": 5}, "time_out.*timeout"),
     ({"maxretries": 5}, "maxretries.*max_retries"),
     ({"cancel": CancelToken()}, "cancel"),
-    ({"on_end": 5}, "on_end"),
 ]
 
 

@@ -1,0 +1,55 @@
+"""Secrets in a wrapper: nothing that prints a value prints them.
+
+Error reporters show the local variables of every frame that an exception passed through. So the
+key and the prompts travel in these, and are taken out of texts that a server sent back.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Generic, TypeVar
+from urllib.parse import quote, quote_plus
+
+__all__ = ["Sealed", "redact"]
+
+Value = TypeVar("Value")
+
+SHORTEST = 4
+"""Characters a secret must have to be taken out of a text: less would hit parts of words."""
+
+
+class Sealed(Generic[Value]):
+    """Holds a secret; its repr shows none of it, and it does not pickle."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+
+    def __reduce__(self) -> str:
+        raise TypeError("a sealed value does not pickle")
+
+
+def redact(secrets: Sealed[list[str]], text: str) -> str:
+    """The text without the secrets, however they are written: plain, in JSON or in a URL.
+
+    What a text that was cut ends with may be the beginning of one, and goes too.
+    """
+    # Of a secret longer than the text only the beginning can be in it.
+    for form in _forms([secret[: len(text)] for secret in secrets.value]):
+        text = text.replace(form, "***")
+        for length in range(min(len(form), len(text)) - 1, SHORTEST * 2 - 1, -1):
+            if text.endswith(form[:length]):
+                text = text[:-length] + "***"
+    return text
+
+
+def _forms(secrets: list[str]) -> list[str]:
+    """Every way to write each secret, longest first, so that none hides behind a shorter one."""
+    forms = set()
+    for secret in secrets:
+        if len(secret) >= SHORTEST:
+            in_urls = (quote(secret, safe, errors="replace") for safe in ("/", ""))
+            forms |= {secret, *in_urls, quote_plus(secret, errors="replace")}
+            forms |= {json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
+    return sorted(forms, key=len, reverse=True)
