@@ -59,10 +59,15 @@ class Entry:
         self.has_row, self.stored, self.certain = stored is not None, stored or 0, True
 
     def part(self) -> Part:
-        """All that can be written now: the pieces that follow on the stored ones."""
-        pieces = [piece for piece in self.pieces if piece.seq >= self.stored]
-        if pieces and pieces[0].seq > self.stored:
-            pieces = []  # the database lost some that it had
+        """All that can be written now: the pieces that follow on the stored ones, one by one.
+
+        Some may be stored already, when only the answer to a commit was lost; and some may be
+        missing, when they were given up, or the database lost what it had.
+        """
+        pieces: list[Piece] = []
+        for piece in self.pieces:
+            if piece.seq == self.stored + len(pieces):
+                pieces.append(piece)
         begin = None if self.has_row else self.begin
         return Part(self.begin.stream, begin, pieces, self.stored + len(pieces), self.end)
 

@@ -28,15 +28,18 @@ def draw(streams: Sequence[StoredStream], path: Path, *, zone: tzinfo = UTC) -> 
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"plot: expected a file ending in .png or .svg, got {path.name!r:.200}")
-    figure = _figure()
+    matplotlib = _matplotlib()
+    # By a Figure of its own, not by pyplot, it draws with Agg and needs no window system.
+    figure = matplotlib.figure.Figure(figsize=(9, 6), layout="constrained")
     first, speed = figure.subplots(2, 1, sharex=True)
     _curve(first, streams, lambda stream: stream.first_chunk_seconds, "seconds to first chunk")
     _curve(speed, streams, lambda stream: stream.tokens_per_second, "tokens a second")
     _date_axis(speed, zone)
+    # Without date and random ids, an SVG of the same streams is the same file.
+    metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
     try:
-        # Without its date, an SVG of the same streams is the same file.
-        metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
-        figure.savefig(path, metadata=metadata, dpi=150)
+        with matplotlib.rc_context({"svg.hashsalt": "websopy", "svg.fonttype": "none"}):
+            figure.savefig(path, metadata=metadata, dpi=150)
     except OSError as error:
         problem = error.strerror or type(error).__name__
     else:
@@ -44,16 +47,16 @@ def draw(streams: Sequence[StoredStream], path: Path, *, zone: tzinfo = UTC) -> 
     raise ConfigError(f"plot: {path.name!r:.200} cannot be written: {problem}")
 
 
-def _figure() -> Any:
+def _matplotlib() -> Any:
     try:
         # An extra, and half a second's work: not imported with the command line.
-        figures: Any = importlib.import_module("matplotlib.figure")
+        for module in ("matplotlib.dates", "matplotlib.figure"):
+            importlib.import_module(module)
+        return importlib.import_module("matplotlib")
     except ModuleNotFoundError:
         raise ConfigError(
             "plot: needs matplotlib: pip install 'websopy-persistence[plot]'"
         ) from None
-    # Not by pyplot: a Figure of its own draws with Agg, and needs no window system.
-    return figures.Figure(figsize=(9, 6), layout="constrained")
 
 
 def _curve(
@@ -63,14 +66,16 @@ def _curve(
     label: str,
 ) -> None:
     points = sorted((stream.started, value(stream)) for stream in streams if value(stream))
-    axes.plot([when for when, _ in points], [y for _, y in points], "o-", markersize=3, linewidth=1)
+    axes.plot(
+        [when for when, _ in points], [y for _, y in points], "o-", markersize=3, linewidth=0.7
+    )
     axes.set_ylabel(label)
     axes.set_ylim(bottom=0)
     axes.grid(visible=True, alpha=0.3)
 
 
 def _date_axis(axes: Any, zone: tzinfo) -> None:
-    dates: Any = importlib.import_module("matplotlib.dates")
+    dates = _matplotlib().dates
     locator = dates.AutoDateLocator(tz=zone)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=zone))
