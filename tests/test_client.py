@@ -166,6 +166,26 @@ def test_own_idempotency_key(client: WebsopyClient, sandbox: Sandbox) -> None:
     stream.close()
 
 
+def test_no_header_speaks_for_the_idempotency_key(
+    make: Callable[..., WebsopyClient], sandbox: Sandbox
+) -> None:
+    """One for all questions would make them one; and the stream knows what was really sent."""
+    header = {"idempotency-key": "mine"}
+    try:
+        client = make(default_headers=header)
+        client.ai.chat("x"), client.ai.chat("y")
+    except ConfigError:
+        pass
+    else:
+        assert len({request.idempotency_key for request in sandbox.requests}) == 2
+    try:
+        stream = make().ai.chat_stream("x", extra_headers=header)
+    except ConfigError:
+        return
+    stream.close()
+    assert sandbox.requests[-1].idempotency_key == stream.idempotency_key
+
+
 def test_headers_in_layers(make: Callable[..., WebsopyClient], sandbox: Sandbox) -> None:
     """The call's beat the client's, those ours; the case of a name does not matter."""
     client = make(default_headers={"X-App": "app", "user-agent": "mine", "X-Both": "client"})
