@@ -45,7 +45,15 @@ __all__ = ["AI", "WebsopyClient"]
 DEFAULT_BASE_URL = "https://api.websopy.com/v1"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MANAGED_HEADERS = frozenset(
-    {"connection", "content-length", "expect", "host", "last-event-id", "transfer-encoding"}
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "idempotency-key",  # an option of each question
+        "last-event-id",
+        "transfer-encoding",
+    }
 )
 
 
@@ -510,13 +518,16 @@ def _target(method: object, asked: Sealed[Any]) -> Outgoing | ConfigError:
 def _outgoing(request: Request) -> Outgoing | ConfigError:
     """A request as the plugins have left it."""
     edited: object = request.headers
-    headers, problem = _checked_headers({} if edited is None else edited)
-    if problem or edited is None:
-        return ConfigError(f"after on_request: {problem or 'headers: expected a dict, got None'}")
+    key = {"Idempotency-Key": request.idempotency_key}
+    if isinstance(edited, Mapping):  # our own is in there for all to see, and stays as it was
+        edited = {name: edited[name] for name in edited if str(name).lower() != "idempotency-key"}
+    headers, problem = _checked_headers([] if edited is None else edited)
+    if problem:
+        return ConfigError(f"after on_request: {problem}")
     body = encode_body(request.body)
     if isinstance(body, ConfigError):
         return ConfigError(f"after on_request: {body}")
-    return Outgoing(request.method, request.url, headers, body)
+    return Outgoing(request.method, request.url, headers | key, body)
 
 
 def _texts(value: object) -> Iterator[str]:

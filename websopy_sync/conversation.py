@@ -69,7 +69,7 @@ class Conversation:
         try:
             stream = self._ask(list(self.messages), self._answered, options)
         except BaseException:
-            self.messages = [kept for kept in self.messages if kept is not turn]
+            self.messages[:] = [kept for kept in self.messages if kept is not turn]
             raise
         self._answering = weakref.ref(stream)
         return stream

@@ -35,21 +35,28 @@ def redact(secrets: Sealed[list[str]], text: str) -> str:
 
     What a text that was cut ends with may be the beginning of one, and goes too.
     """
-    # Of a secret longer than the text only the beginning can be in it.
-    for form in _forms([secret[: len(text)] for secret in secrets.value]):
-        text = text.replace(form, "***")
-        for length in range(min(len(form), len(text)) - 1, SHORTEST * 2 - 1, -1):
-            if text.endswith(form[:length]):
-                text = text[:-length] + "***"
+    for secret in secrets.value:
+        # Of a secret longer than the text only a beginning can be in it.
+        for form in _forms(secret[: len(text)]):
+            if len(secret) <= len(text):
+                text = text.replace(form, "***")
+            text = _without_beginning(form, text)
     return text
 
 
-def _forms(secrets: list[str]) -> list[str]:
-    """Every way to write each secret, longest first, so that none hides behind a shorter one."""
-    forms = set()
-    for secret in secrets:
-        if len(secret) >= SHORTEST:
-            in_urls = (quote(secret, safe, errors="replace") for safe in ("/", ""))
-            forms |= {secret, *in_urls, quote_plus(secret, errors="replace")}
-            forms |= {json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
+def _without_beginning(form: str, text: str) -> str:
+    """The text without the beginning of a secret at its end."""
+    for length in range(min(len(form), len(text)), SHORTEST * 2 - 1, -1):
+        if text.endswith(form[:length]):
+            return text[:-length] + "***"
+    return text
+
+
+def _forms(secret: str) -> list[str]:
+    """Every way to write a secret, longest first, so that none hides behind a shorter one."""
+    if len(secret) < SHORTEST:
+        return []
+    in_urls = (quote(secret, safe, errors="replace") for safe in ("/", ""))
+    in_json = (json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
+    forms = {secret, *in_urls, quote_plus(secret, errors="replace"), *in_json}
     return sorted(forms, key=len, reverse=True)

@@ -108,6 +108,7 @@ class Source:
         # What was handed out, by id and by data, as hashes: 16 bytes an event that has an id.
         self._ids = array("q")
         self._datas = array("q")
+        self._handed_out: dict[int, set[int]] = {}  # the same by id, made when it is needed
         self._barren = 0  # reconnections since the last new event
         self.status_code = 0
         self.headers: dict[str, str] = {}
@@ -244,7 +245,9 @@ class Source:
                         self._ids.append(hash(event.id))
                         self._datas.append(hash(event.data))
                         self._barren = 0
-                        catching_up = False
+                        if catching_up:
+                            catching_up = False
+                            self._handed_out.clear()
                     self.last_event_id = event.id
                     yield event
                 continue
@@ -270,11 +273,10 @@ class Source:
         Raises StreamInterruptedError when it has a known id and other data: an answer that goes
         on without ids looks like that too, as its events inherit the last one.
         """
-        id_hash, data_hash = hash(event.id), hash(event.data)
-        known = {data for id_, data in zip(self._ids, self._datas, strict=True) if id_ == id_hash}
-        if known and data_hash not in known:
+        known = self._handed_out.get(hash(event.id))
+        if known is not None and hash(event.data) not in known:
             raise self._interrupted("the resumed answer does not go on where the lost one ended")
-        return bool(known)
+        return known is not None
 
     def _interrupted(self, why: str) -> StreamInterruptedError:
         return StreamInterruptedError(why, last_event_id=self.last_event_id)
@@ -311,8 +313,14 @@ class Source:
             if isinstance(error, APITimeoutError):
                 raise error
             raise self._interrupted(f"{failure.message}; not resumed: {error.message}")
-        self._decoder = self._new_decoder(decoder.last_event_id)
-        self._decoder.retry_ms = decoder.retry_ms
+        self._begin_catching_up(decoder)
+
+    def _begin_catching_up(self, former: Decoder) -> None:
+        self._handed_out.clear()
+        for id_, data in zip(self._ids, self._datas, strict=True):
+            self._handed_out.setdefault(id_, set()).add(data)
+        self._decoder = self._new_decoder(former.last_event_id)
+        self._decoder.retry_ms = former.retry_ms
 
     def _nameable(self) -> bool:
         """Whether the last event ID names all that was handed out, and nothing else."""

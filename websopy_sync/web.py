@@ -83,8 +83,8 @@ SIGNS_PER_HEARTBEAT = 3
 """Signs of life within one heartbeat.
 
 What is written to a browser that has closed is lost without a word at first: its answer, a reset,
-is what fails the next write. werkzeug, gunicorn and Django's own server raise at the second write,
-waitress at the third (measured).
+is what fails the next write. gunicorn and Django's own server raise at the second sign, waitress at
+the third (measured; docs/how-to/views.md has the table).
 """
 
 JOIN_SECONDS = 1.0
