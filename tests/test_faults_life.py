@@ -929,6 +929,27 @@ def test_one_client_many_threads_that_leave() -> None:
     assert wrong == []
 
 
+def test_many_answers_at_once() -> None:
+    """One client may have sixty answers open at a time, each on a connection of its own."""
+    going_on = threading.Event()
+
+    def script(conn: Conn) -> None:
+        conn.read_request()
+        conn.head()
+        conn.body(text(str(conn.number)))
+        conn.wait(going_on)
+        conn.body(text(str(conn.number)), DONE)
+        conn.end()
+
+    with play(*[script] * 60) as server, client(server, timeout=FAR) as asker:
+        streams = [asker.ai.chat_stream("hi") for _ in range(60)]
+        firsts = [next(stream).content for stream in streams]
+        assert sorted(map(int, firsts)) == list(range(60))
+        going_on.set()
+        for first, stream in zip(firsts, streams, strict=True):
+            assert stream.get_final_text() == first * 2
+
+
 FORK = """
     import os, sys, warnings
     from websopy_sync import WebsopyClient

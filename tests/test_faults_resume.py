@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import faults
@@ -111,6 +112,20 @@ def test_what_was_delivered_is_dropped(pieces: list[bytes]) -> None:
         got = ask(server)
     assert ([piece.type for piece in got.chunks], got.error) == (["content"] * 3 + ["done"], None)
     assert got.text == "Hello there"
+
+
+def test_long_replay_is_linear() -> None:
+    """Eight times the events to drop is about eight times the work, not sixty-four."""
+
+    def cost(count: int) -> float:
+        events = b"".join(text(".", id=str(number)) for number in range(count))
+        with play(part(events), part(events, END, end=True)) as server, client(server) as asker:
+            begun = time.thread_time()
+            assert ask(server, through=asker, timeout=Timeouts(total=30)).text == "." * count
+            return time.thread_time() - begun
+
+    small, large = min(cost(1_000) for _ in range(3)), min(cost(8_000) for _ in range(2))
+    assert large < 24 * small
 
 
 def test_cut_again_and_again() -> None:
