@@ -76,14 +76,17 @@ class Ends:
 
 @contextmanager
 def asked(*script: Steps | object, plugin: object = None) -> Iterator[tuple[ChatStream, Sandbox]]:
-    """A stream of the sandbox's answer by this script."""
+    """A stream of the sandbox's answer by this script.
+
+    It is not resumed: a chunk that was held back in vain must not come late all the same.
+    """
     with (
         Sandbox(list(script)) as sandbox,  # type: ignore[arg-type]  # steps, nested or not
         WebsopyClient(
             api_key=KEY, base_url=sandbox.url, max_retries=0, plugins=[plugin] if plugin else []
         ) as client,
     ):
-        yield client.ai.chat_stream(QUESTION), sandbox
+        yield client.ai.chat_stream(QUESTION, resume=False), sandbox
 
 
 def events_of(pieces: Iterable[bytes]) -> list[ServerSentEvent]:
@@ -270,7 +273,7 @@ def test_a_late_failure_is_the_last_event(
     script: Steps, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After what had arrived; in a fixed text, with nothing of the service's own words."""
-    with asked(no_ids(), script) as (stream, sandbox):
+    with asked(script) as (stream, sandbox):
         data = b"".join(sse_body(stream))
         address = sandbox.url
     first, last = events_of([data])
@@ -285,7 +288,7 @@ def test_a_late_failure_is_the_last_event(
 
 def test_a_failure_is_logged_for_the_operator(caplog: pytest.LogCaptureFixture) -> None:
     """The visitor is told a code; who runs the server is told what was raised."""
-    with asked(no_ids(), say("a"), cut()) as (stream, _):
+    with asked(say("a"), cut()) as (stream, _):
         list(sse_body(stream))
     ours = [record for record in caplog.records if record.name == "websopy_sync.web"]
     assert [record.levelno for record in ours] == [logging.WARNING]
@@ -451,7 +454,7 @@ def test_finish_reads_on_for_the_plugins(started: bool) -> None:
 def test_finish_still_ends_what_nobody_can_read() -> None:
     """An upstream failure after the browser has gone is the plugins' to hear of."""
     ends = Ends()
-    with asked(no_ids(), say("a"), cut(), plugin=ends) as (stream, _):
+    with asked(say("a"), cut(), plugin=ends) as (stream, _):
         sse_body(stream, on_disconnect="finish").close()
         assert ends.happened.wait(5.0)
     assert ends.ends == ["StreamInterruptedError"]

@@ -20,7 +20,9 @@ def client_of(upstream: str) -> WebsopyClient:
 def ask(query: str) -> ChatStream:
     """The answer to what a request's query asks for.
 
-    Its text is not kept: the memory that is measured is that of passing it on.
+    Its text is not kept: the memory that is measured is that of passing it on. It is not resumed:
+    a chunk that was held back in vain must not come late all the same.
     """
     asked = dict(urllib.parse.parse_qsl(query))
-    return client_of(asked["upstream"]).ai.chat_stream(asked["q"], keep_message=False)
+    client = client_of(asked["upstream"])
+    return client.ai.chat_stream(asked["q"], keep_message=False, resume=False)
