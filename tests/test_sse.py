@@ -214,6 +214,41 @@ def test_id_is_committed_by_the_blank_line_only() -> None:
     assert decoder.last_event_id == "b"
 
 
+@pytest.mark.parametrize(
+    ("stream", "resumable"),
+    [
+        (b"", True),
+        (b"retry: 1\n\n:\n\n", True),
+        (b"id: 1\ndata: x\n\n", True),
+        (b"data: x\n\n", False),
+        (b"event: e\ndata: x\n\n", False),
+        (b"id: 1\ndata: x\n\ndata: y\n\n", False),
+        (b"data: x\n\nid: 1\ndata: y\n\n", True),
+        (b"data: x\n\nid: 1\n\n", True),
+        (b"id: 1\ndata: x\n\nid: 1\ndata: y\n\n", True),
+        (b"id: 1\ndata: x\n\nevent: e\n\n", True),
+        (b"id: 1\ndata: x\n\nid: a\0\ndata: y\n\n", False),
+        (b"id: 1\ndata: x\n\ndata: not whole", True),
+        (b"id: 1\ndata: x\n\nevent: ping\ndata: y\n\n", False),
+    ],
+)
+def test_resumable_says_whether_the_id_names_all(stream: bytes, resumable: bool) -> None:
+    """An event without an id of its own cannot be named to the server: it would come twice."""
+    for chunks in ([stream], single_bytes(stream)):
+        assert decode(chunks)[2].resumable is resumable
+
+
+def test_ignored_events_are_as_none() -> None:
+    """A ping is not given, and takes nothing from what can be named; its id counts as any."""
+    stream = b"id: 1\ndata: x\n\nevent: ping\ndata: y\n\nid: 2\nevent: ping\ndata\n\ndata: z\n\n"
+    decoder = Decoder(ignore="ping")
+    events = [(event.data, event.id) for event in decoder.feed(stream[:-9])]
+    assert events == [("x", "1")]
+    assert (decoder.last_event_id, decoder.resumable) == ("2", True)
+    assert [event.data for event in decoder.feed(stream[-9:])] == ["z"]
+    assert decoder.resumable is False
+
+
 def test_retry_is_none_until_the_server_sets_it() -> None:
     """retry_ms keeps the last good value."""
     decoder = Decoder()
