@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sqlite3
@@ -209,7 +210,8 @@ def test_deleted_text_is_gone_from_the_disk(tmp_path, keep, ask) -> None:
         for stream in history.list(limit=None):
             history.delete(stream.id)
     assert b"to be forgotten" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert sqlite3.connect(file).execute("SELECT count(*) FROM chunks").fetchone() == (0,)
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT count(*) FROM chunks").fetchone() == (0,)
 
 
 def test_stored_streams_pickle(tmp_path, keep, ask) -> None:

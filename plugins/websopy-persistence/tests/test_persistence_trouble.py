@@ -62,19 +62,24 @@ def test_locked_by_another_writer(history_file, keep, ask, reports) -> None:
     plugin = keep(history_file, busy_timeout=0.05, limits=PATIENT)
     answer = ask(plugin)
     assert plugin.flush()
-    other = sqlite3.connect(history_file, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    answer.tell(*["text"] * PIECES).done()
-    wait_until(lambda: plugin.problem)
-    assert not plugin.flush(0.2)
-    assert len(reports()) == 1
-    assert "database is locked" in reports()[0]
-    other.execute("ROLLBACK")
-    other.close()
+    with locked(history_file):
+        answer.tell(*["text"] * PIECES).done()
+        wait_until(lambda: plugin.problem)
+        assert not plugin.flush(0.2)
+        assert len(reports()) == 1
+        assert "database is locked" in reports()[0]
     assert plugin.flush()
     assert plugin.problem == ""
     assert len(reports()) == 1
     assert is_whole(history_file)
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Another program, in the middle of writing to the same file."""
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
 
 
 @contextlib.contextmanager
@@ -288,12 +293,9 @@ def test_too_much_waits(history_file, keep, ask, reports) -> None:
     plugin = keep(history_file, busy_timeout=0.02, limits=attrs.evolve(PATIENT, records=50))
     answer = ask(plugin, "first")
     assert plugin.flush()
-    other = sqlite3.connect(history_file, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    answer.tell(*["text"] * 100)
-    late = ask(plugin, "second").tell("text")
-    other.execute("ROLLBACK")
-    other.close()
+    with locked(history_file):
+        answer.tell(*["text"] * 100)
+        late = ask(plugin, "second").tell("text")
     assert plugin.flush()
     answer.tell("there would be room again").done()
     late.done()
@@ -311,11 +313,8 @@ def test_too_many_characters_wait(history_file, keep, ask) -> None:
     plugin = keep(history_file, busy_timeout=0.02, limits=attrs.evolve(PATIENT, weight=10_000))
     answer = ask(plugin)
     assert plugin.flush()
-    other = sqlite3.connect(history_file, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    answer.tell(*["x" * 4_000] * 3).done()
-    other.execute("ROLLBACK")
-    other.close()
+    with locked(history_file):
+        answer.tell(*["x" * 4_000] * 3).done()
     assert plugin.flush()
     stream, _ = only_stream(history_file)
     assert (stream.chunks, stream.lost, stream.answer) == (2, 2, "x" * 8_000)
