@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, Self, TypedDict, Unpack, get_args
 
 from .chunks import ErrorChunk, StreamChunk
 from .errors import (
@@ -59,6 +59,15 @@ __all__ = [
 ]
 
 OnDisconnect = Literal["cancel", "finish"]
+
+
+class BodyOptions(TypedDict, total=False):
+    """The options of `sse_body`, as the helpers for frameworks take them."""
+
+    heartbeat: float
+    on_disconnect: OnDisconnect
+    buffer: int
+
 
 SSE_HEADERS: Mapping[str, str] = MappingProxyType(
     {
@@ -311,14 +320,14 @@ def public_error(error: BaseException) -> ErrorChunk:
 # Frameworks
 
 
-def flask_response(stream: ChatStream, **options: Any) -> flask.Response:
+def flask_response(stream: ChatStream, **options: Unpack[BodyOptions]) -> flask.Response:
     """The answer as a Flask response; options as for `sse_body`."""
     from flask import Response  # noqa: PLC0415  only who calls this needs Flask
 
     return Response(sse_body(stream, **options), headers=dict(SSE_HEADERS))
 
 
-def django_response(stream: ChatStream, **options: Any) -> StreamingHttpResponse:
+def django_response(stream: ChatStream, **options: Unpack[BodyOptions]) -> StreamingHttpResponse:
     """The answer as a Django response, under WSGI and ASGI; options as for `sse_body`.
 
     `Content-Encoding: identity` has GZipMiddleware leave it alone: before Django 6 it would hold
