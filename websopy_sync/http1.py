@@ -157,7 +157,7 @@ class ChunkedBody:
         if match is None:
             raise StreamProtocolError(f"HTTP chunk size: expected hex digits, got {line[:40]!r}")
         size = int(match[1], 16)
-        if len(self._sizes) < 1024:
+        if len(line) <= 16 and len(self._sizes) < 1024:
             self._sizes[line] = size
         return size
 

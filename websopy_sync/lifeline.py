@@ -70,6 +70,11 @@ class Lifeline:
         """Note that the nearest limit has passed."""
         self.expired = "total" if self._total <= self._deadline else self._phase
 
+    def check(self) -> None:
+        """Raise ConnectionAbortedError once it was aborted."""
+        if self.aborted:
+            raise ConnectionAbortedError(f"{self.aborted} on this side")
+
     def allows(self, seconds: float) -> bool:
         """Whether a wait of so many seconds would end before the total limit."""
         return self._clock() + seconds < self._total

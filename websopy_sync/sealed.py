@@ -46,9 +46,14 @@ def redact(secrets: Sealed[list[str]], text: str) -> str:
 
 def _without_beginning(form: str, text: str) -> str:
     """The text without the beginning of a secret at its end."""
-    for length in range(min(len(form), len(text)), SHORTEST * 2 - 1, -1):
-        if text.endswith(form[:length]):
-            return text[:-length] + "***"
+    head = form[: SHORTEST * 2]
+    if len(head) < SHORTEST * 2:
+        return text
+    start = text.find(head, max(len(text) - len(form), 0))
+    while start >= 0:
+        if form.startswith(text[start:]):
+            return text[:start] + "***"
+        start = text.find(head, start + 1)
     return text
 
 

@@ -134,6 +134,8 @@ class Decoder:
         blocks = text.split("\n\n")
         rest = blocks.pop()
         for block in blocks:
+            if not block and not self._in_event:
+                continue  # blank lines, which end nothing
             # Most events are one data line and nothing before it: no need to walk its lines.
             if block.startswith("data: ") and "\n" not in block and not self._in_event:
                 self._take_simple(block, events)

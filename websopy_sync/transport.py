@@ -124,6 +124,8 @@ class _Reader(io.RawIOBase):
     def __init__(self, sock: Any, lifeline: Lifeline) -> None:
         self._socket = sock
         self._lifeline = lifeline
+        self.ended = False
+        """Nothing more is to be received: the body is complete."""
         # Keeps the socket open after the connection has let go of it, as http.client does when
         # the body ends with the connection.
         self._keeper = sock.makefile("rb", buffering=0)
@@ -132,6 +134,8 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self.ended:
+            return 0
         self._socket.settimeout(self._lifeline.remaining())
         try:
             received: int = self._socket.recv_into(buffer)
@@ -140,8 +144,7 @@ class _Reader(io.RawIOBase):
                 self._lifeline.expire()
             raise
         # A shutdown looks like an end: nothing may be believed that comes after it.
-        if self._lifeline.aborted:
-            raise ConnectionAbortedError("aborted on this side")
+        self._lifeline.check()
         return received
 
     def close(self) -> None:
@@ -156,7 +159,11 @@ class _Reply(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, lifeline: Lifeline, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp.close()
-        self.fp: Any = io.BufferedReader(_Reader(sock, lifeline), READ_SIZE)
+        self._lifeline = lifeline
+        self._reader = _Reader(sock, lifeline)
+        self.fp: Any = io.BufferedReader(self._reader, READ_SIZE)
+        self.surplus = False
+        """Whether bytes came behind the answer that belong to none."""
         self._inflater: Inflater | None = None
         self._body: Body = UntilCloseBody()
 
@@ -224,18 +231,15 @@ class _Reply(http.client.HTTPResponse):
         """Undo the answer's Content-Encoding from here on. Raises StreamProtocolError."""
         self._inflater = inflater_of(_plain_headers(self.headers))
 
-    @property
-    def surplus(self) -> bool:
-        """Whether bytes came that belong to no answer."""
-        return self._body.surplus
-
     def receive(self) -> bytes:
         """The next bytes of the body, as soon as there are any; b"" once it is complete."""
         body, inflater = self._body, self._inflater
         while True:
             if inflater is not None:
                 inflated = inflater.take()
-                if inflated:
+                if inflated:  # maybe the thousandth piece of one receive: look at the clock
+                    self._lifeline.check()
+                    self._lifeline.remaining()
                     return inflated
                 _raise_for(inflater.failure)
             _raise_for(body.failure)
@@ -257,6 +261,8 @@ class _Reply(http.client.HTTPResponse):
             raise http.client.IncompleteRead(b"")
         fp, self.fp = self.fp, None
         if fp is not None:
+            self._reader.ended = True
+            self.surplus = self._body.surplus or fp.peek(1) != b""
             fp.close()  # no fp: what http.client takes for "read to its end"
         return b""
 
