@@ -9,6 +9,7 @@ letter, and the judge of all three: of the cases, of the decoder, and of inputs 
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import random
 import sys
@@ -591,7 +592,8 @@ def test_many_short_lines_are_not_kept_apart() -> None:
 
 def _seconds(feeds: Sequence[bytes]) -> float:
     best = float("inf")
-    for _ in range(2):
+    gc.collect()  # or a collection of what other tests have left falls into one of the two
+    for _ in range(3):
         decoder = Decoder(max_event_size=1 << 30)
         start = time.perf_counter()
         for data in feeds:
@@ -625,7 +627,11 @@ SHAPES: dict[str, tuple[int, Callable[[int], Sequence[bytes]]]] = {
 @pytest.mark.parametrize(("size", "build"), SHAPES.values(), ids=SHAPES.keys())
 def test_time_is_linear(size: int, build: Callable[[int], Sequence[bytes]]) -> None:
     """Eight times the bytes take some eight times as long; quadratic work would take 64 times."""
-    assert any(_growth(build, size) < 24 for _ in range(3))
+    gc.disable()
+    try:
+        assert any(_growth(build, size) < 32 for _ in range(5))
+    finally:
+        gc.enable()
 
 
 def test_random_cuts_of_a_long_stream() -> None:
