@@ -1,0 +1,364 @@
+"""Promises 1, 2, 3, 6: what can go wrong before a server has the whole question."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import faults
+import pytest
+from faults import KEY, QUICK, Conn, answer, ask, client, hang_up, listen, play, raw
+
+from websopy_sync import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    CancelToken,
+    ConfigError,
+    StreamCancelledError,
+    StreamProtocolError,
+    Timeouts,
+    WebsopyClient,
+    WebsopyError,
+    hookimpl,
+)
+
+LONG_PROMPT = "lengthy " * 800_000
+"""More than the buffers between client and server hold."""
+
+
+@contextlib.contextmanager
+def closed_port() -> Iterator[socket.socket]:
+    """A socket that owns a port and refuses whoever connects, until it listens."""
+    with socket.socket() as owner:
+        owner.bind(("127.0.0.1", 0))
+        yield owner
+
+
+def url_of(owner: socket.socket) -> str:
+    """The base_url of a socket's port."""
+    return f"http://127.0.0.1:{owner.getsockname()[1]}/v1"
+
+
+def client_at(url: str, **options: object) -> WebsopyClient:
+    """A client with short limits for a place that is no fault server."""
+    settings = {"api_key": KEY, "base_url": url, "timeout": QUICK, "plugins": []}
+    return WebsopyClient(**{**settings, **options})
+
+
+@contextlib.contextmanager
+def full_backlog() -> Iterator[str]:
+    """The URL of a server whose queue is full: SYNs are dropped and connecting takes for ever."""
+    with socket.socket() as owner, contextlib.ExitStack() as stack:
+        owner.bind(("127.0.0.1", 0))
+        owner.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(owner.getsockname())
+        yield url_of(owner)
+
+
+def test_refused_once_without_retries() -> None:
+    """A refused connection is an APIConnectionError that says nothing was sent."""
+    with closed_port() as owner, client_at(url_of(owner), max_retries=0) as asker:
+        got = listen(lambda: asker.ai.chat_stream("hi"))
+    assert type(got.error) is APIConnectionError
+    assert (got.error.sent, got.error.attempts, got.error.retryable) == (False, 1, True)
+    assert got.seconds < 0.5
+
+
+def test_refused_is_tried_again_as_often_as_allowed() -> None:
+    """What never reached the server is repeated up to max_retries times."""
+    with closed_port() as owner, client_at(url_of(owner), max_retries=1) as asker:
+        got = listen(lambda: asker.ai.chat_stream("hi"))
+    assert type(got.error) is APIConnectionError
+    assert (got.error.sent, got.error.attempts) == (False, 2)
+
+
+def test_refused_and_then_there() -> None:
+    """A server that comes up between two tries gets the question."""
+    with closed_port() as owner:
+
+        class Starter:
+            @hookimpl
+            def on_retry(self, error: Exception) -> None:
+                owner.listen(1)
+
+        owner.settimeout(2)
+        server = threading.Thread(target=_accept_when_listening, args=(owner,))
+        server.start()
+        with client_at(url_of(owner), plugins=[Starter()], max_retries=3) as asker:
+            got = listen(lambda: asker.ai.chat_stream("hi"))
+        server.join(3)
+    assert (got.text, got.error) == ("up", None)
+    assert got.stream.retries_taken >= 1
+
+
+def _accept_when_listening(owner: socket.socket) -> None:
+    for _ in range(200):
+        try:
+            sock, _ = owner.accept()
+        except OSError:  # not listening yet
+            time.sleep(0.01)
+            continue
+        with sock:
+            sock.recv(65536)
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+            sock.sendall(head + faults.text("up") + faults.DONE)
+        return
+
+
+def test_name_that_does_not_resolve() -> None:
+    """A host without an address is an APIConnectionError, nothing sent."""
+    # A zone that does not exist fails like an unknown name, and no name server is asked.
+    with client_at("http://[::1%25nowhere]/v1", max_retries=0) as asker:
+        got = listen(lambda: asker.ai.chat_stream("hi"))
+    assert type(got.error) is APIConnectionError
+    assert got.error.sent is False
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "http://", "http:///v1", "ftp://127.0.0.1/v1", "127.0.0.1/v1", "http://a b/v1",
+        "http://[::1/v1", "http://127.0.0.1:99999/v1", "http://127.0.0.1:abc/v1", "http://../v1",
+        "http://\u4e2d\u56fd\uff0e/v1\n", "file:///etc/passwd", "http://:80/v1",
+        "http://" + "a" * 64 + "/v1", "http://127.0.0.1:0x50/v1", "http://127.0.0.1:-1/v1",
+    ],
+)  # fmt: skip
+def test_odd_base_url_is_our_own_error(url: str) -> None:
+    """Whatever the base_url is, no foreign exception comes out; a bad one is a ConfigError."""
+    with pytest.raises((ConfigError, APIConnectionError)) as caught:
+        with client_at(url, max_retries=0) as asker:
+            asker.ai.chat("hi")
+    if isinstance(caught.value, APIConnectionError):
+        assert caught.value.sent is False
+
+
+NO_DESCRIPTORS = """
+    import os, resource, sys
+    from websopy_sync import WebsopyClient, WebsopyError
+
+    with WebsopyClient("key", base_url=sys.argv[1], plugins=[], max_retries=0) as client:
+        client.ai.chat("warm")
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (os.dup(0), limits[1]))
+        try:
+            client.ai.chat("hi")
+        except WebsopyError as error:
+            print(type(error).__name__, error.sent)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        print(client.ai.chat("hi").content)
+"""
+
+
+def test_no_descriptor_left() -> None:
+    """A process that has used up its files gets a connection error, and may go on later."""
+    with play(*[answer("hi")] * 2) as server, faults.child(NO_DESCRIPTORS, server.url) as process:
+        assert faults.output(process) == ["APIConnectionError False", "hi"]
+
+
+def test_connecting_that_takes_for_ever() -> None:
+    """The connect limit ends it, and it counts as never reached."""
+    with full_backlog() as url:
+        limits = Timeouts(connect=0.2, first_chunk=5, idle=5, total=5)
+        with client_at(url, timeout=limits, max_retries=0) as asker:
+            got = listen(lambda: asker.ai.chat_stream("hi"))
+    assert type(got.error) is APITimeoutError
+    assert isinstance(got.error, TimeoutError)
+    assert (got.error.phase, got.error.sent, got.error.attempts) == ("connect", False, 1)
+    assert 0.15 < got.seconds < 1
+
+
+def test_connecting_is_tried_again_after_its_limit() -> None:
+    """A connect time-out never reached the server, so it is repeated."""
+    with full_backlog() as url:
+        limits = Timeouts(connect=0.1, first_chunk=5, idle=5, total=5)
+        with client_at(url, timeout=limits, max_retries=1) as asker:
+            got = listen(lambda: asker.ai.chat_stream("hi"))
+    assert (got.error.phase, got.error.sent, got.error.attempts) == ("connect", False, 2)
+
+
+def test_total_limit_while_connecting() -> None:
+    """The total limit holds while connecting too."""
+    with full_backlog() as url:
+        limits = Timeouts(connect=5, first_chunk=5, idle=5, total=0.2)
+        with client_at(url, timeout=limits) as asker:
+            got = listen(lambda: asker.ai.chat_stream("hi"))
+    assert type(got.error) is APITimeoutError
+    assert (got.error.phase, got.error.sent) == ("total", False)
+    assert 0.15 < got.seconds < 1
+
+
+def test_cancel_while_connecting() -> None:
+    """cancel() ends the wait for a connection."""
+    token = CancelToken()
+    timer = threading.Timer(0.1, token.cancel)
+    with full_backlog() as url:
+        limits = Timeouts(connect=1.5, first_chunk=5, idle=5, total=5)
+        with client_at(url, timeout=limits) as asker:
+            timer.start()
+            got = listen(lambda: asker.ai.chat_stream("hi", cancel_token=token))
+    assert type(got.error) is StreamCancelledError
+    assert got.seconds < 0.8
+
+
+def test_second_address_of_a_name() -> None:
+    """A name with two addresses is reached when only one of them listens."""
+    with play(answer("hi")) as server:
+        with client(server, base_url=f"http://localhost:{server.port}/v1") as asker:
+            assert listen(lambda: asker.ai.chat_stream("hi")).text == "hi"
+
+
+def fin_at_once(conn: Conn) -> None:
+    conn.half_close()
+    conn.wait_gone()
+
+
+def reset_at_once(conn: Conn) -> None:
+    conn.reset()
+
+
+def reset_in_the_request(conn: Conn) -> None:
+    conn.receive()
+    conn.reset()
+
+
+@pytest.mark.parametrize(
+    "fault", [fin_at_once, reset_at_once, reset_in_the_request, hang_up, faults.reset]
+)
+def test_lost_before_the_answer(fault: faults.Script) -> None:
+    """A connection lost before the head is a connection error that admits it may have been seen."""
+    with play(fault) as server:
+        got = ask(server, max_retries=0)
+    assert type(got.error) is APIConnectionError
+    assert (got.error.attempts, got.error.retryable) == (1, True)
+    assert got.error.sent or fault is reset_at_once  # that may come before anything is sent
+    assert not got.error.partial or not got.error.partial.content
+
+
+@pytest.mark.parametrize("fault", [fin_at_once, reset_at_once, hang_up, faults.reset])
+def test_lost_before_the_answer_is_asked_again(fault: faults.Script) -> None:
+    """It is asked again with the same Idempotency-Key and the same body."""
+    with play(fault, answer("again")) as server:
+        got = ask(server)
+        assert (got.text, got.error, got.stream.retries_taken) == ("again", None, 1)
+        keys = {request.header("idempotency-key") for request in server.requests}
+        bodies = {request.body for request in server.requests}
+        assert len(keys) == len(bodies) == 1 and None not in keys
+
+
+def test_long_question_nobody_reads_total() -> None:
+    """A question that does not fit into the socket is given up at the total limit."""
+    limits = Timeouts(connect=1, first_chunk=5, idle=5, total=0.4)
+    with play(lambda conn: conn.pause(1.0)) as server:
+        got = ask(server, messages=LONG_PROMPT, timeout=limits)
+    assert type(got.error) is APITimeoutError
+    assert (got.error.phase, got.error.sent) == ("total", True)
+    assert got.seconds < 0.9
+
+
+def test_long_question_nobody_reads_first_chunk() -> None:
+    """Neither does the first-chunk limit wait for it to be sent."""
+    limits = Timeouts(connect=1, first_chunk=0.3, idle=5, total=5)
+    with play(lambda conn: conn.pause(1.0)) as server:
+        got = ask(server, messages=LONG_PROMPT, timeout=limits)
+    assert type(got.error) is APITimeoutError
+    assert (got.error.phase, got.error.sent) == ("first_chunk", True)
+    assert got.seconds < 0.9
+
+
+def test_long_question_nobody_reads_cancelled() -> None:
+    """cancel() ends the sending."""
+    token = CancelToken()
+    with play(lambda conn: conn.pause(1.0)) as server:
+        threading.Timer(0.4, token.cancel).start()
+        got = ask(server, messages=LONG_PROMPT, cancel_token=token)
+    assert type(got.error) is StreamCancelledError
+    assert got.seconds < 1.0
+
+
+def test_long_question_arrives_whole() -> None:
+    """A question of many megabytes is sent as it is."""
+    with play(answer("hi")) as server:
+        assert ask(server, messages=LONG_PROMPT).text == "hi"
+        assert LONG_PROMPT.encode() in server.requests[0].body
+
+
+def test_answer_before_the_question_was_read() -> None:
+    """A refusal that comes while the question is still being sent is what is raised."""
+
+    def too_large(conn: Conn) -> None:
+        conn.read_head()
+        conn.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nhuge")
+        conn.half_close()
+        conn.wait_gone()
+
+    with play(too_large) as server:
+        got = ask(server, messages=LONG_PROMPT)
+    assert isinstance(got.error, APIStatusError)
+    assert (got.error.status_code, got.error.body) == (413, "huge")
+
+
+@pytest.mark.parametrize(
+    "banner",
+    [
+        b"220 mail ready\r\n",
+        b"SSH-2.0-x\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x46",
+        b"\0" * 100,
+        b"{}\n",
+    ],
+)
+def test_server_that_speaks_something_else(banner: bytes) -> None:
+    """A server that does not speak HTTP is our own error, a cut or a protocol error."""
+    with play(raw(banner)) as server:
+        got = ask(server, max_retries=0)
+    assert isinstance(got.error, StreamProtocolError | APIConnectionError)
+    assert isinstance(got.error, WebsopyError)
+
+
+def test_banner_with_a_line_end_is_a_protocol_error() -> None:
+    """A whole line that is no status line is no lost connection."""
+    with play(raw(b"220 mail ready\r\n\r\n")) as server:
+        assert type(ask(server).error) is StreamProtocolError
+
+
+def test_idle_connection_that_the_server_closed() -> None:
+    """A pooled connection closed between two questions costs the second nothing, not even a try."""
+    closed = threading.Event()
+
+    def once(conn: Conn) -> None:
+        conn.read_request()
+        faults.reply(conn, "one")
+        conn.half_close()
+        closed.set()
+
+    with play(once, answer("two")) as server, client(server, max_retries=0) as asker:
+        assert ask(server, through=asker).text == "one"
+        assert closed.wait(2)
+        time.sleep(0.02)
+        got = ask(server, through=asker)
+        assert (got.text, got.stream.retries_taken) == ("two", 0)
+        assert len(server.requests) == 2
+
+
+def test_reused_connection_that_dies_under_the_question() -> None:
+    """A pooled connection that is lost under the question is a lost connection like others."""
+
+    def once(conn: Conn) -> None:
+        conn.read_request()
+        faults.reply(conn, "one")
+        conn.read_request()
+        conn.half_close()
+
+    with play(once, answer("two")) as server, client(server) as asker:
+        assert ask(server, through=asker).text == "one"
+        assert ask(server, through=asker).text == "two"
+        assert len(server.requests) == 3
+        again = [request.header("idempotency-key") for request in server.requests[1:]]
+        assert again[0] == again[1]
