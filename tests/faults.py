@@ -338,7 +338,11 @@ class Server:
         self.over = threading.Event()
         self.errors: list[BaseException] = []
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener = socket.socket()
+        # A small window: a client whose question is long notices soon that nobody reads it.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(128)
         self.port = self._listener.getsockname()[1]
         self._loop = threading.Thread(target=self._accept, name="faults-accept", daemon=True)
         self._loop.start()

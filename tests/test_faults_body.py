@@ -31,7 +31,10 @@ from faults import (
 
 from websopy_sync import (
     APITimeoutError,
+    BadRequestError,
+    CancelToken,
     DoneChunk,
+    StreamCancelledError,
     StreamError,
     StreamInterruptedError,
     StreamProtocolError,
@@ -77,8 +80,16 @@ def test_byte_by_byte(name: str) -> None:
     sent = text("中文…") + DONE
     sizes = {"length": lambda: length(len(sent)), "one chunk": lambda: one_chunk(len(sent))}
     framing = sizes.get(name, FRAMINGS[name])()
-    pieces = [sent[position : position + 1] for position in range(len(sent))]
-    with play(body(*pieces, framing=framing)) as server:
+
+    def script(conn: Conn) -> None:
+        conn.read_request()
+        conn.head(headers=faults.LAST, framing=framing)
+        for position in range(len(sent)):
+            conn.body(sent[position : position + 1])
+            conn.pause(0.001)  # or the network would join them again
+        conn.end()
+
+    with play(script) as server:
         assert ask(server).text == "中文…"
 
 
@@ -250,14 +261,15 @@ def test_cut_at_the_end_of_a_chunk(missing: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["chunked", "close"])
-def test_reset_after_an_event(name: str) -> None:
+@pytest.mark.parametrize("pause", [0, 0.1])
+def test_reset_after_an_event(name: str, pause: float) -> None:
     """A reset does not swallow the event before it."""
 
     def script(conn: Conn) -> None:
         conn.read_request()
         conn.head(framing=FRAMINGS[name]())
         conn.body(HALF + b'data: {"type":"cont')
-        conn.pause(0.1)
+        conn.pause(pause)
         conn.reset()
 
     with play(script) as server:
@@ -397,6 +409,22 @@ def test_answer_nobody_asked_for() -> None:
 
     with play(script, answer("next")) as server, client(server) as asker:
         assert ask(server, through=asker).text == "hi"
+        assert ask(server, through=asker).text == "next"
+
+
+@pytest.mark.parametrize("body_size", [0, 4])
+def test_answer_nobody_asked_for_behind_a_refusal(body_size: int) -> None:
+    """The same behind a refusal, with and without a body."""
+    refusal = b"HTTP/1.1 400 No\r\nContent-Length: %d\r\n\r\n" % body_size + b"oops"[:body_size]
+    extra = CHUNKED + chunk(text("poison") + DONE) + b"0\r\n\r\n"
+
+    def script(conn: Conn) -> None:
+        conn.read_request()
+        conn.send(refusal + extra)
+        conn.wait_gone()
+
+    with play(script, answer("next")) as server, client(server) as asker:
+        assert type(ask(server, through=asker).error) is BadRequestError
         assert ask(server, through=asker).text == "next"
 
 
@@ -549,6 +577,53 @@ def test_large_event_in_gzip() -> None:
     large = text("x" * 2_000_000) + DONE
     with play(packed(gzip.compress(large), "gzip")) as server:
         assert ask(server).text == "x" * 2_000_000
+
+
+def swollen(start: bytes, piece: bytes) -> faults.Script:
+    """A packed body that begins so and then inflates to a gigabyte."""
+    packer = zlib.compressobj(9, wbits=31)
+    first = packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH)
+    block = packer.compress(piece * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+
+    def script(conn: Conn) -> None:
+        conn.read_request()
+        conn.head(headers={"Content-Encoding": "gzip"})
+        conn.body(first, block * 1024)
+        conn.wait_gone()
+
+    return script
+
+
+def test_bomb_behind_done() -> None:
+    """What is packed behind done is not inflated."""
+    with play(swollen(WHOLE, b"x")) as server:
+        got = ask(server)
+    assert (got.text, got.error) == ("hi", None)
+    assert got.seconds < 0.5
+
+
+@pytest.mark.parametrize("piece", [b"x", b"\n"])
+@pytest.mark.parametrize("phase", ["idle", "total"])
+def test_bomb_of_what_is_no_chunk(phase: str, piece: bytes) -> None:
+    """A limit holds while something is inflated that needs no more of the network."""
+    limits = Timeouts(**{"connect": 5, "first_chunk": 5, "idle": 20, "total": 20, phase: 0.3})
+    with play(swollen(HALF + b": ", piece)) as server:
+        got = ask(server, timeout=limits)
+    if piece == b"\n":  # else a line that is too long may be noticed first
+        assert (type(got.error), got.error.phase) == (APITimeoutError, phase)
+    assert type(got.error) in (APITimeoutError, StreamProtocolError)
+    assert (got.text, got.seconds < 0.9) == ("half", True)
+
+
+def test_cancel_while_a_bomb_is_inflated() -> None:
+    """So does cancel()."""
+    token = CancelToken()
+    limits = Timeouts(connect=5, first_chunk=20, idle=20, total=20)
+    with play(swollen(HALF + b": ", b"\n")) as server:
+        threading.Timer(0.2, token.cancel).start()
+        got = ask(server, timeout=limits, cancel_token=token)
+    assert type(got.error) is StreamCancelledError
+    assert got.seconds < 0.8
 
 
 # ------------------------------------------------------------------------------------------- time

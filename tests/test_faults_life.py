@@ -228,7 +228,24 @@ def test_garbage_in_a_loop() -> None:
         gc.enable()
 
 
-def test_finished_stream_leaves_no_cycle() -> None:
+def read_by_loop(stream: Any) -> None:
+    for _ in stream:
+        pass
+
+
+def read_by_next(stream: Any) -> None:
+    with contextlib.suppress(StopIteration):
+        while True:
+            next(stream)
+
+
+def read_as_text(stream: Any) -> None:
+    for _ in stream.text_stream:
+        pass
+
+
+@pytest.mark.parametrize("read", [read_by_loop, read_by_next, read_as_text])
+def test_finished_stream_leaves_no_cycle(read: Callable[[Any], None]) -> None:
     """A stream read to its end is freed at once."""
     freed = threading.Event()
 
@@ -241,8 +258,7 @@ def test_finished_stream_leaves_no_cycle() -> None:
         with play(answers()) as server, client(server) as asker:
             stream = asker.ai.chat_stream("hi")
             stream.flag = Flag()
-            for _ in stream:
-                pass
+            read(stream)
             del stream
             assert freed.is_set()
     finally:

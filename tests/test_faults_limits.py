@@ -224,6 +224,22 @@ def test_chunk_of_a_gigabyte() -> None:
     assert grown < 8 * MIB
 
 
+def test_chunk_extensions() -> None:
+    """Nor is anything kept of what HTTP chunks say beside their size."""
+
+    def script(conn: Conn) -> None:
+        conn.read_request()
+        conn.head()
+        for number in range(1_500):
+            conn.send(b"1;x=%d" % number + b"x" * 40_000 + b"\r\n:\r\n")
+        conn.body(b"\n", DONE)
+        conn.end()
+
+    end, count, grown = growth(script)
+    assert (end, count) == ("done", 1)
+    assert grown < 8 * MIB
+
+
 @pytest.mark.parametrize("ids", [False, True])
 def test_long_answer_that_is_not_kept(ids: bool) -> None:
     """keep_message=False: a hundred thousand chunks leave memory as it was."""

@@ -44,6 +44,8 @@ NO_JSON = [
     '{"type": "content",}',
     "[DONE]",
     "undefined",
+    '{"type": "x", "n": NaN}',
+    '{"type": "done", "n": -Infinity}',
     "NaN",
     "Infinity",
     '{"type": "content", "content": NaN}',

@@ -206,6 +206,17 @@ def test_events_are_asked_again_too() -> None:
             break
 
 
+def test_native_question_with_a_body() -> None:
+    """A native POST is repeated under one key too."""
+    with play(faults.hang_up, answer("hi")) as server, client(server) as asker:
+        for event in asker.events("POST", "/ai/chat", json={"message": "hi"}):
+            assert "hi" in event.data
+            break
+        keys = {request.header("idempotency-key") for request in server.requests}
+        bodies = {request.body for request in server.requests}
+    assert len(keys) == len(bodies) == 1 and None not in keys
+
+
 # ---------------------------------------------------------------------------------- Retry-After
 
 

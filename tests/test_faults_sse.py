@@ -12,6 +12,7 @@ import faults
 import pytest
 from faults import (
     DONE,
+    LAST,
     Conn,
     ask,
     body,
@@ -35,8 +36,18 @@ END = b"data: END\n\n"
 def events_of(sent: bytes, *, cut: int = 0, **options: Any) -> list[tuple[str, str, str]]:
     """What the native layer makes of a body; in pieces of `cut` bytes when that is not 0."""
     pieces = [sent[at : at + cut] for at in range(0, len(sent), cut)] if cut else [sent]
+
+    def script(conn: Conn) -> None:
+        conn.read_request()
+        conn.head(headers=LAST)
+        for piece in pieces:
+            conn.body(piece)
+            conn.pause(0.001 if cut else 0)  # or the network would join them again
+        conn.body(END)
+        conn.end()
+
     seen = []
-    with play(body(*pieces, END)) as server, client(server, max_retries=0, **options) as asker:
+    with play(script) as server, client(server, max_retries=0, **options) as asker:
         for came in asker.events("GET", "/ai/chat", params={"message": "hi"}):
             if came.data == "END":
                 break
