@@ -304,6 +304,24 @@ def test_a_cancel_from_elsewhere_is_told() -> None:
     assert [c.code for c in chunks_of(pieces) if c.type == "error"] == ["cancelled"]
 
 
+class Quits:
+    """A plugin that asks for what only the main thread can do."""
+
+    @hookimpl
+    def on_chunk(self, chunk: StreamChunk, stream: ChatStream) -> None:
+        raise SystemExit
+
+
+def test_a_plugin_that_quits_ends_the_answer_and_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The browser does not wait for what nobody reads any more; the log has the traceback."""
+    with asked(say("a"), done(), plugin=Quits()) as (stream, _):
+        (told,) = chunks_of(sse_body(stream))
+    assert isinstance(told, ErrorChunk) and told.code == "internal"
+    assert "raise SystemExit" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("raised", "code"),
     [
@@ -339,8 +357,11 @@ def test_each_kind_of_failure_has_its_fixed_text(raised: BaseException, code: st
         ({"heartbeat": -1.0}, "heartbeat"),
         ({"heartbeat": float("nan")}, "heartbeat"),
         ({"heartbeat": float("inf")}, "heartbeat"),
+        ({"heartbeat": 1e20}, "heartbeat"),  # more than a clock can hold
+        ({"heartbeat": None}, "heartbeat"),
         ({"on_disconnect": "stop"}, "on_disconnect"),
         ({"buffer": 0}, "buffer"),
+        ({"buffer": "64k"}, "buffer"),
     ],
     ids=str,
 )

@@ -124,14 +124,17 @@ def sse_body(
     Raises ConfigError for an option that means nothing. Not for the answer: what fails in it later
     becomes its last event, named `error`, with the text of `public_error`.
     """
-    if not (heartbeat > 0 and math.isfinite(heartbeat)):
-        raise ConfigError(f"heartbeat: expected more than 0 seconds, got {heartbeat!r}")
+    _check_positive("heartbeat", heartbeat, most=threading.TIMEOUT_MAX)
+    _check_positive("buffer", buffer, most=math.inf)
     if on_disconnect not in get_args(OnDisconnect):
         raise ConfigError(f"on_disconnect: expected cancel or finish, got {on_disconnect!r:.200}")
-    if buffer < 1:
-        raise ConfigError(f"buffer: expected at least 1 byte, got {buffer!r}")
     relay = _Relay(stream, limit=buffer, finish=on_disconnect == "finish")
     return EventStreamBody(relay, interval=heartbeat / SIGNS_PER_HEARTBEAT)
+
+
+def _check_positive(name: str, value: object, *, most: float) -> None:
+    if not isinstance(value, int | float) or not 0 < value <= most:
+        raise ConfigError(f"{name}: expected a number above 0, got {value!r:.200}")
 
 
 class EventStreamBody:
@@ -242,10 +245,8 @@ class _Relay:
             with self._stream:
                 for data in _events(self._stream):
                     self._put(data)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  a plugin's SystemExit too: none above here
             self._put(self._failure(error))
-            if not isinstance(error, Exception):
-                raise
         finally:
             with self._news:
                 self._over = True
