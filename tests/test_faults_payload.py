@@ -73,9 +73,6 @@ NO_JSON = [
 def test_no_json(data: str) -> None:
     """Data that is no JSON is a protocol error with what had come; no foreign exception."""
     got = asked(text("half"), event(data), DONE)
-    if got.error is None:  # a number of 5,000 digits in a type unknown to us may pass
-        assert "n" in data
-        return
     assert type(got.error) is StreamProtocolError
     assert (got.text, got.error.partial.content) == ("half", "half")
     assert len(str(got.error)) < 700
