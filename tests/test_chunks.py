@@ -197,6 +197,9 @@ BAD_DICTS: list[Any] = [
     {"type": None},
     {"type": 7, "content": "x"},
     {"type": ["content"]},
+    {"type": 7, "data": {}},
+    {"type": None, "data": {}},
+    {"data": {}},
     {"content": "x"},
     {"type": "content"},
     {"type": "content", "content": None},
@@ -239,6 +242,15 @@ def test_bad_dicts_are_config_errors(fields: Any) -> None:
     assert type(caught.value) is ConfigError
     assert caught.value.__cause__ is None and caught.value.__context__ is None
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("fields", [None, {}, [], "x", {"x": 1}, {1: 2}], ids=repr)
+@pytest.mark.parametrize("kind", [Usage, ToolCall])
+def test_bad_dicts_of_parts_are_config_errors(kind: Any, fields: Any) -> None:
+    """Usage and tool calls are read back by themselves, too."""
+    with pytest.raises(ConfigError, match=kind.__name__) as caught:
+        kind.from_dict(fields)
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
 
 
 @given(st.dictionaries(st.sampled_from(["type", "content", "tool", "usage", "data"]), _json))

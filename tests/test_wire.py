@@ -150,6 +150,7 @@ def test_writing_never_makes_what_is_no_json(value: float) -> None:
         ),
         ('{"type":"content","content":"\\u4e16\\u754c"}', ContentChunk("世界")),
         ('{"type":"content","content":"\\u0000\\u2028"}', ContentChunk("\0\u2028")),
+        ('{"type":"content","content":"","x":"\\u0041"}', ContentChunk("")),
         ('{"type":"Content"}', UnknownChunk("Content", {"type": "Content"})),
         ('{"type":"x","n":1e999}', UnknownChunk("x", {"type": "x", "n": math.inf})),
         (
