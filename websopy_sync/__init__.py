@@ -1,5 +1,7 @@
 """websopy_sync: blocking streaming of Websopy AI answers.
 
+All that a script needs:
+
     client = WebsopyClient()
     for chunk in client.ai.chat_stream("写一篇关于 AI 的文章"):
         if chunk.type == "content":

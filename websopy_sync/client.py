@@ -121,9 +121,7 @@ class WebsopyClient:
         self._max_event_size = _count("max_event_size", max_event_size, at_least=1)
         self._headers = headers
         self._key: Sealed[str] = sealed
-        self._transport = Transport(
-            sealed, verify=_checked_verify(verify), session=session
-        )
+        self._transport = Transport(sealed, verify=_checked_verify(verify), session=session)
         self._budget = RetryBudget()
         self._streams: weakref.WeakSet[ChatStream | EventStream] = weakref.WeakSet()
         self._closed = False
@@ -180,9 +178,7 @@ class WebsopyClient:
         stream = EventStream(lifeline, _checked_token(cancel_token), redact=redact)
         policy = self._policy(timeouts, self._max_retries, resume=True, native=True)
         self._streams.add(stream)
-        stream._open(
-            lambda: Source(self._transport, outgoing, policy, lifeline, redact=redact)
-        )
+        stream._open(lambda: Source(self._transport, outgoing, policy, lifeline, redact=redact))
         return stream
 
     def close(self) -> None:

@@ -14,9 +14,7 @@ from .stream import ChatStream
 
 __all__ = ["Conversation"]
 
-Ask = Callable[
-    [list[dict[str, Any]], Callable[[ChatStream], None], dict[str, Any]], ChatStream
-]
+Ask = Callable[[list[dict[str, Any]], Callable[[ChatStream], None], dict[str, Any]], ChatStream]
 """Asks with these messages: (messages, what to call at the end, options of chat_stream)."""
 
 

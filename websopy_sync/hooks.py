@@ -216,9 +216,7 @@ class Hooks:
     so that each client has a plugin of its own.
     """
 
-    def __init__(
-        self, plugins: Iterable[object] | None = None, *, strict: bool = False
-    ) -> None:
+    def __init__(self, plugins: Iterable[object] | None = None, *, strict: bool = False) -> None:
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(_Specification)
         self._strict = strict

@@ -125,4 +125,3 @@ class Lifeline:
             socket.socket.shutdown(sock, socket.SHUT_RDWR)
         except OSError:  # not connected yet, or gone already
             pass
-

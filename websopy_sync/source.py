@@ -325,9 +325,7 @@ class Source:
     def _nameable(self) -> bool:
         """Whether the last event ID names all that was handed out, and nothing else."""
         last_id = self._decoder.last_event_id
-        return (
-            last_id != "" and self._decoder.resumable and self._ids.count(hash(last_id)) <= 1
-        )
+        return last_id != "" and self._decoder.resumable and self._ids.count(hash(last_id)) <= 1
 
     def _new_decoder(self, last_event_id: str) -> Decoder:
         policy = self._policy
