@@ -246,7 +246,7 @@ class _Stream(Generic[Item]):
 
     @property
     def state(self) -> State:
-        """How it stands: "open", and then for good one of "done", "error", "cancelled", "closed"."""
+        """How it stands: "open", then for good "done", "error", "cancelled" or "closed"."""
         if self._state == "open" and self._lifeline.aborted:
             return self._lifeline.aborted  # the reader has yet to come to it
         return self._state
