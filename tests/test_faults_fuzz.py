@@ -139,7 +139,7 @@ def test_any_split_of_any_bytes(stream: bytes, cuts: list[int]) -> None:
     assert read_all(stream, cuts, 1 << 24) == read_all(stream, [], 1 << 24)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(JSON, CHUNKS), st.booleans())
 def test_any_json(value: Any, escaped: bool) -> None:
     """Any JSON is a chunk, of which every text can be encoded, or a protocol error."""
