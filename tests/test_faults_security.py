@@ -515,6 +515,42 @@ def test_https_proxy_with_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inside.header("proxy-authorization") is None
 
 
+def test_one_connection_by_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections through a proxy are used again as well, by plain requests and by tunnel."""
+    with play(answers("by proxy")) as proxy:
+        monkeypatch.setenv("http_proxy", proxy_url(proxy))
+        with client(proxy, base_url="http://chat.example/v1") as asker:
+            assert [ask(proxy, through=asker).text for _ in range(3)] == ["by proxy"] * 3
+    with play(tunnel(authority().server("chat.example"), answers("by tunnel"))) as proxy:
+        monkeypatch.setenv("https_proxy", proxy_url(proxy))
+        settings = {"base_url": "https://chat.example/v1", "verify": authority().path}
+        with client(proxy, **settings) as asker:
+            assert [ask(proxy, through=asker).text for _ in range(3)] == ["by tunnel"] * 3
+
+
+@pytest.mark.parametrize("phase", ["idle", "total"])
+def test_limit_in_a_tunnel(phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits hold through a tunnel."""
+    limits = Timeouts(**{"connect": 5, "first_chunk": 5, "idle": 5, "total": 5, phase: 0.4})
+    with play(tunnel(authority().server("chat.example"), stall_after(text("half")))) as proxy:
+        monkeypatch.setenv("https_proxy", proxy_url(proxy))
+        got = tunnelled(proxy, timeout=limits)
+    assert (got.error.phase, got.error.partial.content, got.seconds < 1.2) == (phase, "half", True)
+
+
+def test_cancel_in_the_body_in_a_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does cancel()."""
+    token = CancelToken()
+    with play(tunnel(authority().server("chat.example"), stall_after(text("half")))) as proxy:
+        monkeypatch.setenv("https_proxy", proxy_url(proxy))
+        settings = {"base_url": "https://chat.example/v1", "verify": authority().path}
+        with client(proxy, **settings) as asker:
+            stream = asker.ai.chat_stream("hi", cancel_token=token)
+            threading.Timer(0.1, token.cancel).start()
+            got = listen(lambda: stream)
+    assert (type(got.error).__name__, got.seconds < 0.7) == ("StreamCancelledError", True)
+
+
 def test_wrong_certificate_behind_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that ends the TLS itself is found out; it learns nothing."""
     context = authority("stranger").server("chat.example")
