@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 from websopy_tokens import Budget, Price, PuretiktokenCounter, TokensPlugin
 
-from websopy_sync import ConfigError, PluginError, StreamCancelledError, WebsopyClient
-from websopy_sync.sandbox import Sandbox, done, say, silence
+from websopy_sync import (
+    BackgroundPlugin,
+    ConfigError,
+    PluginError,
+    StreamCancelledError,
+    WebsopyClient,
+)
+from websopy_sync.sandbox import Sandbox, done, pause, say, silence
 
 Oracle = Callable[[str, str], int]
 
@@ -24,7 +31,7 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-def client_of(sandbox: Sandbox, plugin: TokensPlugin) -> WebsopyClient:
+def client_of(sandbox: Sandbox, plugin: object) -> WebsopyClient:
     return WebsopyClient(
         api_key="test", base_url=sandbox.url, plugins=[plugin], strict_plugins=True
     )
@@ -58,11 +65,18 @@ def test_budget_that_is_met_is_not_passed(sandbox: Sandbox, oracle: Oracle) -> N
         assert client.ai.chat(QUESTION).content == CHINESE
 
 
-def test_a_budget_far_away_reads_no_vocabulary(sandbox: Sandbox) -> None:
+BYTES = len((CHINESE + QUESTION).encode())
+
+
+@pytest.mark.parametrize(
+    "budget", [Budget(answer_tokens=BYTES), Budget(total_tokens=BYTES), Budget(total_cost=BYTES)]
+)
+def test_a_budget_far_away_reads_no_vocabulary(sandbox: Sandbox, budget: Budget) -> None:
     """While the bytes are fewer than the budget's tokens, there is nothing to count."""
     counter = PuretiktokenCounter()
     sandbox.play([*PIECES, done(1, 1)])
-    plugin = TokensPlugin(counter=counter, budget=Budget(answer_tokens=len(CHINESE.encode())))
+    prices = {"": Price(1_000_000, 1_000_000)}
+    plugin = TokensPlugin(counter=counter, budget=budget, prices=prices)
     with client_of(sandbox, plugin) as client:
         client.ai.chat(QUESTION)
     assert not counter.loaded
@@ -82,11 +96,21 @@ def test_budget_of_all_answers(sandbox: Sandbox, oracle: Oracle) -> None:
         assert len(read_until_cancelled(client)) == 2  # it is used up: the first chunk ends it
 
 
-def test_answers_at_once_share_the_budget(sandbox: Sandbox) -> None:
+def test_a_prompt_can_use_it_up(sandbox: Sandbox, oracle: Oracle) -> None:
+    """The prompt counts before its answer's first chunk is handed over."""
+    prompt = "Sum up. " * 20
+    plugin = TokensPlugin(budget=Budget(total_tokens=oracle("o200k_base", prompt) - 1))
+    with client_of(sandbox, plugin) as client, pytest.raises(StreamCancelledError) as caught:
+        client.ai.chat(prompt)
+    assert caught.value.partial is not None and caught.value.partial.content == CHINESE[:2]
+
+
+def test_answers_at_once_share_the_budget() -> None:
     """Answers that stream side by side are held to one budget."""
+    paced = [step for piece in PIECES for step in (piece, pause(0.01))]
     plugin = TokensPlugin(budget=Budget(total_tokens=60))
     texts: list[str] = []
-    with client_of(sandbox, plugin) as client:
+    with Sandbox([*paced, silence()]) as sandbox, client_of(sandbox, plugin) as client:
         threads = [
             threading.Thread(target=lambda: texts.append(read_until_cancelled(client)))
             for _ in range(4)
@@ -111,13 +135,29 @@ def test_budget_in_money(sandbox: Sandbox, oracle: Oracle) -> None:
     assert oracle("o200k_base", text) > 12.5 >= oracle("o200k_base", text[:-2])
 
 
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.name == "websopy_sync.tokens"]
+
+
+def test_passing_is_said_once_in_the_background(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Chunks that were on their way when the budget was passed are not warned of again."""
+    plugin = BackgroundPlugin(TokensPlugin(budget=Budget(answer_tokens=3)))
+    sandbox.play([*PIECES, done()])
+    with client_of(sandbox, plugin) as client, contextlib.suppress(StreamCancelledError):
+        client.ai.chat(QUESTION)
+    assert len(warnings_in(caplog)) == 1
+
+
 def test_passing_is_said_once(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     """A warning says which budget ended the answer."""
     plugin = TokensPlugin(budget=Budget(answer_tokens=3))
     with client_of(sandbox, plugin) as client:
         read_until_cancelled(client)
-    warnings = [one.getMessage() for one in caplog.records if one.name == "websopy_sync.tokens"]
-    assert warnings == ["the budget of 3 tokens for one answer is passed: the answer is cancelled"]
+    assert warnings_in(caplog) == [
+        "the budget of 3 tokens for one answer is passed: the answer is cancelled"
+    ]
 
 
 def test_budget_from_the_environment(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

