@@ -237,6 +237,21 @@ def test_text_is_one_line_that_can_be_read_back(
     assert r'content="a \"b\"\r\nend\u2028 outcome=done"' in message
 
 
+@pytest.mark.parametrize("content", [False, True])
+def test_what_a_program_sends_is_one_line_too(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, content: bool
+) -> None:
+    """Neither a model's name nor a prompt can begin a line."""
+    plugin = LoggingPlugin(capture_content=content)
+    sandbox.play([say("世界"), done()])
+    with client_of(sandbox, plugin) as client:
+        client.ai.chat("a\u2028b\x85c\nd", model="m\u2028n")
+    for record in caplog.records:
+        assert len(record.getMessage().splitlines()) == 1
+    assert r"model=\"m\u2028n\"".replace('\\"', '"') in caplog.messages[0]
+    assert ("content=世界" in caplog.text) is content
+
+
 def test_a_quiet_logger_is_not_written_to(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -161,10 +161,11 @@ class _Line:
 
 def _shown(value: object) -> str:
     """A value that stays one word: JSON for what has spaces, quotes or line ends in it."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    if isinstance(value, str) and not (text.isprintable() and text and not set(text) & set(' "=')):
-        return json.dumps(value)
-    return text
+    if isinstance(value, str) and value.isprintable() and value and not set(value) & set(' "='):
+        return value
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    # JSON leaves some line ends as they are, U+2028 for one; its ASCII form leaves none.
+    return text if text.isprintable() else json.dumps(value, default=str)
 
 
 def _facts_of(error: BaseException) -> dict[str, Any]:
