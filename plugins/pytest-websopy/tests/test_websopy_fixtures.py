@@ -60,9 +60,22 @@ def test_client_repeats_nothing(websopy_client: WebsopyClient, websopy_sandbox: 
     assert websopy_client.ai.chat("Hi", max_retries=1).content == "Hello"
 
 
+@pytest.fixture
+def _installed_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin that any client would load, found as pip would leave it."""
+    metadata = tmp_path / "some_plugin-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: some-plugin\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[websopy_sync]\nsome = some_plugin:Plugin\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("WEBSOPY_PLUGINS", raising=False)
+
+
+@pytest.mark.usefixtures("_installed_plugin")
 def test_client_has_no_plugins(websopy_client: WebsopyClient) -> None:
     """What else is installed on the machine does not change a test."""
-    assert {plugin.state for plugin in websopy_client.plugins} <= {"off"}
+    states = {plugin.name: plugin.state for plugin in websopy_client.plugins}
+    assert states["some"] == "off" and set(states.values()) == {"off"}
 
 
 def test_recorded_then_replayed(tmp_path: Path) -> None:

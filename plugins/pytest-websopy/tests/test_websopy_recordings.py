@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_websopy import Piece, Recording, load_recordings, save_recordings
+from pytest_websopy import Piece, Recorder, Recording, load_recordings, save_recordings
 
 from websopy_sync import StreamInterruptedError, WebsopyClient
 from websopy_sync.sandbox import Sandbox
@@ -106,13 +107,20 @@ def test_replayed(websopy_client: WebsopyClient, websopy_sandbox: Sandbox) -> No
     assert WHOLE.body == EVENTS + DONE
 
 
-def test_replayed_cut(websopy_client: WebsopyClient, websopy_sandbox: Sandbox) -> None:
-    """A recording that was cut is cut."""
+def test_replayed_cut(websopy_sandbox: Sandbox) -> None:
+    """A recording that was cut is cut, and one that only lacks its done chunk is not."""
     bare = EVENTS.removeprefix(b"id: 1\n")
-    websopy_sandbox.play(Recording(200, HEAD, (Piece(0, bare),), complete=False).script())
-    with pytest.raises(StreamInterruptedError) as caught:
-        websopy_client.ai.chat("Hi")
-    assert caught.value.partial is not None and caught.value.partial.content == "世界"
+    lost = Recording(200, HEAD, (Piece(0, bare),), complete=False)
+    for recording in (lost, attrs.evolve(lost, complete=True)):
+        websopy_sandbox.play(recording.script())
+        with (
+            Recorder(websopy_sandbox.url) as recorder,
+            WebsopyClient("test", base_url=recorder.url, plugins=()) as client,
+            pytest.raises(StreamInterruptedError) as caught,
+        ):
+            client.ai.chat("Hi")
+        assert caught.value.partial is not None and caught.value.partial.content == "世界"
+        assert [again.complete for again in recorder.recordings] == [recording.complete]
 
 
 def test_speed(websopy_client: WebsopyClient, websopy_sandbox: Sandbox) -> None:

@@ -100,9 +100,9 @@ class Recorder:
 
     def _connection(self) -> http.client.HTTPConnection:
         host, port = str(self._upstream.hostname), self._upstream.port
-        if self._upstream.scheme == "https":
-            return http.client.HTTPSConnection(host, port, timeout=self._timeout)
-        return http.client.HTTPConnection(host, port, timeout=self._timeout)
+        secure = self._upstream.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        return kind(host, port, timeout=self._timeout)
 
 
 class _Server(ThreadingHTTPServer):
@@ -146,6 +146,7 @@ class _Exchange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Server
+    _keep = False
 
     def handle(self) -> None:
         with self.server.watched(self.connection):
@@ -153,7 +154,8 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Pass a question on, and its answer back."""
-        self.close_connection = True  # unless the answer is passed on to its end
+        # Kept open when the app wants that, and the answer is passed on to its end.
+        self._keep, self.close_connection = not self.close_connection, True
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         connection = self.server.recorder._connection()
         hung_up = contextlib.suppress(OSError, http.client.HTTPException)
@@ -167,7 +169,6 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def _asked(self) -> Mapping[str, str]:
         kept = {n: v for n, v in self.headers.items() if n.lower() not in OF_THE_CONNECTION}
-        kept.pop("Content-Length", None)
         # One that http.client adds unless it is given: what comes must be what was asked for.
         return {"Accept-Encoding": "identity", **kept}
 
@@ -187,7 +188,7 @@ class _Exchange(BaseHTTPRequestHandler):
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
             complete = True
             self.wfile.write(b"" if answer.status in BODILESS else b"0\r\n\r\n")
-            self.close_connection = False
+            self.close_connection = not self._keep
         finally:
             seconds = time.monotonic() - started
             recorder = self.server.recorder
