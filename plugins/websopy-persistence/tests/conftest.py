@@ -224,7 +224,8 @@ class Answer:
         self.status_code = 200
         self.retries_taken = 0
         headers = {"X-Api-Key": "secret-header"}
-        plugin.on_request(Request("POST", "http://127.0.0.1/v1/ai/chat", headers, body, key))
+        url = "http://user:secret@127.0.0.1/v1/ai/chat?token=secret"
+        plugin.on_request(Request("POST", url, headers, body, key))
 
     @property
     def current_message(self) -> Message:

@@ -204,7 +204,7 @@ def test_deleted_text_is_gone_from_the_disk(tmp_path, keep, ask) -> None:
     plugin = keep(file)
     for _ in range(20):
         ask(plugin, "to be forgotten " * 50).tell("to be forgotten " * 50).done()
-    plugin.close()
+    assert plugin.flush()  # it stays open, and with it the write-ahead log
     assert b"to be forgotten" in b"".join(path.read_bytes() for path in tmp_path.iterdir())
     with History(file) as history:
         for stream in history.list(limit=None):

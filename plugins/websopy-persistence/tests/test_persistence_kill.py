@@ -256,6 +256,34 @@ def test_a_forked_child_writes_its_own(history_file, keep, ask) -> None:
     assert (parent.question, parent.answer, parent.chunks) == ("parent's", "one two", 3)
 
 
+def test_a_script_that_ends_while_it_has_to_wait(history_file, keep, ask) -> None:
+    """The process stays until what it told is stored."""
+    plugin = keep(history_file)
+    ask(plugin, "before").done()
+    plugin.close()
+    script = (
+        "import runpy, sys\n"
+        "tools = runpy.run_path(sys.argv[1])\n"
+        "plugin = tools['PersistencePlugin'](sys.argv[2])\n"
+        "tools['Answer'](plugin, key='k', body={}).tell('text').done()\n"
+        "print('ends', flush=True)\n"
+    )
+    arguments = [str(HERE / "conftest.py"), f"sqlite:///{history_file}"]
+    with contextlib.closing(sqlite3.connect(history_file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True
+        )
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ends\n"
+            time.sleep(0.3)
+            other.execute("ROLLBACK")
+    assert process.returncode == 0
+    with History(history_file) as history:
+        assert history.list()[0].answer == "text"
+
+
 def test_a_script_that_just_ends(history_file) -> None:
     """What waits at the end of a script is stored before the process goes."""
     script = SCRIPT.replace("    if plugin.flush():\n        print", "    print")

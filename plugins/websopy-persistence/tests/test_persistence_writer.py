@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -203,12 +203,72 @@ def test_ends_told_from_destructors(write) -> None:
     try:
         for number in range(500):
             Abandoned(f"a{number}")
-            writer.put(piece(number)) if number else writer.put(begin())
+            writer.put(piece(number - 1) if number else begin())
     finally:
         gc.set_threshold(*threshold)
     gc.collect()
     assert writer.flush(10)
     assert len(store.ended) == 500
+    assert store.rows["s"] == list(range(499))
+
+
+def test_put_in_the_middle_of_put(write) -> None:
+    """What such a destructor does: it puts while the same thread holds the writer's lock."""
+
+    class Interrupted:
+        """Limits that take so long to look at that garbage is collected meanwhile."""
+
+        batch, period, weight, touch, idle = 50, 0.25, 10**6, 60.0, 10.0
+
+        def __init__(self) -> None:
+            self.collected = False
+
+        @property
+        def records(self) -> int:
+            if not self.collected:
+                self.collected = True
+                writer.put(begin("collected"))
+            return 1000
+
+    store = Memory()
+    writer = Writer(
+        lambda: store, Trouble("somewhere", secret=None), limits=cast(Limits, Interrupted())
+    )
+    putting = threading.Thread(target=writer.put, args=(begin("s"),), daemon=True)
+    putting.start()
+    putting.join(10)
+    assert not putting.is_alive(), "it waits for itself"
+    assert writer.flush(10)
+    assert set(store.rows) == {"collected", "s"}
+    writer.close()
+
+
+def test_closing_stores_what_came_while_it_wrote(write) -> None:
+    """Nor does it forget who is waiting in flush()."""
+    writing, go_on = threading.Event(), threading.Event()
+
+    def before() -> None:
+        writing.set()
+        go_on.wait(10)
+
+    store = Memory(before=before)
+    writer = write(store, batch=1)
+    writer.put(begin())
+    assert writing.wait(10)
+    flushed: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: flushed.append(writer.flush(5))),
+        threading.Thread(target=writer.close),
+    ]
+    for thread in threads:
+        thread.start()
+    writer.put(piece(0))
+    time.sleep(0.1)  # now both wait
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert flushed == [True]
+    assert store.rows == {"s": [0]}
 
 
 def test_many_threads(write) -> None:
@@ -237,17 +297,18 @@ def test_trouble_is_told_once(caplog) -> None:
     now = [0.0]
     trouble = Trouble("somewhere", secret="pa55", clock=lambda: now[0])
     for _ in range(3):
-        trouble.began("away, pa55")
+        trouble.began(OSError("away, pa55"))
+    assert len(caplog.records) == 1
+    assert "away, ***" in caplog.text
+    trouble.ended()
+    trouble.began(OSError("away, pa55"))
     assert len(caplog.records) == 1
     trouble.ended()
-    trouble.began("away, pa55")
-    assert len(caplog.records) == 1
-    trouble.ended()
-    trouble.began("full")
+    trouble.began(OSError("full"))
     assert len(caplog.records) == 2
     trouble.ended()
     now[0] = 61.0
-    trouble.began("full")
+    trouble.began(OSError("full"))
     assert len(caplog.records) == 3
 
 
@@ -262,12 +323,9 @@ def test_losses_are_told_in_totals(caplog) -> None:
     now[0] = 61.0
     trouble.lost(chunks=3, streams=1)
     trouble.lost(chunks=3, streams=1)
-    messages = [record.getMessage() for record in caplog.records]
-    assert ["lost 1 chunks, and 0" in messages[0], "lost 3 chunks, and 1" in messages[1]] == [
-        True,
-        True,
-    ]
-    assert len(messages) == 2
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "lost 1 chunks, and 0" in first
+    assert "lost 3 chunks, and 1" in second
 
 
 def wait_for(condition: Callable[[], object]) -> None:

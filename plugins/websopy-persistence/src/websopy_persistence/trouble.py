@@ -37,10 +37,10 @@ class Trouble:
         self.problem = ""
         """What is wrong now, in one line; "" when nothing is."""
 
-    def began(self, error: BaseException | str) -> None:
+    def began(self, error: BaseException) -> None:
         """Report, unless it goes on or has just been reported."""
         ongoing = bool(self.problem)
-        self.problem = error if isinstance(error, str) else tell(error, secret=self._secret)
+        self.problem = tell(error, secret=self._secret)
         before, when = self._reported
         if ongoing or (before == self.problem and self._clock() < when + QUIET):
             return
