@@ -18,6 +18,10 @@ __all__ = ["asks_for_content", "configure", "configure_from_environment"]
 LOGGER = "websopy_sync"
 
 
+# What the client says of the same moments, in fewer words: an end would have two lines.
+SAID_BETTER = ("websopy_sync.source", "websopy_sync.stream")
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     """A stream handler that is known as ours."""
 
@@ -35,8 +39,11 @@ def configure(
 ) -> logging.Handler:
     """Write what `websopy_sync` logs to `file`, or to `stream`; stderr when neither is given.
 
-    style: "text" or "json". A handler that an earlier call made is replaced and closed; others
-    are left alone. The application's own handlers still get the records as well.
+    style: "text" or "json". level: from which one on; at DEBUG all of the client's own records are
+    written too, above it only those that this plugin's lines do not say better.
+
+    A handler that an earlier call made is replaced and closed; others are left alone. The
+    application's own handlers still get the records as well.
 
     Raises ConfigError for another style or an unknown level, OSError when the file cannot be
     opened.
@@ -45,6 +52,8 @@ def configure(
     checked = _level(level)
     handler = _FileHandler(file, encoding="utf-8", delay=False) if file else _Handler(stream)
     handler.setFormatter(formatter)
+    if checked > logging.DEBUG:
+        handler.addFilter(_is_news)
     logger = logging.getLogger(LOGGER)
     for old in [one for one in logger.handlers if isinstance(one, _Handler | _FileHandler)]:
         logger.removeHandler(old)
@@ -68,6 +77,10 @@ def configure_from_environment() -> None:
             level=os.environ.get("WEBSOPY_LOGGING_LEVEL", "").strip() or "INFO",
             file=os.environ.get("WEBSOPY_LOGGING_FILE", "").strip() or None,
         )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or record.name not in SAID_BETTER
 
 
 def asks_for_content() -> bool:
