@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import struct
 import tracemalloc
 import zlib
 from collections.abc import Sequence
@@ -109,7 +110,7 @@ def test_end_of_the_connection_completes_no_chunked_body() -> None:
     for wire in (b"5\r\nhel", b"5\r\nhello\r\n", b"5\r\nhello\r\n0\r\n", b"0\r\nX: 1\r\n", b""):
         body = ChunkedBody()
         body.feed(wire)
-        body.end()
+        assert body.end() is False, wire
         assert not body.complete, wire
 
 
@@ -222,8 +223,10 @@ def test_length_cut_short_is_not_complete() -> None:
     """The connection ended too early."""
     body = LengthBody(5)
     body.feed(b"hell")
-    body.end()
+    assert body.end() is False
     assert not body.complete
+    body.feed(b"o")
+    assert body.end() is True
 
 
 def test_close_ends_with_the_connection() -> None:
@@ -231,8 +234,28 @@ def test_close_ends_with_the_connection() -> None:
     body = UntilCloseBody()
     assert feed(body, [b"a", b"", b"b"]) == [b"a", b"", b"b"]
     assert not body.complete
-    body.end()
+    assert body.end() is True
     assert body.complete
+
+
+@pytest.mark.parametrize(
+    ("body", "wire", "surplus"),
+    [
+        (LengthBody(2), b"ab", False),
+        (LengthBody(2), b"abc", True),
+        (LengthBody(0), b"HTTP/1.1 200 OK", True),
+        (ChunkedBody(), b"1\r\na\r\n0\r\n\r\n", False),
+        (ChunkedBody(), b"1\r\na\r\n0\r\nT: 1\r\n\r\n", False),
+        (ChunkedBody(), b"1\r\na\r\n0\r\n\r\nHTTP/1.1 200 OK", True),
+        (ChunkedBody(), b"1\r\na\r\n", False),
+        (UntilCloseBody(), b"all of it", False),
+    ],
+    ids=range(8),
+)
+def test_what_follows_a_body_is_seen(body: Any, wire: bytes, surplus: bool) -> None:
+    """A connection that brings what nobody asked for must not be used again."""
+    body.feed(wire)
+    assert body.surplus is surplus
 
 
 @pytest.mark.parametrize(
@@ -323,6 +346,11 @@ CODED = {
     "zlib": ("deflate", zlib.compress(TEXT)),
     "raw deflate": ("deflate", _raw_deflate(TEXT)),
     "stored": ("gzip", gzip.compress(TEXT, 0)),
+    # the first byte of a stored block may look like zlib's: its padding is free
+    "raw deflate like zlib": (
+        "deflate",
+        b"\x08" + struct.pack("<HH", 5, 5 ^ 0xFFFF) + TEXT[:5] + _raw_deflate(TEXT[5:]),
+    ),
 }
 
 
@@ -361,6 +389,14 @@ def test_a_bomb_comes_in_bounded_steps() -> None:
         tracemalloc.stop()
     assert total == 64 << 20
     assert peak < 1 << 20
+
+
+def test_nothing_stays_in_the_engine() -> None:
+    """All that some bytes stand for comes out, also when the last step was just full."""
+    coded = gzip.compress(b"\0" * 2_000_000, 9)
+    for length in range(20, 1000):
+        expected = zlib.decompressobj(31).decompress(coded[:length])
+        assert inflate(Inflater("gzip"), [coded[:length]]) == [expected], length
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
