@@ -16,7 +16,6 @@ import logging
 import os
 import re
 import uuid
-import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
@@ -560,13 +559,6 @@ def _checked_token(token: object) -> CancelToken | None:
 
 def _checked_verify(verify: object) -> bool | str:
     if isinstance(verify, bool):
-        if not verify:
-            warnings.warn(
-                "verify=False: the server's certificate is not checked, and anyone on the way "
-                "can read the key",
-                UserWarning,
-                stacklevel=3,
-            )
         return verify
     if isinstance(verify, str | os.PathLike):
         return os.fspath(verify)

@@ -146,6 +146,8 @@ class _Stream(Generic[Item]):
         return _Reading(self, self._source)
 
     def __next__(self) -> Item:
+        if self._step.busy:
+            raise StreamError("the stream is being read already, in another thread or a hook")
         if self._iterator is None:
             self._reading = self._begin()
             self._iterator = self._items(self._reading)
@@ -164,6 +166,8 @@ class _Stream(Generic[Item]):
             # What the frames below held, the request's headers and the last event among it, must
             # not be found by whoever shows a traceback with its locals.
             traceback.clear_frames(error.__traceback__)
+        if isinstance(error, APIError) and not self._end_rights:
+            self._complete(error)  # somebody reads on behind the end
         try:
             if error is not None:
                 self._end(_state_of(error), error)

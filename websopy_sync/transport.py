@@ -27,9 +27,10 @@ import os
 import re
 import socket
 import ssl
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import attrs
 import requests
@@ -70,6 +71,16 @@ MAX_HEADERS = 100
 MAX_LINE = 65536
 IDLE_CONNECTIONS = 256
 """Connections a pool keeps for the next call; more may be open at a time."""
+
+_TRANSLATED = (
+    OSError,  # requests' errors are
+    http.client.HTTPException,
+    urllib3.exceptions.HTTPError,
+    UnicodeError,
+    WebsopyError,
+)
+"""What becomes an error of ours. Anything else is not of the connection: a program's own signal
+handler may raise it into a receive, and it must come out as it is."""
 
 DRAIN_SECONDS = 0.002
 """How long an answer that is done is given to end properly, so that its connection can be kept.
@@ -377,6 +388,11 @@ class _Pool(urllib3.connectionpool.HTTPConnectionPool):
 class _TLSPool(urllib3.connectionpool.HTTPSConnectionPool):
     ConnectionCls = _TLSConnection
 
+    def _validate_conn(self, conn: Any) -> None:
+        """Connect; without urllib3's warning at each request, as Transport has warned once."""
+        if conn.is_closed:
+            conn.connect()
+
 
 _POOLS = {"http": _Pool, "https": _TLSPool}
 
@@ -443,7 +459,9 @@ class Exchange:
         """
         try:
             return self._reply.receive()
-        except Exception as error:  # noqa: BLE001  # three libraries' errors, all translated
+        except Exception as error:
+            if not isinstance(error, _TRANSLATED) and not self._lifeline.aborted:
+                raise
             failure = _body_failure(error, self._lifeline)
         raise failure
 
@@ -458,7 +476,7 @@ class Exchange:
                 if not data:
                     break
                 body += data
-        except Exception:  # noqa: BLE001  # the status is what matters, and it is known
+        except _TRANSLATED:  # the status is what matters, and it is known
             if self._lifeline.expired != "total":
                 self._lifeline.expired = None
         return body[:limit]
@@ -470,7 +488,7 @@ class Exchange:
             while self._reply.receive():
                 pass
             ended = not self._reply.surplus  # the next answer must not be mistaken
-        except Exception:  # noqa: BLE001  # then it did not end well
+        except _TRANSLATED:
             ended = False
         if self._lifeline.let_go() and ended:
             self._response.raw.release_conn()
@@ -501,7 +519,8 @@ class Transport:
         self._key = key
         self._session = session
         self._trust_env = session is None or session.trust_env
-        if verify is True and session is not None and session.verify is not None:
+        # A session's own bundle counts; that it verifies nothing does not: only `verify` says that.
+        if verify is True and session is not None and isinstance(session.verify, str):
             verify = session.verify
         if verify is True and self._trust_env:
             environment = os.environ
@@ -510,6 +529,13 @@ class Transport:
             )
         if isinstance(verify, str) and not os.path.exists(verify):
             raise ConfigError(f"verify: expected the path of a CA bundle, got {verify!r:.200}")
+        if verify is False:
+            warnings.warn(
+                "verify=False: the server's certificate is not checked, and anyone on the way "
+                "can read the key",
+                UserWarning,
+                stacklevel=3,  # whoever made the client
+            )
         self._verify = verify
         self._adapter = _Adapter()
         self._pid = os.getpid()
@@ -544,9 +570,9 @@ class Transport:
             if lifeline.aborted:
                 raise ConnectionAbortedError
             return self._exchange(outgoing, call, connect)
-        except Exception as error:  # noqa: BLE001  # three libraries' errors, all translated
+        except _TRANSLATED as error:
             failure = _head_failure(error, call)
-        except BaseException:  # Ctrl-C
+        except BaseException:  # Ctrl-C, or what another signal's handler raises
             lifeline.cut()
             raise
         finally:
@@ -601,7 +627,21 @@ class Transport:
     def _proxies(self, url: str) -> dict[str, str]:
         """Read here, as requests' trust_env would also bring netrc, which replaces the key."""
         proxies = requests.utils.get_environ_proxies(url) if self._trust_env else {}
-        return {**proxies, **(self._session.proxies if self._session else {})}
+        proxies = {**proxies, **(self._session.proxies if self._session else {})}
+        proxy = requests.utils.select_proxy(url, proxies)
+        if proxy:
+            _raise_for_proxy(proxy)
+        return proxies
+
+
+def _raise_for_proxy(proxy: str) -> None:
+    """Refuse a proxy that requests would stumble over. It is not quoted: it may hold a password."""
+    try:
+        host = urlsplit(proxy if "://" in proxy else f"http://{proxy.lstrip('/')}").hostname
+    except ValueError:
+        host = None
+    if not host:
+        raise ConfigError("proxy: expected a URL with a host")
 
 
 def _raise_for(failure: str) -> None:
@@ -657,14 +697,14 @@ def _head_failure(error: Exception, call: _Call) -> WebsopyError:
         return ended
     if isinstance(error, WebsopyError):
         return type(error)(error.message)
-    refused = _refusal(chain)
+    refused = _refusal(chain, sent=call.sent)
     if refused is not None:
         return refused
     what = "the connection was lost" if call.sent else "no connection"
     return APIConnectionError(f"{what}: {_reason(error)}", sent=call.sent)
 
 
-def _refusal(chain: list[BaseException]) -> WebsopyError | None:
+def _refusal(chain: list[BaseException], *, sent: bool) -> WebsopyError | None:
     """Failures that would come again, however often one tries."""
     for link in chain:
         if isinstance(link, ssl.SSLCertVerificationError):
@@ -684,7 +724,8 @@ def _refusal(chain: list[BaseException]) -> WebsopyError | None:
             )
     for link in chain:
         if isinstance(link, ssl.SSLError) and not isinstance(link, ssl.SSLEOFError):
-            return APIConnectionError(f"TLS: {link.reason or 'no agreement'}", retryable=False)
+            why = link.reason or "no agreement"
+            return APIConnectionError(f"TLS: {why}", sent=sent, retryable=False)
     return None
 
 
