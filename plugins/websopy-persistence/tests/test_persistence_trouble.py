@@ -261,6 +261,26 @@ def test_server_restarts(postgres, keep, ask, reports) -> None:
     assert is_whole(postgres.url)
 
 
+@pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+def test_locked_tables(kind, request, keep, ask, reports) -> None:
+    """Somebody holds a lock on a server's tables for longer than anybody waits."""
+    database = request.getfixturevalue(kind)
+    url = database if isinstance(database, str) else database.url
+    plugin = keep(url, busy_timeout=0.2, limits=PATIENT)
+    answer = ask(plugin)
+    assert plugin.flush()
+    engine = plugin.database.engine_for_reading()
+    with engine.connect() as other:
+        statements = {"postgres": "LOCK TABLE chunks", "mariadb": "LOCK TABLES chunks WRITE"}
+        other.exec_driver_sql(statements[kind])
+        answer.tell(*["text"] * PIECES).done()
+        wait_until(lambda: plugin.problem)
+        assert len(reports()) == 1
+    assert plugin.flush()
+    assert len(reports()) == 1
+    assert is_whole(url)
+
+
 def test_server_that_never_answers(keep, ask, reports) -> None:
     """One that takes the connection and is silent holds up nobody but the writer."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -98,6 +98,23 @@ def test_a_slow_database_holds_up_nobody(write) -> None:
     assert len(store.writes) <= 3  # what waited was written together
 
 
+def test_a_database_that_hangs_is_reported(write, caplog) -> None:
+    """It raises nothing, so what tells of it is that no more finds room; that is said once."""
+    hanging = threading.Event()
+    store = Memory(before=lambda: hanging.wait(10))
+    writer = write(store, batch=1, records=10)
+    writer.put(begin())
+    taken = [writer.put(piece(seq)) for seq in range(20)]
+    assert taken == [True] * 9 + [False] * 11
+    assert writer.put(begin("another")) is False
+    assert len(caplog.records) == 1
+    assert "takes too long" in caplog.text
+    hanging.set()
+    assert writer.flush(10)
+    assert store.rows == {"s": list(range(9))}
+    assert (writer.lost_chunks, writer.lost_streams) == (11, 1)
+
+
 def test_batches(write) -> None:
     """A full batch is written at once, a smaller one when it is old enough."""
     store = Memory()

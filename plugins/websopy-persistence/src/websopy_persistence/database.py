@@ -53,7 +53,7 @@ class Database:
     """Where the history is. `Database.at(None)` is what environment and defaults say.
 
     url: SQLAlchemy's, complete with its driver. path: the file of an SQLite database, else None.
-    busy_timeout: seconds to wait for another process that is writing to the same file.
+    busy_timeout: seconds to wait for another process that holds a lock.
     """
 
     url: URL = attrs.field(repr=lambda url: url.render_as_string(hide_password=True))
@@ -77,7 +77,7 @@ class Database:
             return cls._file(url, busy_timeout)
         parsed = _parsed(url)
         if parsed.get_backend_name() != "sqlite":
-            return cls(parsed)
+            return cls(parsed, busy_timeout=busy_timeout)
         if not parsed.database or parsed.database == ":memory:" or parsed.query or parsed.host:
             raise ConfigError(
                 "database URL: expected sqlite:/// and a file's path, without options: a database "
@@ -92,6 +92,10 @@ class Database:
         return cls(URL.create("sqlite+pysqlite", database=str(path)), path, busy_timeout)
 
     @property
+    def _busy_ms(self) -> int:
+        return max(int(self.busy_timeout * 1000), 1)
+
+    @property
     def description(self) -> str:
         """Its address for people: no password, and no options, which may hold one."""
         if self.path is not None:
@@ -104,12 +108,20 @@ class Database:
         return self.url.password
 
     def engine_for_writing(self) -> Engine:
-        """An engine whose transactions hold the write lock from their beginning.
+        """An engine whose transactions wait for other writers, and not for ever.
 
-        A transaction that begins with reading fails at once when it turns to writing while
-        somebody else wrote; SQLite waits (busy_timeout) only for those that say so at BEGIN.
+        A transaction of SQLite's that begins with reading fails at once when it turns to writing
+        while somebody else wrote: it waits (busy_timeout) only for those that say so at BEGIN.
         """
-        return self._engine("rwc", "BEGIN IMMEDIATE", _WRITER_PRAGMAS)
+        engine = self._engine("rwc", "BEGIN IMMEDIATE", _WRITER_PRAGMAS)
+        if self.url.get_backend_name() == "postgresql":
+            # For this transaction only: behind a pooler, the session is somebody else's next.
+            limits = (
+                f"SELECT set_config('lock_timeout', '{self._busy_ms}', true), "
+                f"set_config('statement_timeout', '{STATEMENT_TIMEOUT * 1000}', true)"
+            )
+            event.listen(engine, "begin", lambda it: it.exec_driver_sql(limits) and None)
+        return engine
 
     def engine_for_reading(self) -> Engine:
         """An engine for looking. It never creates the file of an SQLite database."""
@@ -137,12 +149,35 @@ class Database:
 
     def _engine(self, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
         if self.path is None:
-            return _created(self.url, connect_args=_server_options(self.url))
+            return _created(self.url, connect_args=self._server_options())
         address = f"{self.path.as_uri()}?mode={mode}"
         connect = functools.partial(_connect, address, self.busy_timeout, pragmas)
         engine = _created(self.url, creator=connect)
         event.listen(engine, "begin", lambda it: it.exec_driver_sql(begin) and None)
         return engine
+
+    def _server_options(self) -> dict[str, Any]:
+        # What the URL says itself goes before these.
+        options: dict[str, Any] = {}
+        if self.url.get_driver_name() == "psycopg":
+            options = {
+                "connect_timeout": CONNECT_TIMEOUT,
+                "client_encoding": "utf8",
+                "tcp_user_timeout": STATEMENT_TIMEOUT * 1000,
+                "application_name": "websopy-persistence",
+                "prepare_threshold": None,  # PgBouncer keeps no prepared statements
+            }
+        elif self.url.get_driver_name() == "pymysql":
+            seconds = max(round(self.busy_timeout), 1)
+            options = {
+                "connect_timeout": CONNECT_TIMEOUT,
+                "read_timeout": STATEMENT_TIMEOUT,
+                "write_timeout": STATEMENT_TIMEOUT,
+                "charset": "utf8mb4",
+                "init_command": f"SET SESSION innodb_lock_wait_timeout = {seconds}, "
+                f"lock_wait_timeout = {seconds}",
+            }
+        return {name: value for name, value in options.items() if name not in self.url.query}
 
 
 def _default_path() -> Path:
@@ -210,24 +245,3 @@ def _connect(address: str, busy_timeout: float, pragmas: tuple[str, ...]) -> sql
         connection.close()
         raise
     return connection
-
-
-def _server_options(url: URL) -> dict[str, Any]:
-    # What the URL says itself goes before these.
-    options: dict[str, Any] = {}
-    if url.get_driver_name() == "psycopg":
-        options = {
-            "connect_timeout": CONNECT_TIMEOUT,
-            "client_encoding": "utf8",
-            "tcp_user_timeout": STATEMENT_TIMEOUT * 1000,
-            "application_name": "websopy-persistence",
-            "prepare_threshold": None,  # PgBouncer keeps no prepared statements
-        }
-    elif url.get_driver_name() == "pymysql":
-        options = {
-            "connect_timeout": CONNECT_TIMEOUT,
-            "read_timeout": STATEMENT_TIMEOUT,
-            "write_timeout": STATEMENT_TIMEOUT,
-            "charset": "utf8mb4",
-        }
-    return {name: value for name, value in options.items() if name not in url.query}

@@ -58,7 +58,7 @@ class PersistencePlugin:
     url: an SQLAlchemy URL or the path of an SQLite file; without one WEBSOPY_PERSISTENCE_URL,
     or else a file in the user's data folder. prompts: whether the question's text is stored too;
     without a word WEBSOPY_PERSISTENCE_PROMPTS, or else yes. busy_timeout: seconds to wait for
-    another process that writes to the same SQLite file.
+    another process that holds a lock on the database.
 
     Nothing is opened or created before the first question. Raises ConfigError for a URL that
     cannot be used.

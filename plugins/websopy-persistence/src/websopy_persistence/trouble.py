@@ -1,6 +1,6 @@
 """The database is in trouble, and is again well: each said once, through logging.
 
-Knows neither queue nor tables. For the writer's thread.
+Knows neither queue nor tables. For the writer's thread, where nothing else is said.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Trouble:
         self._clock = clock
         self._reported = ("", float("-inf"))
         self._lost = (0, 0)
-        self._lost_reported = float("-inf")
+        self._lost_reported = self._overflow_reported = float("-inf")
         self.problem = ""
         """What is wrong now, in one line; "" when nothing is."""
 
@@ -56,6 +56,15 @@ class Trouble:
         if self.problem:
             self.problem = ""
             log.info("the history at %s is written again", self._where)
+
+    def overflowed(self) -> None:
+        """Report that too much waits, unless it is known why. From any thread."""
+        if not self.problem and self._clock() >= self._overflow_reported + QUIET:
+            self._overflow_reported = self._clock()
+            log.warning(
+                "the history at %s takes too long: more waits for it than it may hold, and is lost",
+                self._where,
+            )
 
     def lost(self, *, chunks: int, streams: int) -> None:
         """Report what will never be stored, in totals: once in a while, if they grew."""

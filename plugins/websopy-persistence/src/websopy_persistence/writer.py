@@ -113,19 +113,11 @@ class Writer:
         Returns at once.
         """
         self._check_process()
-        weight = record.weight
         with self._lock:
-            if self._is_full(weight):
-                if not isinstance(record, End):
-                    self._refuse(record)
-                    return False
-                record, weight = attrs.evolve(record, answer=None), 0
-            self._records.append(record)
-            self._held += 1
-            self._weight += weight
-            urgent = isinstance(record, End) or len(self._records) >= self._limits.batch
-            self._rouse(_HURRY if urgent else _STIR)
-        return True
+            taken = self._put(record)
+        if not taken:
+            self._trouble.overflowed()
+        return taken
 
     def flush(self, seconds: float) -> bool:
         """Wait until all that was put so far is stored, at most so many seconds; whether it is."""
@@ -175,6 +167,20 @@ class Writer:
             self._start_over()
 
     # --- under the lock --------------------------------------------------------------------------
+
+    def _put(self, record: Record) -> bool:
+        weight = record.weight
+        if self._is_full(weight):
+            if not isinstance(record, End):
+                self._refuse(record)
+                return False
+            record, weight = attrs.evolve(record, answer=None), 0
+        self._records.append(record)
+        self._held += 1
+        self._weight += weight
+        urgent = isinstance(record, End) or len(self._records) >= self._limits.batch
+        self._rouse(_HURRY if urgent else _STIR)
+        return True
 
     def _is_full(self, weight: int) -> bool:
         return self._held >= self._limits.records or self._weight + weight > self._limits.weight
