@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import pickle
+import random
 import signal
 import statistics
 import threading
@@ -228,6 +229,34 @@ def test_garbage_in_a_loop() -> None:
         gc.enable()
 
 
+def test_client_that_only_the_loop_knows() -> None:
+    """A client that nobody holds serves its stream to the end."""
+    with play(answer("a", "b")) as server:
+        stream = client(server).ai.chat_stream("hi")
+        gc.collect()
+        assert stream.get_final_text() == "ab"
+
+
+ABANDONED = """
+    import sys, threading
+    from websopy_sync import WebsopyClient
+
+    stream = WebsopyClient("key", base_url=sys.argv[1], plugins=[]).ai.chat_stream("hi")
+    print(next(stream).content, flush=True)
+    if sys.argv[2] == "thread":
+        threading.Thread(target=lambda: next(stream), daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize("how", ["held", "thread"])
+def test_process_that_ends_in_the_middle(how: str) -> None:
+    """A process that ends with an open stream ends, at once and without a word."""
+    watched = Watched(HALF)
+    with play(watched) as server, child(ABANDONED, server.url, how) as process:
+        assert output(process, seconds=5) == ["half"]
+        watched.check()
+
+
 def read_by_loop(stream: Any) -> None:
     for _ in stream:
         pass
@@ -320,6 +349,76 @@ def test_closed_by_another_thread() -> None:
     assert type(got.error) is StreamCancelledError
     assert (got.error.reason, stream.state) == ("closed", "closed")
     assert took[0] < AT_ONCE and got.seconds < 0.1 + AT_ONCE
+
+
+def test_read_on_after_close() -> None:
+    """Who reads on after close() is told, whoever closed."""
+    with play(*[stall_after(text("a") + text("b"))] * 2) as server, client(server) as asker:
+        for close_it in (lambda stream: stream.close(), close_in_a_thread):
+            stream = asker.ai.chat_stream("hi")
+            next(stream)
+            close_it(stream)
+            with pytest.raises(StreamCancelledError) as caught:
+                next(stream)
+            assert (caught.value.reason, caught.value.partial.content) == ("closed", "a")
+            with pytest.raises(StreamCancelledError):
+                stream.get_final_message()
+
+
+def close_in_a_thread(stream: Any) -> None:
+    """close(), called by a thread that does not read."""
+    thread = threading.Thread(target=stream.close)
+    thread.start()
+    thread.join()
+
+
+def test_close_in_a_hook() -> None:
+    """A plugin may close the stream that it is told of."""
+    endings = Endings()
+
+    class Closer:
+        @hookimpl
+        def on_chunk(self, stream: Any) -> None:
+            stream.close()
+
+    with play(stall_after(HALF)) as server:
+        with client(server, plugins=[Closer(), endings]) as asker:
+            got = ask(server, through=asker)
+    assert (type(got.error), got.error.reason) == (StreamCancelledError, "closed")
+    assert endings.ends == ["StreamCancelledError closed"]
+
+
+def test_two_readers() -> None:
+    """A second thread that reads the same stream is refused by our own error; the first goes on."""
+    told = threading.Event()
+
+    def script(conn: Conn) -> None:
+        conn.read_request()
+        conn.head()
+        conn.wait(told)
+        conn.body(text("a"), DONE)
+        conn.end()
+
+    with play(script) as server, client(server) as asker:
+        stream = asker.ai.chat_stream("hi")
+        first = threading.Thread(
+            target=lambda: outcomes.append(listen(lambda: iter_by_next(stream)))
+        )
+        outcomes: list[faults.Outcome] = []
+        first.start()
+        time.sleep(0.1)
+        with pytest.raises(StreamError):
+            next(stream)
+        told.set()
+        first.join(2)
+    assert (outcomes[0].text, outcomes[0].error) == ("a", None)
+
+
+def iter_by_next(stream: Any) -> Iterator[Any]:
+    """The chunks of a stream as next() gives them."""
+    with contextlib.suppress(StopIteration):
+        while True:
+            yield next(stream)
 
 
 # -------------------------------------------------------------------------------------- cancelling
@@ -482,6 +581,53 @@ def test_cancel_out_of_a_signal_handler() -> None:
             signal.signal(signal.SIGALRM, old)
     assert type(got.error) is StreamCancelledError
     assert got.seconds < 0.1 + AT_ONCE
+
+
+class AlarmError(Exception):
+    """What a program's own signal handler raises, as job queues do at their soft time limit."""
+
+
+@pytest.mark.parametrize("script", [silence, stall_after(HALF)])
+@pytest.mark.parametrize("kind", [AlarmError, MemoryError])
+def test_exception_out_of_a_signal_handler(script: Script, kind: type[Exception]) -> None:
+    """What a signal handler raises into a blocked read comes out as it is; nothing is re-sent."""
+    watched, endings = threading.Event(), Endings()
+
+    def ring(*_: object) -> None:
+        raise kind("out of the handler")
+
+    def play_and_watch(conn: Conn) -> None:
+        script(conn)
+        watched.set()
+
+    with play(play_and_watch) as server:
+        with client(server, plugins=[endings], timeout=FAR) as asker:
+            old = signal.signal(signal.SIGALRM, ring)
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.15)
+                with pytest.raises(kind, match="out of the handler"):
+                    ask(server, through=asker)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, old)
+            assert watched.wait(AT_ONCE)
+    assert (endings.asked, len(endings.ends)) == (1, 1)
+
+
+def test_cancel_around_the_end_spoils_nothing() -> None:
+    """A cancel() at any moment around done ends this answer or comes too late: never another."""
+    chance = random.Random(5)
+    with play(always=answers("hi")) as server, client(server) as asker:
+        for _ in range(150):
+            stream = asker.ai.chat_stream("hi")
+            timer = threading.Timer(chance.random() * 0.002, stream.cancel)
+            timer.start()
+            got = listen(lambda stream=stream: stream)  # type: ignore[misc]
+            assert got.error is None or type(got.error) is StreamCancelledError
+            following = ask(server, through=asker)
+            assert (following.text, following.error) == ("hi", None)
+            assert following.stream.retries_taken == 0
+            timer.join()
 
 
 def test_cancel_while_bytes_rush_in() -> None:

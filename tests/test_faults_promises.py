@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import pathlib
 import re
 
@@ -19,6 +20,7 @@ ROWS = [
 STREAM_PROMISES = {*range(1, 32), 33}
 
 
+@functools.cache
 def names_in(path: pathlib.Path) -> set[str]:
     """The functions and classes of a file, methods as Class.method."""
     names = set()

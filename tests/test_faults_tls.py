@@ -312,6 +312,19 @@ def test_record_that_does_not_decrypt() -> None:
     assert (got.text, got.error.partial.content) == ("half", "half")
 
 
+def test_broken_record_instead_of_a_head() -> None:
+    """TLS that breaks when the question is out is a lost connection that admits it."""
+
+    def broken(conn: Conn) -> None:
+        conn.read_request()
+        socket.socket.send(conn.sock, b"\x17\x03\x03\x00\x30" + b"\x5a" * 48)
+        conn.pause(0.2)
+
+    with play(broken, tls=authority().server()) as server:
+        got = ask(server, max_retries=0)
+    assert (type(got.error), got.error.sent) == (APIConnectionError, True)
+
+
 def test_cut_before_the_head() -> None:
     """A TLS connection that ends before the head is asked again with the same key."""
     with play(faults.hang_up, answer("again"), tls=authority().server()) as server:
