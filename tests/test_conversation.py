@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from test_client import PROMPT, assert_discreet
 
 from websopy_sync import (
     ConfigError,
@@ -14,6 +16,7 @@ from websopy_sync import (
     StreamInterruptedError,
     StreamServerError,
     WebsopyClient,
+    WebsopyError,
 )
 from websopy_sync.errors import BadRequestError
 from websopy_sync.sandbox import Sandbox, cut, done, error, no_ids, say, silence, status, wait
@@ -192,6 +195,30 @@ def test_bad_options_leave_nothing(
     with pytest.raises(ConfigError, match=next(iter(options))):
         conversation.send("x", **options)
     assert conversation.messages == [] and not sandbox.requests
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda conversation, sandbox: {"timeout": -1},
+        lambda conversation, sandbox: {"keep_message": False},
+        lambda conversation, sandbox: sandbox.play(status(400)) or {},
+        lambda conversation, sandbox: (
+            sandbox.play([say("a"), silence()]) or {"coming": conversation.send("x")}
+        ),
+    ],
+    ids=["option", "keep_message", "refused", "still coming"],
+)
+def test_no_frame_shows_the_question(
+    conversation: Conversation, sandbox: Sandbox, spoil: Callable[..., dict[str, Any]]
+) -> None:
+    """PROMISE 21: error reporters show the locals of frames; the prompt is in none of ours."""
+    options = spoil(conversation, sandbox)
+    coming = options.pop("coming", None)
+    with pytest.raises(WebsopyError) as caught:
+        conversation.send(PROMPT, **options)
+    assert_discreet(caught.value)
+    del coming
 
 
 def test_options_go_along(conversation: Conversation, sandbox: Sandbox) -> None:
