@@ -20,6 +20,7 @@ from faults import (
     chunked,
     client,
     event,
+    length,
     listen,
     play,
     text,
@@ -308,3 +309,21 @@ def test_native_events_end_with_their_bytes() -> None:
         with client(server, max_retries=0) as asker:
             got = listen(lambda: asker.events("GET", "/ai/chat", params={"message": "hi"}))
     assert [came.event for came in got.chunks] == ["message", "x"]
+
+
+def test_native_events_end_with_their_length() -> None:
+    """A body that is complete is at its end, though the connection stays open."""
+    sent = b"data: a\n\n"
+
+    def script(conn: Conn) -> None:
+        for _ in range(2):
+            conn.read_request()
+            conn.head(framing=length(len(sent)))
+            conn.body(sent)
+        conn.wait_gone()
+
+    with play(script) as server, client(server) as asker:
+        for _ in range(2):
+            got = listen(lambda: asker.events("GET", "/ai/chat"))
+            assert ([came.data for came in got.chunks], got.error) == (["a"], None)
+            assert got.seconds < 0.5
