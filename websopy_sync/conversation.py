@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import ConfigError
+from .sealed import Sealed
 from .stream import ChatStream
 
 __all__ = ["Conversation"]
@@ -57,17 +58,17 @@ class Conversation:
 
         Raises ConfigError while an answer is still coming, and what chat_stream raises.
         """
+        turn = Sealed({"role": "user", "content": text})
+        del text  # a traceback with locals must not show the prompt
         if self.streaming:
             raise ConfigError("conversation: an answer is still coming; read or close it first")
         if "keep_message" in options:
             raise ConfigError("keep_message: a conversation keeps its answers")
-        turn = {"role": "user", "content": text}
-        del text  # a traceback from below must not show the prompt
-        self.messages.append(turn)
+        self.messages.append(turn.value)
         try:
             stream = self._ask(list(self.messages), self._answered, options)
         except BaseException:
-            self.messages[:] = [kept for kept in self.messages if kept is not turn]
+            self.messages[:] = [kept for kept in self.messages if kept is not turn.value]
             raise
         self._answering = weakref.ref(stream)
         return stream
