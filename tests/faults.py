@@ -254,9 +254,14 @@ class Conn:
         """Pieces of the body, framed as the head said."""
         self.send(*map(self.framing.wrap, pieces))
 
-    def end(self) -> None:
-        """The orderly end of the body (for `to_close` the script's return is that)."""
-        self.send(self.framing.finish())
+    def end(self, last: bytes = b"") -> None:
+        """The orderly end of the body (for `to_close` the script's return is that).
+
+        Together with its `last` piece in one write, so that on a busy machine, too, the end is
+        there when the client, done with the answer, looks whether it may keep the connection.
+        """
+        wrapped = self.framing.wrap(last) if last else b""
+        self.send(wrapped + self.framing.finish())
 
     def trickle(self, data: bytes, *, every: float = 0.02) -> None:
         """One byte at a time, until the client leaves."""
@@ -451,8 +456,8 @@ def answer(
 def reply(conn: Conn, *texts: str, framing: Framing | None = None, **fields: Any) -> None:
     """A whole good answer to a request that was read; the connection stays open."""
     conn.head(framing=framing, **fields)
-    conn.body(*map(text, texts or ("Hello",)), DONE)
-    conn.end()
+    conn.body(*map(text, texts or ("Hello",)))
+    conn.end(DONE)
 
 
 def answers(*texts: str) -> Script:
