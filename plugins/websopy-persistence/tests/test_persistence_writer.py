@@ -201,6 +201,55 @@ def test_closing_gives_up_what_cannot_be_written(write) -> None:
     assert writer.flush(10)
 
 
+def test_closing_tries_what_came_while_a_try_failed(write) -> None:
+    """What was put before close() gets its own try, even if another was failing just then."""
+    failing, closing = threading.Event(), threading.Event()
+    problems = [OSError("gone"), OSError("gone")]  # for all together, and for each alone
+
+    def fail() -> None:
+        if problems:
+            failing.set()
+            assert closing.wait(10)
+            raise problems.pop()
+
+    store = Memory(before=fail)
+    writer = write(store, batch=1)
+    writer.put(begin())
+    assert failing.wait(10)
+    writer.put(piece(0))
+    writer.put(end(1))
+    closer = threading.Thread(target=writer.close)
+    closer.start()
+    wait_for(lambda: writer._stopping)
+    closing.set()
+    closer.join()
+    assert (store.rows, writer.lost_chunks, writer.lost_streams) == ({"s": [0]}, 0, 0)
+
+
+def test_closing_counts_what_came_while_it_gave_up(write) -> None:
+    """What is put while the last try fails is lost with the rest, and counted with it."""
+    last = threading.Event()
+    put = threading.Event()
+
+    def fail() -> None:
+        if writer._stopping:
+            last.set()
+            assert put.wait(10)
+        raise OSError("gone")
+
+    writer = write(Memory(before=fail), batch=1, retry=60.0)
+    writer.put(begin())
+    writer.put(piece(0))
+    closer = threading.Thread(target=writer.close)
+    closer.start()
+    assert last.wait(10)
+    writer.put(piece(1))
+    writer.put(end(2))
+    put.set()
+    closer.join()
+    assert (writer.lost_chunks, writer.lost_streams) == (2, 1)
+
+
 def test_ends_told_from_destructors(write) -> None:
     """Garbage is collected in the middle of anything, the writer's own lines included."""
     store = Memory()

@@ -212,10 +212,11 @@ class Writer:
     def _run(self) -> None:
         while True:
             rested = self._rest()
-            self._take()
+            stopping = self._take()
             due = self._due()
             self._try(due)
-            if self._may_end(idle=rested and not due and not self._ledger.entries):
+            idle = rested and not due and not self._ledger.entries
+            if self._may_end(idle=idle, stopping=stopping):
                 return
 
     def _rest(self) -> bool:
@@ -250,9 +251,10 @@ class Writer:
         self._all_seen = time.monotonic()
         return list(self._ledger.entries.values())
 
-    def _take(self) -> None:
-        """Take over what was put."""
+    def _take(self) -> bool:
+        """Take over what was put. True when all that came before a close() is taken now."""
         with self._lock:
+            stopping = self._stopping
             self._taken_flushes += self._flushes
             self._flushes.clear()
             records, self._records = self._records, []
@@ -260,6 +262,7 @@ class Writer:
             while not self._wake.empty():
                 self._wake.get()
         self._free(Freed.all_of([it for it in records if not self._ledger.take(it)]))
+        return stopping
 
     def _free(self, freed: Freed) -> None:
         with self._lock:
@@ -333,12 +336,12 @@ class Writer:
         self._free(self._ledger.give_up(entry))
         self._lose(chunks=lost, streams=int(entry.begin.stream not in self._ledger.entries))
 
-    def _may_end(self, *, idle: bool) -> bool:
-        if not (idle or self._stopping):
+    def _may_end(self, *, idle: bool, stopping: bool) -> bool:
+        if not (idle or stopping):
             return False
         self._close_store()
         with self._lock:
-            if self._stopping and self._trouble.problem:
+            if stopping and self._trouble.problem:
                 self._abandon()
             elif self._records or self._flushes:
                 return False
@@ -348,6 +351,7 @@ class Writer:
 
     def _abandon(self) -> None:
         """Let go of all that is not stored; nobody will try again."""
+        self._take()  # what came after the close()
         entries = self._ledger.waiting()
         waiting = sum(len(entry.pieces) for entry in entries)
         self._lose(chunks=waiting, streams=sum(not entry.has_row for entry in entries))
