@@ -67,6 +67,8 @@ class Decoder:
         """Whether the last event ID names all that was dispatched: False from an event that
         brought no id of its own until the next id."""
         self._max_event_size = max_event_size
+        # A character has at most four bytes: lines of so many need not be measured.
+        self._surely_small = max_event_size >> 2
         self._ignore = ignore
         self._waiting = bytearray()  # a line whose end has not come; it grows without copies
         self._after_cr = False
@@ -94,7 +96,7 @@ class Decoder:
             self._after_cr = False
             if data[0] == 0x0A:
                 data = data[1:]
-        if b"\r" in data:
+        if 0x0D in data:  # a CR; looking for b"\r" costs four times as much
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         end = data.rfind(b"\n") + 1
@@ -133,30 +135,27 @@ class Decoder:
         events: list[ServerSentEvent] = []
         blocks = text.split("\n\n")
         rest = blocks.pop()
+        in_event = self._in_event  # the blank line behind each block ends its event
         for block in blocks:
-            if not block and not self._in_event:
-                continue  # blank lines, which end nothing
             # Most events are one data line and nothing before it: no need to walk its lines.
-            if block.startswith("data: ") and "\n" not in block and not self._in_event:
-                self._take_simple(block, events)
-            else:
-                for line in block.split("\n"):
-                    self._take_line(line, events)
-                if not self._failure:
-                    self._dispatch(events)
-            if self._failure:
-                return events
+            if block.startswith("data: ") and not in_event and "\n" not in block:
+                if self._too_large(block):
+                    break
+                self.resumable = False
+                self.last_event_id = self._id_buffer
+                events.append(ServerSentEvent("message", block[6:], self._id_buffer))
+            elif block or in_event:
+                self._walk(block + "\n", events)
+                if self._failure:
+                    break
+                in_event = False
         if rest:
-            for line in rest[:-1].split("\n"):
-                self._take_line(line, events)
+            self._walk(rest[:-1], events)
         return events
 
-    def _take_simple(self, block: str, events: list[ServerSentEvent]) -> None:
-        if self._too_large(block):
-            return
-        self.resumable = False
-        self.last_event_id = self._id_buffer
-        events.append(ServerSentEvent("message", block[6:], self._id_buffer))
+    def _walk(self, lines: str, events: list[ServerSentEvent]) -> None:
+        for line in lines.split("\n"):
+            self._take_line(line, events)
 
     def _take_line(self, line: str, events: list[ServerSentEvent]) -> None:
         """9.2.6: what to do with one line, without its end."""
@@ -190,8 +189,7 @@ class Decoder:
 
     def _too_large(self, line: str) -> bool:
         """Whether a line is above the limit, which ends the decoder."""
-        # A character has at most four bytes: most lines need not be measured.
-        if len(line) > self._max_event_size >> 2 and _size(line) > self._max_event_size:
+        if len(line) > self._surely_small and _size(line) > self._max_event_size:
             self._fail()
         return self._failure != ""
 
