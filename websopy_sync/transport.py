@@ -28,7 +28,7 @@ import re
 import socket
 import ssl
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -53,6 +53,7 @@ from .errors import (
 )
 from .http1 import Body, ChunkedBody, Inflater, UntilCloseBody, body_of, inflater_of
 from .lifeline import Lifeline
+from .receiver import Receiver
 from .sealed import Sealed
 
 __all__ = ["Exchange", "Limit", "Outgoing", "Session", "Transport"]
@@ -129,41 +130,6 @@ class _Call:
 _call: contextvars.ContextVar[_Call] = contextvars.ContextVar("websopy_sync.call")
 
 
-class _Reader(io.RawIOBase):
-    """The bytes of a socket, each receive bounded by the lifeline."""
-
-    def __init__(self, sock: Any, lifeline: Lifeline) -> None:
-        self._socket = sock
-        self._lifeline = lifeline
-        self.ended = False
-        """Nothing more is to be received: the body is complete."""
-        # Keeps the socket open after the connection has let go of it, as http.client does when
-        # the body ends with the connection.
-        self._keeper = sock.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if self.ended:
-            return 0
-        self._socket.settimeout(self._lifeline.remaining())
-        try:
-            received: int = self._socket.recv_into(buffer)
-        except TimeoutError as error:
-            if error.errno is None:  # else TCP's own, a lost connection
-                self._lifeline.expire()
-            raise
-        # A shutdown looks like an end: nothing may be believed that comes after it.
-        self._lifeline.check()
-        return received
-
-    def close(self) -> None:
-        if not self.closed:
-            self._keeper.close()
-        super().close()
-
-
 class _Reply(http.client.HTTPResponse):
     """An answer as http.client's own, but its head read strictly and its body by `http1`."""
 
@@ -171,12 +137,13 @@ class _Reply(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.fp.close()
         self._lifeline = lifeline
-        self._reader = _Reader(sock, lifeline)
-        self.fp: Any = io.BufferedReader(self._reader, READ_SIZE)
+        self._receiver = Receiver(sock, lifeline)
+        self.fp: Any = io.BufferedReader(self._receiver, READ_SIZE)
         self.surplus = False
         """Whether bytes came behind the answer that belong to none."""
         self._inflater: Inflater | None = None
         self._body: Body = UntilCloseBody()
+        self._take: Callable[[int], bytes] = self._take_buffered
 
     def begin(self) -> None:
         """Read the head, and the heads of up to 16 interim answers before it."""
@@ -256,7 +223,7 @@ class _Reply(http.client.HTTPResponse):
             _raise_for(body.failure)
             if body.complete:
                 return self._complete()
-            received = self.fp.read1(READ_SIZE)
+            received = self._take(READ_SIZE)
             if not received:
                 if not body.end():
                     raise http.client.IncompleteRead(b"")
@@ -267,12 +234,19 @@ class _Reply(http.client.HTTPResponse):
             elif data:
                 return data
 
+    def _take_buffered(self, size: int) -> bytes:
+        """What came with the head, else what comes next."""
+        # From now on past the buffer: its way to the socket is two thirds of what a receive costs.
+        self._take = self._receiver.receive
+        received: bytes = self.fp.read1(size)
+        return received
+
     def _complete(self) -> bytes:
         if self._inflater is not None and not self._inflater.complete:
             raise http.client.IncompleteRead(b"")
         fp, self.fp = self.fp, None
         if fp is not None:
-            self._reader.ended = True
+            self._receiver.ended = True
             self.surplus = self._body.surplus or fp.peek(1) != b""
             fp.close()  # no fp: what http.client takes for "read to its end"
         return b""

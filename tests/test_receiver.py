@@ -1,0 +1,256 @@
+"""The receiver on real sockets: how long it waits, in which thread, and what it costs to ask."""
+
+from __future__ import annotations
+
+import io
+import signal
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import trustme
+
+from websopy_sync.lifeline import Lifeline
+from websopy_sync.receiver import Receiver
+
+Pair = tuple[Any, Any]
+
+
+@pytest.fixture
+def plain() -> Iterator[Pair]:
+    """A connected pair: the receiver's end and the server's."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.fixture
+def over_tls(plain: Pair) -> Iterator[Pair]:
+    """The same under TLS."""
+    authority = trustme.CA()
+    server, client = (
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
+        ssl.create_default_context(),
+    )
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(client)
+    with ThreadPoolExecutor(1) as pool:
+        wrapped = pool.submit(server.wrap_socket, plain[1], server_side=True)
+        with client.wrap_socket(plain[0], server_hostname="localhost") as ours:
+            with wrapped.result() as theirs:
+                yield ours, theirs
+
+
+def in_main_thread(work: Callable[[], Any]) -> Any:
+    return work()
+
+
+def in_a_thread(work: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+everywhere = pytest.mark.parametrize("run", [in_main_thread, in_a_thread])
+every_kind = pytest.mark.parametrize("kind", ["plain", "over_tls"])
+
+
+def seconds_until_over(receiver: Receiver, lifeline: Lifeline, limit: float) -> float:
+    """How long a receive waits under this limit until it passes."""
+    began = time.monotonic()
+    lifeline.limit("idle", limit)
+    with pytest.raises(TimeoutError):
+        receiver.receive(100)
+    assert lifeline.expired
+    return time.monotonic() - began
+
+
+@everywhere
+@every_kind
+@pytest.mark.parametrize("limit", [0.001, 0.05, 0.3, 0.7])
+def test_a_wait_ends_with_its_limit(
+    run: Callable[..., Any], kind: str, limit: float, request: pytest.FixtureRequest
+) -> None:
+    """Never before it, and not long after it."""
+    lifeline = Lifeline(None)
+    receiver = Receiver(request.getfixturevalue(kind)[0], lifeline)
+    seconds = run(lambda: seconds_until_over(receiver, lifeline, limit))
+    assert limit <= seconds < limit + 0.2
+    assert lifeline.expired == "idle"
+    receiver.close()
+
+
+@everywhere
+@every_kind
+def test_limits_that_change(
+    run: Callable[..., Any], kind: str, request: pytest.FixtureRequest
+) -> None:
+    """From long to short, from none to one, from short to long: the next wait keeps to it."""
+    ours, theirs = request.getfixturevalue(kind)
+    lifeline = Lifeline(None)
+    receiver = Receiver(ours, lifeline)
+
+    def with_limit(limit: float | None) -> bytes:
+        lifeline.limit("idle", limit)
+        theirs.sendall(b"x")
+        return receiver.receive(100)
+
+    def work() -> float:
+        for limit in (None, 60, 0.1, 60, None):
+            assert with_limit(limit) == b"x"
+        return seconds_until_over(receiver, lifeline, 0.3)
+
+    assert 0.3 <= run(work) < 0.5
+    receiver.close()
+
+
+@everywhere
+@every_kind
+def test_a_wait_without_limit(
+    run: Callable[..., Any], kind: str, request: pytest.FixtureRequest
+) -> None:
+    """Also behind one that had a limit, on the same connection."""
+    ours, theirs = request.getfixturevalue(kind)
+    lifeline = Lifeline(None)
+    receiver = Receiver(ours, lifeline)
+    late = threading.Timer(0.4, theirs.sendall, [b"late"])
+
+    def work() -> bytes:
+        seconds_until_over(receiver, lifeline, 0.1)
+        lifeline.limit("idle", None)
+        late.start()
+        return receiver.receive(100)
+
+    assert run(work) == b"late"
+    late.join()
+    receiver.close()
+
+
+@everywhere
+@every_kind
+def test_the_total_limit_holds_through_a_trickle(
+    run: Callable[..., Any], kind: str, request: pytest.FixtureRequest
+) -> None:
+    """However often bytes come, and whatever the other limit is."""
+    ours, theirs = request.getfixturevalue(kind)
+    lifeline = Lifeline(0.5)
+    receiver = Receiver(ours, lifeline)
+    over = threading.Event()
+
+    def trickle() -> None:
+        while not over.wait(0.01):
+            theirs.sendall(b"x")
+
+    def read() -> None:
+        while True:
+            lifeline.limit("idle", 60)
+            receiver.receive(100)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(trickle)
+        with pytest.raises(TimeoutError):
+            run(read)
+        over.set()
+    assert 0.5 <= time.monotonic() - began < 0.7
+    assert lifeline.expired == "total"
+    receiver.close()
+
+
+@pytest.mark.parametrize("opened", [in_main_thread, in_a_thread])
+def test_signals_do_not_stretch_a_wait(plain: Pair, opened: Callable[..., Any]) -> None:
+    """A timer's signals reach the main thread many times within the limit; it passes all the same.
+
+    The connection may have been used by another thread before.
+    """
+    ours, theirs = plain
+    lifeline = Lifeline(None)
+    receiver = Receiver(ours, lifeline)
+    theirs.sendall(b"x")
+    lifeline.limit("idle", 60)
+    assert opened(lambda: receiver.receive(100)) == b"x"
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+    try:
+        seconds = seconds_until_over(receiver, lifeline, 0.5)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert 0.5 <= seconds < 0.7
+    receiver.close()
+
+
+class Counting:
+    """A socket that counts how often its timeout was set."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.count = 0
+        self._socket = sock
+
+    def settimeout(self, seconds: float | None) -> None:
+        self.count += 1
+        self._socket.settimeout(seconds)
+
+    def recv(self, size: int) -> bytes:
+        return self._socket.recv(size)
+
+    def makefile(self, *args: Any, **kwargs: Any) -> io.RawIOBase:
+        return self._socket.makefile(*args, **kwargs)  # type: ignore[no-any-return]
+
+
+def test_a_timeout_is_not_set_for_each_receive(plain: Pair) -> None:
+    """A thousand receives under the same limit set it once, and the limit still holds."""
+    ours, theirs = plain
+    counting, lifeline = Counting(ours), Lifeline(None)
+    receiver = Receiver(counting, lifeline)
+    for _ in range(1000):
+        theirs.sendall(b"x")
+        lifeline.limit("idle", 60)
+        assert receiver.receive(1) == b"x"
+    assert counting.count == 1
+    assert 0.4 <= seconds_until_over(receiver, lifeline, 0.4) < 0.6
+    receiver.close()
+
+
+@everywhere
+@every_kind
+def test_an_abort_wakes_it(
+    run: Callable[..., Any], kind: str, request: pytest.FixtureRequest
+) -> None:
+    """At once, with or without a limit, and what follows is believed no more."""
+    ours, _ = request.getfixturevalue(kind)
+    lifeline = Lifeline(None)
+    receiver = Receiver(ours, lifeline)
+    lifeline.hold(ours)
+    aborted_at = []
+
+    def abort() -> None:
+        aborted_at.append(time.monotonic())
+        lifeline.abort("cancelled")
+
+    timer = threading.Timer(0.2, abort)
+    timer.start()
+    with pytest.raises((ConnectionAbortedError, OSError)):
+        run(lambda: receiver.receive(100))
+    assert time.monotonic() - aborted_at[0] < 0.05
+    timer.join()
+    receiver.close()
+
+
+def test_as_a_file(plain: Pair) -> None:
+    """Lines can be read through a buffer, and nothing more once it has ended."""
+    ours, theirs = plain
+    receiver = Receiver(ours, Lifeline(5))
+    lines = io.BufferedReader(receiver, 100)
+    theirs.sendall(b"one\ntwo\nrest")
+    assert lines.readline() == b"one\n"
+    assert lines.readline() == b"two\n"
+    assert lines.read1(100) == b"rest"
+    receiver.ended = True
+    theirs.sendall(b"more")
+    assert lines.read1(100) == b""
+    lines.close()

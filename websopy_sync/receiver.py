@@ -1,0 +1,111 @@
+"""The bytes of a connection as they come, each wait for them bounded by the lifeline.
+
+Knows sockets by their methods alone, and nothing of HTTP.
+
+A Python socket waits for its timeout in a poll() of its own before the recv(), and setting the
+timeout is a third call. Each of them lets another thread have the interpreter, and when many want
+it, getting it back is dear: of 105 µs that a chunk cost in 200 threads, setting took 10 and the
+poll() 20. So:
+
+- The timeout is not set anew for each receive. It is shorter than the limit, and a receive that
+  wakes early looks at the clock and waits on.
+- Plain sockets leave the wait to the kernel (SO_RCVTIMEO), which needs no poll(). Not in the main
+  thread: it is the one that signals interrupt, the kernel then begins its wait anew, and a timer's
+  signals would keep a limit from ever passing.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import socket
+import struct
+import sys
+import threading
+import types
+from typing import Any
+
+from .lifeline import Lifeline
+
+__all__ = ["Receiver"]
+
+SHORT = 0.1
+"""Seconds below which a timeout is the limit itself; above, it is half of it when it is set."""
+
+# Only where its struct is known for sure: two longs of 64 bits.
+_KERNEL_WAITS = sys.platform == "linux" and struct.calcsize("l") == 8
+
+
+class Receiver(io.RawIOBase):
+    """Reads from a socket; also a raw file, for what wants lines."""
+
+    def __init__(self, sock: Any, lifeline: Lifeline) -> None:
+        self._socket = sock
+        self._lifeline = lifeline
+        self._timeout = -1.0  # what a receive waits, as it was last set
+        self._thread = 0  # and by which thread
+        # TLS, and what stands in for sockets elsewhere (gevent), receive in Python.
+        self._plain = _KERNEL_WAITS and isinstance(sock.recv, types.BuiltinMethodType)
+        self.ended = False
+        """Nothing more is to be received: the body is complete."""
+        # Keeps the socket open after the connection has let go of it, as http.client does when
+        # the body ends with the connection.
+        self._keeper = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer as far as `receive` gives something; how far."""
+        if self.ended:
+            return 0
+        data = self.receive(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def receive(self, size: int) -> bytes:
+        """The next bytes, at most so many, as soon as there are any; b"" at the end.
+
+        Raises TimeoutError when a limit has passed, ConnectionAbortedError after an abort, and
+        whatever else the socket does.
+        """
+        while True:
+            self._wait_at_most(self._lifeline.remaining())
+            try:
+                data: bytes = self._socket.recv(size)
+            except BlockingIOError:  # the kernel's way to say that the time is over
+                continue
+            except TimeoutError as error:
+                if error.errno is None:  # else TCP's own: the connection is lost
+                    continue
+                raise
+            # A shutdown looks like an end: nothing may be believed that comes after it.
+            self._lifeline.check()
+            return data
+
+    def _wait_at_most(self, seconds: float | None) -> None:
+        """Have the next receive wait no longer than that; None for no limit."""
+        limit, thread = math.inf if seconds is None else seconds, threading.get_ident()
+        if limit / 4 <= self._timeout <= limit and thread == self._thread:
+            return
+        self._timeout, self._thread = limit if limit < SHORT else limit / 2, thread
+        if self._plain and threading.current_thread() is not threading.main_thread():
+            self._socket.settimeout(None)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._timeout))
+        else:
+            self._socket.settimeout(None if self._timeout == math.inf else self._timeout)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        if not self.closed:
+            self._keeper.close()
+        super().close()
+
+
+def _timeval(seconds: float) -> bytes:
+    """C's struct for a time; of no seconds at all the kernel would take it for no limit."""
+    if seconds == math.inf:
+        return struct.pack("ll", 0, 0)
+    whole, part = divmod(seconds, 1)
+    return struct.pack("ll", int(whole), max(int(part * 1_000_000), 1))
