@@ -61,6 +61,8 @@ class Case:
         return replace(self, answer=answer, repeats=min(self.repeats, 2))
 
 
+VARIANTS = ("ours-flat", "ours-1", "ours-3", "ours-history", "ours-web")
+
 EVERYONE = (
     "socket", "read1", "ours", "iter-lines", "sseclient-py", "requests-sse", "ld-eventsource",
     "httpx-sse", "anthropic", "openai",
@@ -88,7 +90,7 @@ CASES = {
     for case in (
         Case(
             "at-once-1", "20,000 at once, one event an HTTP chunk", "at_once",
-            Answer(count=20_000), (CPU,), (*EVERYONE, "ours-flat", "ours-1", "ours-3"),
+            Answer(count=20_000), (CPU,), (*EVERYONE, *VARIANTS),
         ),
         Case(
             "at-once-32", "20,000 at once, 32 events an HTTP chunk", "at_once",

@@ -104,6 +104,14 @@ CLIENTS = {
             _OURS, _IMPORT_OURS, {"plugins": 3},
         ),
         Client(
+            "ours-history", "websopy-sync, websopy-persistence to an SQLite file", "variant",
+            "ours_history", (*_OURS, "websopy-persistence"), _IMPORT_OURS,
+        ),
+        Client(
+            "ours-web", "websopy-sync, `web.sse_body` and a reader of it", "variant", "ours_web",
+            _OURS, _IMPORT_OURS,
+        ),
+        Client(
             "iter-lines", "requests `iter_lines`", "peer", "requests_iter_lines",
             ("requests",), "import json, requests",
         ),
