@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -536,6 +537,22 @@ def test_limit_in_a_tunnel(phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("https_proxy", proxy_url(proxy))
         got = tunnelled(proxy, timeout=limits)
     assert (got.error.phase, got.error.partial.content, got.seconds < 1.2) == (phase, "half", True)
+
+
+def test_silence_in_a_tunnel_asked_for_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit for connecting, which held for the proxy's word, is gone behind it."""
+    limits = Timeouts(connect=0.4, first_chunk=None, idle=None, total=None)
+
+    def late(conn: Conn) -> None:
+        conn.read_request()
+        conn.pause(0.6)
+        faults.reply(conn, "late", headers=faults.LAST)
+
+    with play(tunnel(authority().server("chat.example"), late)) as proxy:
+        monkeypatch.setenv("https_proxy", proxy_url(proxy))
+        with ThreadPoolExecutor(1) as pool:
+            got = pool.submit(tunnelled, proxy, timeout=limits).result()
+    assert (got.text, got.error) == ("late", None)
 
 
 def test_cancel_in_the_body_in_a_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
