@@ -666,7 +666,7 @@ def strict_states() -> Iterator[tuple[str, Script, bool]]:
 def test_strict_cancel(name: str, script: Script, tls: bool) -> None:
     """The median of 20: the reader is out within 50 ms, and cancel() did not wait itself."""
     late, took = [], []
-    with play(*[script] * 20, tls=authority().server() if tls else None) as server:
+    with play(always=script, tls=authority().server() if tls else None) as server:
         with client(server, timeout=FAR) as asker:
             for _ in range(20):
                 token = CancelToken()
@@ -684,6 +684,7 @@ def test_strict_cancel(name: str, script: Script, tls: bool) -> None:
                 timer.join()
                 assert type(got.error) is StreamCancelledError
                 late[-1] = out - late[-1]
+    assert len(server.conns) > 10  # on a busy machine one may be cancelled before it connects
     assert statistics.median(late) < 0.05
     assert statistics.median(took) < 0.05
 

@@ -87,12 +87,25 @@ def look_over(history: History, stream: StoredStream, acknowledged: int) -> None
         assert stream.status == "interrupted"
 
 
+def is_one_open(url: str) -> bool:
+    """Whether the next open leaves a dead process's stream open.
+
+    A server may still be at work on the process's last commit, and finish it behind the look; then
+    it is the open after that which counts.
+    """
+    for _ in range(1 if url.startswith("sqlite") else 20):
+        with History(url) as history:
+            if not history.list(status="open"):
+                return False
+        time.sleep(0.05)
+    return True
+
+
 def kill_many(url: str, seeds: range) -> None:
     with killer(url) as killing:
         for seed in seeds:
             killing.kill_one(seed)
-            with History(url) as history:  # the next open
-                assert history.list(status="open") == []
+            assert not is_one_open(url)
     assert killing.kills == len(seeds)
     assert len(killing.stored) > len(seeds) / 4, "too little was acknowledged to prove anything"
     with History(url) as history:
