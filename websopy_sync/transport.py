@@ -28,7 +28,7 @@ import re
 import socket
 import ssl
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -143,7 +143,7 @@ class _Reply(http.client.HTTPResponse):
         """Whether bytes came behind the answer that belong to none."""
         self._inflater: Inflater | None = None
         self._body: Body = UntilCloseBody()
-        self._take: Callable[[int], bytes] = self._take_buffered
+        self._drained = False
 
     def begin(self) -> None:
         """Read the head, and the heads of up to 16 interim answers before it."""
@@ -223,7 +223,7 @@ class _Reply(http.client.HTTPResponse):
             _raise_for(body.failure)
             if body.complete:
                 return self._complete()
-            received = self._take(READ_SIZE)
+            received = self._receiver.receive(READ_SIZE) if self._drained else self._drain()
             if not received:
                 if not body.end():
                     raise http.client.IncompleteRead(b"")
@@ -234,11 +234,10 @@ class _Reply(http.client.HTTPResponse):
             elif data:
                 return data
 
-    def _take_buffered(self, size: int) -> bytes:
-        """What came with the head, else what comes next."""
-        # From now on past the buffer: its way to the socket is two thirds of what a receive costs.
-        self._take = self._receiver.receive
-        received: bytes = self.fp.read1(size)
+    def _drain(self) -> bytes:
+        """What came with the head, else what comes next: the buffer is of use to the head alone."""
+        self._drained = True
+        received: bytes = self.fp.read1(READ_SIZE)
         return received
 
     def _complete(self) -> bytes:
