@@ -87,8 +87,8 @@ class Report:
     def _cell(self, case: Case, metric: Metric, client: str) -> str:
         value = self.median(case, metric, client)
         ratios = self.ratios(case, metric, client, case.baseline)
-        ratio = f"  {statistics.median(ratios):6.2f}×" if ratios else ""
-        return number(value, metric) + ratio
+        middle = statistics.median(ratios) if ratios else math.inf
+        return number(value, metric) + ("" if math.isinf(middle) else f"  {middle:6.2f}×")
 
     # The tables for the documentation: a row a number, a column a client.
 
