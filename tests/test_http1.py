@@ -88,6 +88,31 @@ def test_any_chunks_in_any_pieces(chunks: list[bytes], source: random.Random) ->
     assert body.complete
 
 
+_sizes_again = st.sampled_from([b"a", b"bc", b"\r\n", b"0\r\n\r\n", b"\r"])
+
+
+@given(st.lists(st.tuples(_sizes_again, st.none() | st.integers(1, 9)), max_size=12))
+def test_whole_chunks_of_sizes_met_before(chunks: list[tuple[bytes, int | None]]) -> None:
+    """Each comes by itself, or cut in two: the same payload, and the same end."""
+    body, got = ChunkedBody(), b""
+    for chunk, place in chunks:
+        wire = b"%x\r\n%b\r\n" % (len(chunk), chunk)
+        got += body.feed(wire[:place])
+        got += body.feed(wire[place:]) if place else b""
+    assert not body.complete
+    assert got + body.feed(b"0\r\n\r\n") == b"".join(chunk for chunk, _ in chunks)
+    assert (body.complete, body.surplus, body.failure) == (True, False, "")
+
+
+@pytest.mark.parametrize("bad", [b"5\r\nhelloXY", b"5\r\nhello\rX", b"5\r\nhelloX\r\n"])
+def test_a_bad_chunk_of_a_size_met_before(bad: bytes) -> None:
+    """A good one before it makes it no better."""
+    body = ChunkedBody()
+    assert body.feed(b"5\r\nhello\r\n") == b"hello"
+    body.feed(bad)
+    assert body.failure
+
+
 def test_payload_comes_at_once_out_of_a_chunk_that_is_still_arriving() -> None:
     """PROMISE 9: one HTTP chunk that trickles holds nothing back."""
     body = ChunkedBody()

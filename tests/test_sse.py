@@ -183,6 +183,48 @@ def test_any_split_of_any_bytes_parses_as_the_standard_says(
     assert decoder.retry_ms == reference.reconnection_time
 
 
+_lone = st.sampled_from(
+    [b"data: x\n\n", b"data: y\n\n", b"data: \n\n", b"data: \xe2\x82\n\n", b"data: a\rb\n\n",
+     b"data: a\nb\n\n", b"data: a\n", b"data: a\n\n:\n", b"data: a\r\n\n", b"data:  a\n\n"]
+)  # fmt: skip
+_between = st.sampled_from(
+    [b"", b"\n", b"\r", b"\n\n", b"data", b"data: ", b"id: 7\n", b"id: 8\n\n", b"event: e\n", b":",
+     b"retry: 9\n", BOM, BOM[:2], b"data: w\n"]
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(_lone | _between, max_size=8))
+def test_lone_events_between_anything(chunks: list[bytes]) -> None:
+    """An event that comes by itself is taken for one only where nothing came before it."""
+    events, after, decoder = decode(chunks)
+    expected, expected_after, reference = refer(chunks)
+    assert (events, after) == (expected, expected_after)
+    assert decoder.last_event_id == reference.last_event_id
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(_lone | _between, max_size=6))
+def test_lone_events_count_for_resuming(chunks: list[bytes]) -> None:
+    """As those do that come in one piece with others."""
+    whole = Decoder()
+    whole.feed(b"".join(chunks))
+    apart = Decoder()
+    for chunk in chunks:
+        apart.feed(chunk)
+    assert (apart.resumable, apart.last_event_id) == (whole.resumable, whole.last_event_id)
+
+
+def test_a_lone_event_above_the_limit() -> None:
+    """It is refused, and one just below is not, in one piece as in two."""
+    for data in ([b"data: 1234\n\n"], [b"data: 12", b"34\n\n"]):
+        fits, not_quite = Decoder(max_event_size=10), Decoder(max_event_size=9)
+        assert [event.data for piece in data for event in fits.feed(piece)] == ["1234"]
+        with pytest.raises(StreamProtocolError, match="at most 9 bytes"):
+            for piece in data:
+                list(not_quite.feed(piece))
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=12))
 def test_any_bytes_as_data_become_the_text_of_the_encoding_standard(value: bytes) -> None:

@@ -80,8 +80,9 @@ class Receiver(io.RawIOBase):
                 if error.errno is None:  # else TCP's own: the connection is lost
                     continue
                 raise
-            # A shutdown looks like an end: nothing may be believed that comes after it.
-            self._lifeline.check()
+            if self._lifeline.aborted:
+                # A shutdown looks like an end: nothing may be believed that comes after it.
+                self._lifeline.check()
             return data
 
     def _wait_at_most(self, seconds: float | None) -> None:

@@ -90,6 +90,19 @@ class Decoder:
         Raises StreamProtocolError for an event or line above max_event_size: out of the
         iteration, after the events before it. The decoder is of no use after that.
         """
+        # Most often one event of one data line comes alone: a quarter of the work.
+        if (
+            data.startswith(b"data: ")
+            and data.find(b"\n") == len(data) - 2
+            and data.endswith(b"\n")
+            and 0x0D not in data
+            and not (self._waiting or self._in_event or self._failure)
+            and len(data) <= self._max_event_size
+        ):
+            self._at_start = self._after_cr = self.resumable = False
+            self.last_event_id = self._id_buffer
+            text = data[6:-2].decode("utf-8", "replace")
+            return (ServerSentEvent("message", text, self._id_buffer),)
         if self._failure:
             raise StreamProtocolError(self._failure)
         if self._after_cr and data:

@@ -220,8 +220,8 @@ class _Reply(http.client.HTTPResponse):
                     self._lifeline.remaining()
                     return inflated
                 _raise_for(inflater.failure)
-            _raise_for(body.failure)
-            if body.complete:
+            if body.complete or body.failure:
+                _raise_for(body.failure)
                 return self._complete()
             received = self._receiver.receive(READ_SIZE) if self._drained else self._drain()
             if not received:
