@@ -104,6 +104,26 @@ def test_whole_chunks_of_sizes_met_before(chunks: list[tuple[bytes, int | None]]
     assert (body.complete, body.surplus, body.failure) == (True, False, "")
 
 
+LIKE_A_CHUNK = b"5\r\nhello\r\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "payload"),
+    [
+        ([b"a\r\n", LIKE_A_CHUNK, b"\r\n"], LIKE_A_CHUNK),
+        ([b"1", LIKE_A_CHUNK, b"x" * 14 + b"\r\n"], b"hello\r\n" + b"x" * 14),
+        ([b"0\r\n", LIKE_A_CHUNK], b""),
+    ],
+    ids=["in a chunk", "in a size", "in the trailers"],
+)
+def test_what_only_looks_like_a_chunk(pieces: list[bytes], payload: bytes) -> None:
+    """Payload, sizes and trailers may come as bytes that were a chunk elsewhere."""
+    body = ChunkedBody()
+    body.feed(LIKE_A_CHUNK)
+    assert b"".join(map(body.feed, pieces)) == payload
+    assert (body.complete, body.failure) == (False, "")
+
+
 @pytest.mark.parametrize("bad", [b"5\r\nhelloXY", b"5\r\nhello\rX", b"5\r\nhelloX\r\n"])
 def test_a_bad_chunk_of_a_size_met_before(bad: bytes) -> None:
     """A good one before it makes it no better."""
