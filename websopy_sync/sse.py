@@ -100,9 +100,8 @@ class Decoder:
             and len(data) <= self._max_event_size
         ):
             self._at_start = self._after_cr = self.resumable = False
-            self.last_event_id = self._id_buffer
-            text = data[6:-2].decode("utf-8", "replace")
-            return (ServerSentEvent("message", text, self._id_buffer),)
+            last_id = self.last_event_id = self._id_buffer
+            return (ServerSentEvent("message", data[6:-2].decode("utf-8", "replace"), last_id),)
         if self._failure:
             raise StreamProtocolError(self._failure)
         if self._after_cr and data:
