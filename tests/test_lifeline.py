@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
@@ -46,7 +47,8 @@ def test_without_limits_there_is_no_end(clock: Clock) -> None:
     lifeline = Lifeline(None, clock=clock)
     lifeline.limit("connect", None)
     clock.now += 1e9
-    assert lifeline.remaining() is None
+    assert lifeline.remaining() == math.inf
+    assert lifeline.timeout() is None
     assert lifeline.allows(1e12)
 
 
@@ -90,6 +92,28 @@ def test_a_new_phase_begins_anew_but_the_total_goes_on(clock: Clock) -> None:
         lifeline.limit("idle", 4)
         clock.now += 3
     assert lifeline.remaining() == 1
+
+
+def test_progress_begins_the_idle_phase_with_the_next_wait(clock: Clock) -> None:
+    """Not when it is made: what the reader does meanwhile takes nothing from it."""
+    lifeline = Lifeline(100, idle=4, clock=clock)
+    lifeline.limit("first_chunk", 2)
+    lifeline.progress = True
+    clock.now += 50
+    assert lifeline.remaining() == 4
+    clock.now += 3
+    assert lifeline.remaining() == 1
+    clock.now += 1
+    with pytest.raises(TimeoutError, match="idle"):
+        lifeline.remaining()
+
+
+def test_a_new_phase_forgets_progress_made_before_it(clock: Clock) -> None:
+    """The 2 ms in which a kept connection is waited for are no idle phase."""
+    lifeline = Lifeline(None, idle=4, clock=clock)
+    lifeline.progress = True
+    lifeline.limit("idle", 0.002)
+    assert lifeline.remaining() == pytest.approx(0.002)
 
 
 def test_a_wait_must_end_before_the_total(clock: Clock) -> None:

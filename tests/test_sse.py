@@ -219,6 +219,7 @@ def test_a_lone_event_above_the_limit() -> None:
     """It is refused, and one just below is not, in one piece as in two."""
     for data in ([b"data: 1234\n\n"], [b"data: 12", b"34\n\n"]):
         fits, not_quite = Decoder(max_event_size=10), Decoder(max_event_size=9)
+        assert [*fits.feed(b"data: \n\n"), *not_quite.feed(b"data: \n\n")]
         assert [event.data for piece in data for event in fits.feed(piece)] == ["1234"]
         with pytest.raises(StreamProtocolError, match="at most 9 bytes"):
             for piece in data:
@@ -230,7 +231,8 @@ def test_a_lone_event_above_the_limit() -> None:
 def test_any_bytes_as_data_become_the_text_of_the_encoding_standard(value: bytes) -> None:
     """Bad UTF-8 becomes one U+FFFD for each maximal bad part, never an error."""
     data = b"data: " + value + b"\n\n"
-    assert decode([data])[0] == refer([data])[0]
+    for chunks in ([data], [b"data: \n\n", data]):
+        assert decode(chunks)[0] == refer(chunks)[0]
 
 
 def test_empty_feeds_change_nothing() -> None:

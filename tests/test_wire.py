@@ -438,6 +438,13 @@ def test_halves_do_not_meet_in_other_chunks() -> None:
     assert reader.read(content(LOW)) == ContentChunk("😀")
 
 
+def test_halves_meet_in_chunks_with_white_space_around_them() -> None:
+    """White space means nothing in JSON."""
+    reader = ChunkReader()
+    assert reader.read(f" {content(HIGH)}\n") is None
+    assert reader.read(f"{content(LOW)}\t") == ContentChunk("😀")
+
+
 def test_flush_gives_a_half_once() -> None:
     """What was flushed is not held any more."""
     reader = ChunkReader()

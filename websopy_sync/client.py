@@ -172,7 +172,7 @@ class WebsopyClient:
         )
         del target
         self._check_open()
-        lifeline = Lifeline(timeouts.total)
+        lifeline = Lifeline(timeouts.total, idle=timeouts.idle)
         redact = self._redactor(secrets.value)
         stream = EventStream(lifeline, _checked_token(cancel_token), redact=redact)
         policy = self._policy(timeouts, self._max_retries, resume=True, native=True)
@@ -201,7 +201,7 @@ class WebsopyClient:
 
     def _start(self, question: _Question) -> ChatStream:
         self._check_open()
-        lifeline = Lifeline(question.timeouts.total)
+        lifeline = Lifeline(question.timeouts.total, idle=question.timeouts.idle)
         redact = self._redactor(_prompts(question.request.body))
         stream = ChatStream(
             lifeline,

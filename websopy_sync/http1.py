@@ -96,6 +96,8 @@ class ChunkedBody:
         self._in_trailers = False
         self._trailer_size = 0
         self._sizes: dict[bytes, int] = {}  # size lines met: most recur, and a look-up is cheap
+        self._between = True  # what comes next is a size line
+        self._lone: dict[int, bytes] = {}  # bytes of a whole chunk → its size line, with CRLF
 
     def end(self) -> bool:
         """Too early, unless all was there."""
@@ -103,13 +105,12 @@ class ChunkedBody:
 
     def feed(self, data: bytes) -> bytes:
         """The payload of all chunks in these bytes, joined."""
-        # Most often one whole chunk comes alone, of a size met before: 53 bytecodes
-        # instead of 157.
-        if not (self._left or self._rest or self._in_trailers):
-            end = data.find(b"\r\n")
-            size = self._sizes.get(data[:end])
-            if size and len(data) == end + size + 4 and data.endswith(b"\r\n"):
-                return data[end + 2 : -2]
+        # Most often one whole chunk comes alone, as long as one before: 36 bytecodes instead
+        # of 134.
+        if self._between:
+            line = self._lone.get(len(data))
+            if line is not None and data.startswith(line) and data.endswith(b"\r\n"):
+                return data[len(line) : -2]
         if self._rest:
             data = self._rest + data
             self._rest = b""
@@ -118,6 +119,7 @@ class ChunkedBody:
             self._take(data, pieces)
         except StreamProtocolError as error:
             self.failure = error.message
+        self._between = not (self._left or self._rest or self._in_trailers or self.failure)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _take(self, data: bytes, pieces: list[bytes]) -> None:
@@ -164,8 +166,9 @@ class ChunkedBody:
         if match is None:
             raise StreamProtocolError(f"HTTP chunk size: expected hex digits, got {line[:40]!r}")
         size = int(match[1], 16)
-        if len(line) <= 16 and len(self._sizes) < 1024:
+        if size and len(line) <= 16 and len(self._sizes) < 1024:
             self._sizes[line] = size
+            self._lone[len(line) + size + 4] = line + b"\r\n"
         return size
 
     def _keep(self, rest: bytes) -> None:

@@ -11,6 +11,7 @@ that the reader would take ciphertext for text (seen in 4 runs of 4).
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import socket
@@ -23,21 +24,29 @@ from .errors import Phase
 
 __all__ = ["Lifeline"]
 
-FOREVER = float("inf")
-
 
 class Lifeline:
     """The deadlines and the off-switch of one question, over all its connections.
 
     total: seconds from now until everything must be over, None for no limit.
+    idle: seconds a phase of that name may take that begins with progress.
     """
 
-    def __init__(self, total: float | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        total: float | None,
+        *,
+        idle: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._clock = clock
+        self._idle = math.inf if idle is None else idle
         self._pid = os.getpid()
-        self._total = FOREVER if total is None else clock() + total
+        self._total = math.inf if total is None else clock() + total
         self._phase: Phase = "connect"
-        self._deadline = FOREVER
+        self._deadline = math.inf
+        self.progress = False
+        """Set by the reader when something came: the next wait begins the idle phase anew."""
         # Reentrant, as a signal handler may abort the very thread that is in here.
         self._lock = threading.RLock()
         self._socket: Any = None
@@ -49,22 +58,30 @@ class Lifeline:
 
     def limit(self, phase: Phase, seconds: float | None) -> None:
         """Begin a phase that may take so many seconds from now; None for no limit."""
+        self.progress = False
         self._phase = phase
-        self._deadline = FOREVER if seconds is None else self._clock() + seconds
+        self._deadline = math.inf if seconds is None else self._clock() + seconds
 
-    def remaining(self) -> float | None:
-        """Seconds that a wait may still take, None for no limit.
+    def remaining(self) -> float:
+        """Seconds that a wait may still take, infinity for no limit.
 
         Raises TimeoutError when a limit has passed; `expired` then says which.
         """
-        deadline = min(self._deadline, self._total)
-        if deadline == FOREVER:
-            return None
-        seconds = deadline - self._clock()
+        now = self._clock()
+        if self.progress:
+            self.progress = False
+            self._phase = "idle"
+            self._deadline = now + self._idle
+        seconds = min(self._deadline, self._total) - now
         if seconds <= 0:
             self.expire()
             raise TimeoutError(f"{self.expired} limit passed")
         return seconds
+
+    def timeout(self) -> float | None:
+        """The same as sockets want it: None for no limit."""
+        seconds = self.remaining()
+        return None if seconds == math.inf else seconds
 
     def expire(self) -> None:
         """Note that the nearest limit has passed."""

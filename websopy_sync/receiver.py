@@ -23,6 +23,7 @@ import struct
 import sys
 import threading
 import types
+from threading import get_ident
 from typing import Any
 
 from .lifeline import Lifeline
@@ -42,7 +43,7 @@ class Receiver(io.RawIOBase):
     def __init__(self, sock: Any, lifeline: Lifeline) -> None:
         self._socket = sock
         self._lifeline = lifeline
-        self._timeout = -1.0  # what a receive waits, as it was last set
+        self._timeout = math.inf  # what a receive waits; infinity when it is to be set anew
         self._thread = 0  # and by which thread
         # TLS, and what stands in for sockets elsewhere (gevent), receive in Python.
         self._plain = _KERNEL_WAITS and isinstance(sock.recv, types.BuiltinMethodType)
@@ -70,27 +71,30 @@ class Receiver(io.RawIOBase):
         Raises TimeoutError when a limit has passed, ConnectionAbortedError after an abort, and
         whatever else the socket does.
         """
+        lifeline = self._lifeline
         while True:
-            self._wait_at_most(self._lifeline.remaining())
+            seconds = lifeline.remaining()
+            if seconds < self._timeout or self._thread != get_ident():
+                self._wait_at_most(seconds)
             try:
                 data: bytes = self._socket.recv(size)
             except BlockingIOError:  # the kernel's way to say that the time is over
+                self._timeout = math.inf
                 continue
             except TimeoutError as error:
-                if error.errno is None:  # else TCP's own: the connection is lost
-                    continue
-                raise
-            if self._lifeline.aborted:
+                if error.errno is not None:  # TCP's own: the connection is lost
+                    raise
+                self._timeout = math.inf
+                continue
+            if lifeline.aborted:
                 # A shutdown looks like an end: nothing may be believed that comes after it.
-                self._lifeline.check()
+                lifeline.check()
             return data
 
-    def _wait_at_most(self, seconds: float | None) -> None:
-        """Have the next receive wait no longer than that; None for no limit."""
-        limit, thread = math.inf if seconds is None else seconds, threading.get_ident()
-        if limit / 4 <= self._timeout <= limit and thread == self._thread:
-            return
-        self._timeout, self._thread = limit if limit < SHORT else limit / 2, thread
+    def _wait_at_most(self, seconds: float) -> None:
+        """Have this thread's receives wait no longer than that, and wake early."""
+        self._timeout = seconds if seconds < SHORT else seconds / 2
+        self._thread = get_ident()
         if self._plain and threading.current_thread() is not threading.main_thread():
             self._socket.settimeout(None)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._timeout))

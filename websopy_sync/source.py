@@ -36,7 +36,7 @@ from .errors import (
     status_error_class,
 )
 from .lifeline import Lifeline
-from .sse import Decoder, ServerSentEvent
+from .sse import Decoder, Fields
 from .timing import (
     MAX_RECONNECTION_DELAY,
     MAX_RETRY_AFTER,
@@ -115,8 +115,6 @@ class Source:
         self.request_id: str | None = None
         """The server's own id for the answer."""
         self.attempts = 0
-        self.progress = False
-        """Set by the reader when something came that counts against first_chunk and idle."""
 
     def open(self, on_retry: OnRetry) -> None:
         """Ask, and ask again as the policy allows, until the head of a good answer is there.
@@ -223,7 +221,7 @@ class Source:
         if reason:
             raise StreamCancelledError(f"the answer was {reason}", reason=reason)
 
-    def events(self, on_retry: OnRetry) -> Iterator[ServerSentEvent]:
+    def events(self, on_retry: OnRetry) -> Iterator[Fields]:
         """The events, each as soon as its bytes are here, until the bytes end.
 
         Raises StreamInterruptedError when the answer was cut and could not be resumed,
@@ -238,17 +236,18 @@ class Source:
             else:
                 if not data:
                     return
-                for event in self._decoder.feed(data):
-                    if event.id:
-                        if catching_up and self._was_handed_out(event):
+                for event in self._decoder.take(data):
+                    _, text, id_ = event
+                    if id_:
+                        if catching_up and self._was_handed_out(text, id_):
                             continue
-                        self._ids.append(hash(event.id))
-                        self._datas.append(hash(event.data))
+                        self._ids.append(hash(id_))
+                        self._datas.append(hash(text))
                         self._barren = 0
                         if catching_up:
                             catching_up = False
                             self._handed_out.clear()
-                    self.last_event_id = event.id
+                    self.last_event_id = id_
                     yield event
                 continue
             self._reconnect(failure, on_retry)
@@ -259,22 +258,19 @@ class Source:
         if self._exchange is None:
             self._check_aborted()
             raise StreamInterruptedError("the answer's connection was closed")
-        if self.progress:
-            self.progress = False
-            self._lifeline.limit("idle", self._policy.timeouts.idle)
         data = self._exchange.receive()
         if not data and not self._policy.ends_at_eof:
             raise StreamInterruptedError("the answer ended before its done chunk")
         return data
 
-    def _was_handed_out(self, event: ServerSentEvent) -> bool:
+    def _was_handed_out(self, data: str, id_: str) -> bool:
         """Whether a resumed answer repeats this event.
 
         Raises StreamInterruptedError when it has a known id and other data: an answer that goes
         on without ids looks like that too, as its events inherit the last one.
         """
-        known = self._handed_out.get(hash(event.id))
-        if known is not None and hash(event.data) not in known:
+        known = self._handed_out.get(hash(id_))
+        if known is not None and hash(data) not in known:
             raise self._interrupted("the resumed answer does not go on where the lost one ended")
         return known is not None
 

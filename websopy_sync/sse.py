@@ -14,6 +14,7 @@ feed, belongs to it.
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterable, Iterator
 
 import attrs
@@ -26,6 +27,9 @@ MAX_EVENT_SIZE = 16 * 1024 * 1024
 """Bytes that one event, or one line, may have unless told otherwise."""
 
 _BOM = "\ufeff"
+
+Fields = tuple[str, str, str]
+"""The type, data and id of an event."""
 
 
 @attrs.frozen
@@ -81,6 +85,7 @@ class Decoder:
         self._data_lines = 0
         self._data_size = 0  # bytes of those lines on the wire
         self._failure = ""
+        self._calm = False  # nothing is left over that the next event would have to heed
 
     def feed(self, data: bytes) -> Iterable[ServerSentEvent]:
         """Take the next bytes; the events they complete, in order.
@@ -90,18 +95,33 @@ class Decoder:
         Raises StreamProtocolError for an event or line above max_event_size: out of the
         iteration, after the events before it. The decoder is of no use after that.
         """
-        # Most often one event of one data line comes alone: 79 bytecodes instead of 177.
+        return itertools.starmap(ServerSentEvent, self.take(data))
+
+    def take(self, data: bytes) -> Iterable[Fields]:
+        """What `feed` gives, as bare fields: an object for each would cost 22 bytecodes."""
+        # Most often one event of one data line comes alone, after another such one: 51 bytecodes
+        # instead of 180.
         if (
-            data.startswith(b"data: ")
-            and data.find(b"\n") == len(data) - 2
-            and data.endswith(b"\n")
+            self._calm
+            and data.startswith(b"data: ")
+            and data.endswith(b"\n\n")
+            and data.count(b"\n") == 2
             and 0x0D not in data
-            and not (self._waiting or self._in_event or self._failure)
             and len(data) <= self._max_event_size
         ):
-            self._at_start = self._after_cr = self.resumable = False
-            last_id = self.last_event_id = self._id_buffer
-            return (ServerSentEvent("message", data[6:-2].decode("utf-8", "replace"), last_id),)
+            return (("message", data[6:-2].decode("utf-8", "replace"), self.last_event_id),)
+        events = self._take(data)
+        self._calm = not (
+            self._at_start
+            or self._after_cr
+            or self._waiting
+            or self._in_event
+            or self.resumable
+            or self._failure
+        )
+        return events
+
+    def _take(self, data: bytes) -> Iterable[Fields]:
         if self._failure:
             raise StreamProtocolError(self._failure)
         if self._after_cr and data:
@@ -122,14 +142,14 @@ class Decoder:
         events = self._take_lines(lines)
         return self._wait(data[end:], events) if end < len(data) else self._result(events)
 
-    def _wait(self, data: bytes, events: list[ServerSentEvent]) -> Iterable[ServerSentEvent]:
+    def _wait(self, data: bytes, events: list[Fields]) -> Iterable[Fields]:
         """Keep the beginning of a line until its end comes."""
         self._waiting += data
         if len(self._waiting) + self._data_size > self._max_event_size:
             self._fail()
         return self._result(events)
 
-    def _result(self, events: list[ServerSentEvent]) -> Iterable[ServerSentEvent]:
+    def _result(self, events: list[Fields]) -> Iterable[Fields]:
         return _then_raise(events, self._failure) if self._failure else events
 
     def _fail(self) -> None:
@@ -138,13 +158,13 @@ class Decoder:
         self._data = io.StringIO()
         self._data_lines = 0
 
-    def _take_lines(self, lines: bytes) -> list[ServerSentEvent]:
+    def _take_lines(self, lines: bytes) -> list[Fields]:
         """The events of some whole lines; `lines` ends in LF."""
         text = lines.decode("utf-8", "replace")
         if self._at_start:
             self._at_start = False
             text = text.removeprefix(_BOM)
-        events: list[ServerSentEvent] = []
+        events: list[Fields] = []
         blocks = text.split("\n\n")
         rest = blocks.pop()
         in_event = self._in_event  # the blank line behind each block ends its event
@@ -155,7 +175,7 @@ class Decoder:
                     break
                 self.resumable = False
                 self.last_event_id = self._id_buffer
-                events.append(ServerSentEvent("message", block[6:], self._id_buffer))
+                events.append(("message", block[6:], self._id_buffer))
             elif block or in_event:
                 self._walk(block + "\n", events)
                 if self._failure:
@@ -165,11 +185,11 @@ class Decoder:
             self._walk(rest[:-1], events)
         return events
 
-    def _walk(self, lines: str, events: list[ServerSentEvent]) -> None:
+    def _walk(self, lines: str, events: list[Fields]) -> None:
         for line in lines.split("\n"):
             self._take_line(line, events)
 
-    def _take_line(self, line: str, events: list[ServerSentEvent]) -> None:
+    def _take_line(self, line: str, events: list[Fields]) -> None:
         """9.2.6: what to do with one line, without its end."""
         if self._failure or self._too_large(line):
             return
@@ -205,7 +225,7 @@ class Decoder:
             self._fail()
         return self._failure != ""
 
-    def _dispatch(self, events: list[ServerSentEvent]) -> None:
+    def _dispatch(self, events: list[Fields]) -> None:
         """9.2.6: dispatch the event."""
         dispatched = self._data_lines > 0 and self._event_type != self._ignore
         self.last_event_id = self._id_buffer
@@ -213,7 +233,7 @@ class Decoder:
         self._id_came = False
         if dispatched:
             kind = self._event_type or "message"
-            events.append(ServerSentEvent(kind, self._data.getvalue(), self._id_buffer))
+            events.append((kind, self._data.getvalue(), self._id_buffer))
         if self._data_lines:
             self._data = io.StringIO()
             self._data_lines = self._data_size = 0
@@ -226,7 +246,7 @@ def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8"))
 
 
-def _then_raise(events: list[ServerSentEvent], failure: str) -> Iterator[ServerSentEvent]:
+def _then_raise(events: list[Fields], failure: str) -> Iterator[Fields]:
     yield from events
     raise StreamProtocolError(failure)
 

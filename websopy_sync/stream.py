@@ -20,7 +20,8 @@ import logging
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from operator import attrgetter
+from itertools import starmap
+from operator import itemgetter
 from types import TracebackType
 from typing import Generic, Literal, Self, TypeVar
 
@@ -44,7 +45,7 @@ __all__ = ["ChatStream", "EventStream"]
 State = Literal["open", "done", "error", "cancelled", "closed"]
 Item = TypeVar("Item")
 
-_DATA = attrgetter("data")
+_DATA = itemgetter(1)
 
 _log = logging.getLogger("websopy_sync.stream")
 
@@ -336,7 +337,7 @@ class ChatStream(_Stream[StreamChunk]):
                 if lifeline.aborted:
                     raise _aborted(lifeline)
                 if type(chunk) is ContentChunk:
-                    source.progress = True
+                    lifeline.progress = True
                     add_text(chunk.content)
                     if tell is not None:
                         tell(chunk, reading.stream)
@@ -344,7 +345,7 @@ class ChatStream(_Stream[StreamChunk]):
                     yield chunk
                     step.busy = True
                 elif chunk is not None:
-                    source.progress = source.progress or not _is_ping(chunk)
+                    lifeline.progress = lifeline.progress or not _is_ping(chunk)
                     yield from _lend(_chat(reading)._take(chunk, reader.flush()), step)
                     del chunk  # what a traceback shows may not be an echo of the key
                     if _chat(reading)._finished():
@@ -458,10 +459,10 @@ class EventStream(_Stream[ServerSentEvent]):
         source, lifeline = reading.source, self._lifeline
         del self
         with reading as step:
-            for event in source.events(lambda error, delay: None):
+            for event in starmap(ServerSentEvent, source.events(lambda error, delay: None)):
                 if lifeline.aborted:
                     raise _aborted(lifeline)
-                source.progress = source.progress or event.event != "ping"
+                lifeline.progress = lifeline.progress or event.event != "ping"
                 step.busy = False
                 yield event
                 step.busy = True

@@ -141,7 +141,6 @@ class _Reply(http.client.HTTPResponse):
         self.fp: Any = io.BufferedReader(self._receiver, READ_SIZE)
         self.surplus = False
         """Whether bytes came behind the answer that belong to none."""
-        self._inflater: Inflater | None = None
         self._body: Body = UntilCloseBody()
         self._drained = False
 
@@ -205,34 +204,24 @@ class _Reply(http.client.HTTPResponse):
             yield line
         raise StreamProtocolError(f"HTTP head: expected at most {MAX_HEADERS} headers")
 
-    def decode(self) -> None:
-        """Undo the answer's Content-Encoding from here on. Raises StreamProtocolError."""
-        self._inflater = inflater_of(_plain_headers(self.headers))
+    def decoded(self) -> _Reply | _InflatedReply:
+        """The same with its Content-Encoding undone. Raises StreamProtocolError."""
+        inflater = inflater_of(_plain_headers(self.headers))
+        return self if inflater is None else _InflatedReply(self, inflater, self._lifeline)
 
     def receive(self) -> bytes:
         """The next bytes of the body, as soon as there are any; b"" once it is complete."""
-        body, inflater = self._body, self._inflater
-        while True:
-            if inflater is not None:
-                inflated = inflater.take()
-                if inflated:  # maybe the thousandth piece of one receive: look at the clock
-                    self._lifeline.check()
-                    self._lifeline.remaining()
-                    return inflated
-                _raise_for(inflater.failure)
-            if body.complete or body.failure:
-                _raise_for(body.failure)
-                return self._complete()
+        body = self._body
+        while not (body.complete or body.failure):
             received = self._receiver.receive(READ_SIZE) if self._drained else self._drain()
-            if not received:
-                if not body.end():
-                    raise http.client.IncompleteRead(b"")
-                return self._complete()
+            if not received and not body.end():
+                raise http.client.IncompleteRead(b"")
             data = body.feed(received)
-            if inflater is not None:
-                inflater.feed(data)
-            elif data:
+            if data:
                 return data
+        _raise_for(body.failure)
+        self._complete()
+        return b""
 
     def _drain(self) -> bytes:
         """What came with the head, else what comes next: the buffer is of use to the head alone."""
@@ -240,15 +229,46 @@ class _Reply(http.client.HTTPResponse):
         received: bytes = self.fp.read1(READ_SIZE)
         return received
 
-    def _complete(self) -> bytes:
-        if self._inflater is not None and not self._inflater.complete:
-            raise http.client.IncompleteRead(b"")
+    def _complete(self) -> None:
         fp, self.fp = self.fp, None
         if fp is not None:
             self._receiver.ended = True
             self.surplus = self._body.surplus or fp.peek(1) != b""
             fp.close()  # no fp: what http.client takes for "read to its end"
-        return b""
+
+
+class _InflatedReply:
+    """The body of a `_Reply` with its coding undone."""
+
+    def __init__(self, reply: _Reply, inflater: Inflater, lifeline: Lifeline) -> None:
+        self._reply = reply
+        self._inflater = inflater
+        self._lifeline = lifeline
+
+    def decoded(self) -> _InflatedReply:
+        """Itself."""
+        return self
+
+    @property
+    def surplus(self) -> bool:
+        """Whether bytes came behind the answer that belong to none."""
+        return self._reply.surplus
+
+    def receive(self) -> bytes:
+        """The next decoded bytes, as soon as there are any; b"" once the body is complete."""
+        while True:
+            data = self._inflater.take()
+            if data:  # maybe the thousandth piece of one receive: look at the clock
+                self._lifeline.check()
+                self._lifeline.remaining()
+                return data
+            _raise_for(self._inflater.failure)
+            coded = self._reply.receive()
+            if not coded:
+                if not self._inflater.complete:
+                    raise http.client.IncompleteRead(b"")
+                return b""
+            self._inflater.feed(coded)
 
 
 class _Connection(urllib3.connection.HTTPConnection):
@@ -293,11 +313,11 @@ class _Connection(urllib3.connection.HTTPConnection):
             self._drop_handle()
             self._handle = sock.dup()
         lifeline.hold(self._handle or sock)
-        seconds = lifeline.remaining()
+        seconds = lifeline.timeout()
         # The last address has all the time there is; each before it, its share.
-        sock.settimeout(None if seconds is None else seconds / left)
+        sock.settimeout(seconds and seconds / left)
         sock.connect(address)
-        sock.settimeout(lifeline.remaining())
+        sock.settimeout(lifeline.timeout())
         return sock
 
     def _drop_handle(self) -> None:
@@ -336,7 +356,7 @@ class _Connection(urllib3.connection.HTTPConnection):
             self.connect()
         call.lifeline.limit(*call.limit)
         call.lifeline.hold(self.sock)
-        self.sock.settimeout(call.lifeline.remaining())
+        self.sock.settimeout(call.lifeline.timeout())
         self._serve(call)
         call.sent = True
         query = f"?{call.query}" if call.query else ""
@@ -351,7 +371,7 @@ class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
     def _tunnel(self) -> None:
         super()._tunnel()
         # The handshake that follows has what the tunnel left of the time.
-        self.sock.settimeout(_call.get().lifeline.remaining())
+        self.sock.settimeout(_call.get().lifeline.timeout())
 
 
 class _Pool(urllib3.connectionpool.HTTPConnectionPool):
@@ -395,8 +415,9 @@ class _ForeignReply:
     def __init__(self, raw: Any) -> None:
         self._raw = raw
 
-    def decode(self) -> None:
-        """urllib3 decodes while reading."""
+    def decoded(self) -> _ForeignReply:
+        """The same: urllib3 decodes while reading."""
+        return self
 
     def receive(self) -> bytes:
         """The next bytes of the body; b"" at its end."""
@@ -416,12 +437,12 @@ class Exchange:
         self.status_code: int = response.status_code
         self.headers = _plain_headers(response.raw.headers)
         self._response = response
-        self._reply = reply
+        self._reply: _Reply | _InflatedReply | _ForeignReply = reply
         self._lifeline = lifeline
 
     def decode(self) -> None:
         """Undo the body's Content-Encoding. Raises StreamProtocolError for an unknown one."""
-        self._reply.decode()
+        self._reply = self._reply.decoded()
 
     def receive(self) -> bytes:
         """The next bytes of the body, as soon as there are any; b"" once it is complete.
