@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextvars
 import email.parser
+import functools
 import http.client
 import io
 import os
@@ -28,7 +29,7 @@ import re
 import socket
 import ssl
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -408,12 +409,19 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 
 class _ForeignReply:
-    """The body of an answer that came over an adapter of the user's own."""
+    """The body of an answer that came over an adapter of the user's own.
+
+    Held to the limits as far as its socket can be found: http.client forgets it where the body
+    ends with the connection, and a reader that is blocked then has the adapter's own timeout.
+    """
 
     surplus = False
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Any, lifeline: Lifeline) -> None:
         self._raw = raw
+        self._lifeline = lifeline
+        self._socket = getattr(getattr(raw, "connection", None), "sock", None)
+        lifeline.hold(self._socket)
 
     def decoded(self) -> _ForeignReply:
         """The same: urllib3 decodes while reading."""
@@ -421,8 +429,30 @@ class _ForeignReply:
 
     def receive(self) -> bytes:
         """The next bytes of the body; b"" at its end."""
-        data: bytes = self._raw.read1(READ_SIZE, decode_content=True)
+        seconds = self._lifeline.timeout()
+        if self._socket is not None:
+            self._socket.settimeout(seconds)
+        try:
+            data: bytes = self._raw.read1(READ_SIZE, decode_content=True)
+        except urllib3.exceptions.ReadTimeoutError:
+            self._lifeline.expire()
+            raise
+        self._lifeline.check()
         return data
+
+
+def _send_within(call: _Call, send: Callable[..., requests.Response]) -> requests.Response:
+    """Send over an adapter of the user's own, which is told the limits in requests' way."""
+    connect = call.lifeline.timeout()
+    call.lifeline.limit(*call.limit)
+    try:
+        return send(timeout=(connect, call.lifeline.timeout()))
+    except requests.Timeout as error:
+        call.sent = not isinstance(error, requests.ConnectTimeout)
+        if not call.sent:
+            call.lifeline.limit("connect", 0)
+        call.lifeline.expire()
+        raise
 
 
 class Exchange:
@@ -563,7 +593,7 @@ class Transport:
             # An abort so far had no socket to shut down.
             if lifeline.aborted:
                 raise ConnectionAbortedError
-            return self._exchange(outgoing, call, connect)
+            return self._exchange(outgoing, call)
         except _TRANSLATED as error:
             failure = _head_failure(error, call)
         except BaseException:  # Ctrl-C, or what another signal's handler raises
@@ -574,7 +604,7 @@ class Transport:
         lifeline.let_go()
         raise failure
 
-    def _exchange(self, outgoing: Outgoing, call: _Call, connect: float | None) -> Exchange:
+    def _exchange(self, outgoing: Outgoing, call: _Call) -> Exchange:
         adapter = self._adapter_for(outgoing.url)
         ours = isinstance(adapter, _Adapter)
         query = f"?{outgoing.query}" if outgoing.query and not ours else ""
@@ -583,18 +613,17 @@ class Transport:
         prepared.prepare_url(outgoing.url + query, None)
         prepared.headers = self._headers(outgoing)  # type: ignore[assignment]  # its repr shows none
         prepared.body = outgoing.body
-        response = adapter.send(
+        send = functools.partial(
+            adapter.send,
             prepared,
             stream=True,
-            timeout=(connect, call.limit[1]) if not ours else None,
             verify=self._verify,
             cert=self._session.cert if self._session else None,
             proxies=self._proxies(outgoing.url),
         )
-        if call.reply is not None:
-            return Exchange(response, call.reply, call.lifeline)
-        call.lifeline.hold(getattr(getattr(response.raw, "connection", None), "sock", None))
-        return Exchange(response, _ForeignReply(response.raw), call.lifeline)
+        response = send(timeout=None) if ours else _send_within(call, send)
+        reply = call.reply or _ForeignReply(response.raw, call.lifeline)
+        return Exchange(response, reply, call.lifeline)
 
     def _adapter_for(self, url: str) -> Any:
         """The user's own adapter if one is mounted for this URL, else ours.
