@@ -30,6 +30,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
@@ -42,6 +43,9 @@ KEY = "sk-9f3b-not-for-any-log"
 PROMPT = "prompt-77c1-not-for-any-log"
 PATIENCE = 2.0
 """Seconds that a script waits for its client before it gives up and fails."""
+
+IN_THREADS = os.environ.get("WEBSOPY_TESTS_READ_IN") == "threads"
+"""Whether `listen` reads in a thread: receives wait in another way there (see `receiver`)."""
 
 QUICK = Timeouts(connect=1.0, first_chunk=1.0, idle=1.0, total=1.8)
 """Limits under which no test hangs, and which none of a good answer comes near."""
@@ -658,7 +662,15 @@ def ask(server: Server, *, through: WebsopyClient | None = None, **call: Any) ->
 
 
 def listen(start: Callable[[], Any]) -> Outcome:
-    """Run what starts a stream, and the stream to its end."""
+    """Run what starts a stream, and the stream to its end; in a thread where that is asked for."""
+    if not IN_THREADS:
+        return listen_here(start)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(listen_here, start).result()
+
+
+def listen_here(start: Callable[[], Any]) -> Outcome:
+    """The same in this thread: for tests of what signals do to the main one."""
     outcome = Outcome()
     begun = time.monotonic()
     try:

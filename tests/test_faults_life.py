@@ -32,6 +32,7 @@ from faults import (
     client,
     event,
     listen,
+    listen_here,
     output,
     play,
     reply,
@@ -606,7 +607,7 @@ def test_exception_out_of_a_signal_handler(script: Script, kind: type[Exception]
             try:
                 signal.setitimer(signal.ITIMER_REAL, 0.15)
                 with pytest.raises(kind, match="out of the handler"):
-                    ask(server, through=asker)
+                    listen_here(lambda: asker.ai.chat_stream("hi"))
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 signal.signal(signal.SIGALRM, old)
