@@ -408,6 +408,18 @@ def test_inflating_in_pieces_of_any_size(coding: str, data: bytes, size: int) ->
     assert inflater.complete
 
 
+@pytest.mark.parametrize("late", range(10))
+def test_members_that_are_cut_where_they_meet(late: int) -> None:
+    """What ends the first comes with the second; one of them may hold nothing."""
+    for texts in ([b"one", b"two"], [b"", b"two"], [b"one", b"", b"", b"two"]):
+        first, *others = map(gzip.compress, texts)
+        cut_at = len(first) - late
+        inflater = Inflater("gzip")
+        pieces = inflate(inflater, [first[:cut_at], first[cut_at:] + b"".join(others)])
+        assert b"".join(pieces) == b"".join(texts)
+        assert inflater.complete
+
+
 def test_each_flush_comes_out_at_once() -> None:
     """PROMISE 9 in gzip: an event whose bytes are here is handed on."""
     engine = zlib.compressobj(wbits=31)

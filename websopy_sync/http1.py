@@ -216,6 +216,13 @@ class Inflater:
 
     def take(self) -> bytes:
         """The next decoded bytes, b"" when more must be fed."""
+        data = self._step()
+        # A step ends with its member, which may have given nothing: the next one may be here.
+        while not data and self._engine and self._engine.eof and len(self._fed) >= 2:
+            data = self._step()
+        return data
+
+    def _step(self) -> bytes:
         if self._engine is None or (self._engine.eof and self._fed):  # gzip has members
             if len(self._fed) < 2:
                 return b""
