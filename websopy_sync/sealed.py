@@ -31,7 +31,7 @@ class Sealed(Generic[Value]):
 
 
 def redact(secrets: Sealed[list[str]], text: str) -> str:
-    """The text without the secrets, however they are written: plain, in JSON or in a URL.
+    """The text without the secrets, however they are written: plain, in JSON, in a URL, in a repr.
 
     What a text that was cut ends with may be the beginning of one, and goes too.
     """
@@ -64,4 +64,6 @@ def _forms(secret: str) -> list[str]:
     in_urls = (quote(secret, safe, errors="replace") for safe in ("/", ""))
     in_json = (json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
     forms = {secret, *in_urls, quote_plus(secret, errors="replace"), *in_json}
-    return sorted(forms, key=len, reverse=True)
+    # A repr of a text with both quotes in it escapes one of them.
+    in_reprs = {repr(form)[1:-1] for form in forms} | {repr("'\"" + form)[4:-1] for form in forms}
+    return sorted(forms | in_reprs, key=len, reverse=True)
