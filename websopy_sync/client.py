@@ -76,12 +76,11 @@ class WebsopyClient:
     timeout: `Timeouts`, or seconds for the whole call; None for the defaults.
     max_retries: how often a question is repeated that may have failed in passing.
     session: a requests.Session whose proxies, certificates and own adapters are used; it stays
-    yours. An own adapter is told the limits; where it gives a body that ends with the connection,
-    a reader blocked in it cannot be cancelled. plugins: None for the installed ones that
-    WEBSOPY_PLUGINS names (all when unset), or the ones to use, as objects, classes or names.
-    strict_plugins: let a plugin's failure raise PluginError. default_headers: sent with every
-    request. verify: True, False, or the path of a CA bundle, which beats the environment's.
-    max_event_size: bytes one event may have.
+    yours. Over an own adapter the limits hold for each receive, not for what trickles. plugins:
+    None for the installed ones that WEBSOPY_PLUGINS names (all when unset), or the ones to use, as
+    objects, classes or names. strict_plugins: let a plugin's failure raise PluginError.
+    default_headers: sent with every request. verify: True, False, or the path of a CA bundle, which
+    beats the environment's. max_event_size: bytes one event may have.
 
     It may be used from many threads, and by forked children. As a context manager, or by
     close(), it closes its connections, streams that are still open included.

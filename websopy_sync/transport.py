@@ -411,8 +411,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
 class _ForeignReply:
     """The body of an answer that came over an adapter of the user's own.
 
-    Held to the limits as far as its socket can be found: http.client forgets it where the body
-    ends with the connection, and a reader that is blocked then has the adapter's own timeout.
+    Its socket, where there is one, has each receive bounded by the limits; what urllib3 does with
+    several of them before it gives something is its own affair.
     """
 
     surplus = False
@@ -420,7 +420,9 @@ class _ForeignReply:
     def __init__(self, raw: Any, lifeline: Lifeline) -> None:
         self._raw = raw
         self._lifeline = lifeline
-        self._socket = getattr(getattr(raw, "connection", None), "sock", None)
+        # Not the connection's: http.client takes it from there if the body ends with it.
+        file = getattr(getattr(raw, "_fp", None), "fp", None)
+        self._socket = getattr(getattr(file, "raw", None), "_sock", None)
         lifeline.hold(self._socket)
 
     def decoded(self) -> _ForeignReply:
@@ -438,6 +440,9 @@ class _ForeignReply:
             self._lifeline.expire()
             raise
         self._lifeline.check()
+        if not data:  # urllib3 has put the connection back for the next call
+            self._socket = None
+            self._lifeline.hold(None)
         return data
 
 
