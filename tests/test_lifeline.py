@@ -94,6 +94,13 @@ def test_a_new_phase_begins_anew_but_the_total_goes_on(clock: Clock) -> None:
     assert lifeline.remaining() == 1
 
 
+def test_a_limit_that_somebody_else_had_is_the_phases() -> None:
+    """Where nothing of ours was limited, it is not the total that has passed."""
+    lifeline = Lifeline(None)
+    lifeline.expire()
+    assert lifeline.expired == "connect"
+
+
 def test_progress_begins_the_idle_phase_with_the_next_wait(clock: Clock) -> None:
     """Not when it is made: what the reader does meanwhile takes nothing from it."""
     lifeline = Lifeline(100, idle=4, clock=clock)

@@ -185,10 +185,10 @@ def test_signals_do_not_stretch_a_wait(plain: Pair, opened: Callable[..., Any]) 
 
 
 class Counting:
-    """A socket that counts how often its timeout was set."""
+    """A socket that counts how often its timeout was set, and how often it was read."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self.count = 0
+        self.count = self.receives = 0
         self._socket = sock
 
     def settimeout(self, seconds: float | None) -> None:
@@ -196,6 +196,7 @@ class Counting:
         self._socket.settimeout(seconds)
 
     def recv(self, size: int) -> bytes:
+        self.receives += 1
         return self._socket.recv(size)
 
     def makefile(self, *args: Any, **kwargs: Any) -> io.RawIOBase:
@@ -213,6 +214,24 @@ def test_a_timeout_is_not_set_for_each_receive(plain: Pair) -> None:
         assert receiver.receive(1) == b"x"
     assert counting.count == 1
     assert 0.4 <= seconds_until_over(receiver, lifeline, 0.4) < 0.6
+    receiver.close()
+
+
+@pytest.mark.parametrize("limit", [None, 60])
+def test_it_does_not_wake_more_often_than_it_must(plain: Pair, limit: float | None) -> None:
+    """A wait that was bounded closely leaves nothing to the one that follows."""
+    ours, theirs = plain
+    counting, lifeline = Counting(ours), Lifeline(None)
+    receiver = Receiver(counting, lifeline)
+    theirs.sendall(b"x")
+    lifeline.limit("first_chunk", 0.01)
+    assert receiver.receive(1) == b"x"
+    lifeline.limit("idle", limit)
+    late = threading.Timer(0.3, theirs.sendall, [b"late"])
+    late.start()
+    assert receiver.receive(100) == b"late"
+    assert counting.receives <= 3
+    late.join()
     receiver.close()
 
 

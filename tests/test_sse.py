@@ -226,6 +226,16 @@ def test_a_lone_event_above_the_limit() -> None:
                 list(not_quite.feed(piece))
 
 
+def test_the_limit_is_the_same_for_every_event() -> None:
+    """Broken UTF-8 counts as the U+FFFD it becomes, in a first event and behind others."""
+    for before in ([], [b"data: x\n\n"]):
+        decoder = Decoder(max_event_size=10)
+        for data in before:
+            assert list(decoder.feed(data))
+        with pytest.raises(StreamProtocolError):
+            list(decoder.feed(b"data: \xff\xff\n\n"))
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=12))
 def test_any_bytes_as_data_become_the_text_of_the_encoding_standard(value: bytes) -> None:

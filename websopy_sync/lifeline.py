@@ -85,7 +85,7 @@ class Lifeline:
 
     def expire(self) -> None:
         """Note that the nearest limit has passed."""
-        self.expired = "total" if self._total <= self._deadline else self._phase
+        self.expired = "total" if self._total < self._deadline else self._phase
 
     def check(self) -> None:
         """Raise ConnectionAbortedError once it was aborted."""

@@ -43,8 +43,8 @@ class Receiver(io.RawIOBase):
     def __init__(self, sock: Any, lifeline: Lifeline) -> None:
         self._socket = sock
         self._lifeline = lifeline
-        self._timeout = math.inf  # what a receive waits; infinity when it is to be set anew
-        self._thread = 0  # and by which thread
+        self._timeout = math.inf  # what a receive waits
+        self._thread = 0  # in which thread; none when it is to be set anew
         # TLS, and what stands in for sockets elsewhere (gevent), receive in Python.
         self._plain = _KERNEL_WAITS and isinstance(sock.recv, types.BuiltinMethodType)
         self.ended = False
@@ -79,12 +79,12 @@ class Receiver(io.RawIOBase):
             try:
                 data: bytes = self._socket.recv(size)
             except BlockingIOError:  # the kernel's way to say that the time is over
-                self._timeout = math.inf
+                self._thread = 0
                 continue
             except TimeoutError as error:
                 if error.errno is not None:  # TCP's own: the connection is lost
                     raise
-                self._timeout = math.inf
+                self._thread = 0
                 continue
             if lifeline.aborted:
                 # A shutdown looks like an end: nothing may be believed that comes after it.

@@ -21,7 +21,7 @@ import attrs
 
 from .errors import ConfigError, StreamProtocolError
 
-__all__ = ["MAX_EVENT_SIZE", "Decoder", "ServerSentEvent", "encode", "scalar_text"]
+__all__ = ["MAX_EVENT_SIZE", "Decoder", "Fields", "ServerSentEvent", "encode", "scalar_text"]
 
 MAX_EVENT_SIZE = 16 * 1024 * 1024
 """Bytes that one event, or one line, may have unless told otherwise."""
@@ -85,7 +85,7 @@ class Decoder:
         self._data_lines = 0
         self._data_size = 0  # bytes of those lines on the wire
         self._failure = ""
-        self._calm = False  # nothing is left over that the next event would have to heed
+        self._calm = False  # nothing is left over that the next event must heed or change
 
     def feed(self, data: bytes) -> Iterable[ServerSentEvent]:
         """Take the next bytes; the events they complete, in order.
@@ -107,7 +107,7 @@ class Decoder:
             and data.endswith(b"\n\n")
             and data.count(b"\n") == 2
             and 0x0D not in data
-            and len(data) <= self._max_event_size
+            and len(data) <= self._surely_small
         ):
             return (("message", data[6:-2].decode("utf-8", "replace"), self.last_event_id),)
         events = self._take(data)

@@ -134,7 +134,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
-# What decode() is made of, which also looks for white space around the value and takes twice as
+# What decode() is made of; decode() also looks for white space around the value, and takes twice as
 # long. Python's documentation does not tell of it; raw_decode does the same in 15 bytecodes more.
 _scan: Callable[[str, int], tuple[Any, int]] = getattr(_decoder, "scan_once", _decoder.raw_decode)
 
