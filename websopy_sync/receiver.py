@@ -16,6 +16,7 @@ poll() 20. So:
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import socket
@@ -78,11 +79,10 @@ class Receiver(io.RawIOBase):
                 self._wait_at_most(seconds)
             try:
                 data: bytes = self._socket.recv(size)
-            except BlockingIOError:  # the kernel's way to say that the time is over
-                self._thread = 0
-                continue
-            except TimeoutError as error:
-                if error.errno is not None:  # TCP's own: the connection is lost
+            except (TimeoutError, BlockingIOError) as error:
+                # The time is over, as Python says it and as the kernel does; else it is TCP's own
+                # timeout, and the connection is lost.
+                if error.errno not in (None, errno.EAGAIN):
                     raise
                 self._thread = 0
                 continue
