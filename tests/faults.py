@@ -543,14 +543,29 @@ def reset(conn: Conn) -> None:
     conn.reset()
 
 
-def stall_after(*pieces: bytes) -> Script:
+def stall_after(*pieces: bytes, framing: Framing | None = None) -> Script:
     """Good events, then silence until the client leaves."""
 
     def script(conn: Conn) -> None:
         conn.read_request()
-        conn.head()
+        conn.head(framing=framing)
         conn.body(*pieces)
         conn.wait_gone()
+
+    return script
+
+
+def in_step(framing: Framing, events: list[bytes], word: threading.Semaphore) -> Script:
+    """A server that sends one event for each word it is given."""
+
+    def script(conn: Conn) -> None:
+        conn.read_request()
+        conn.head(framing=framing)
+        for event in events:
+            conn.body(event)
+            assert word.acquire(timeout=2), "the event was not handed over"
+        conn.body(DONE)
+        conn.end()
 
     return script
 

@@ -27,10 +27,12 @@ from faults import (
     chunked,
     client,
     encoded,
+    in_step,
     listen,
     play,
     reply,
     silence,
+    stall_after,
     text,
     to_close,
 )
@@ -59,37 +61,15 @@ def through(
             yield asker
 
 
-def begin(*pieces: bytes, framing: Framing | None = None) -> Script:
-    """An answer that begins and goes no further."""
-
-    def script(conn: Conn) -> None:
-        conn.read_request()
-        conn.head(framing=framing or chunked())
-        for piece in pieces:
-            conn.body(piece)
-        conn.wait_gone()
-
-    return script
-
-
 def asked(asker: WebsopyClient, **call: Any) -> Outcome:
     return listen(lambda: asker.ai.chat_stream("hi", **call))
 
 
-@pytest.mark.parametrize("name", ["chunked", "gzip"])
-def test_each_chunk_before_the_next_is_sent(name: str) -> None:
+@pytest.mark.parametrize("framing", [chunked, lambda: encoded(chunked())], ids=["plain", "gzip"])
+def test_each_chunk_before_the_next_is_sent(framing: Callable[[], Framing]) -> None:
     """It is handed over when it is there."""
     word = threading.Semaphore(0)
-
-    def script(conn: Conn) -> None:
-        conn.read_request()
-        conn.head(framing=chunked() if name == "chunked" else encoded(chunked()))
-        for number in range(3):
-            conn.body(text(str(number)))
-            assert word.acquire(timeout=2), "the chunk was not handed over"
-        conn.body(DONE)
-        conn.end()
-
+    script = in_step(framing(), [text(str(number)) for number in range(3)], word)
     with through(Own(), script) as asker:
         seen = []
         for chunk in asker.ai.chat_stream("hi"):
@@ -113,7 +93,7 @@ def test_limits(
     pieces: list[bytes], limits: dict[str, float], phase: str, framing: Callable[[], Framing]
 ) -> None:
     """A server that falls silent is left when the limit has passed, and the text is not lost."""
-    with through(Own(), begin(*pieces, framing=framing())) as asker:
+    with through(Own(), stall_after(*pieces, framing=framing())) as asker:
         got = asked(asker, timeout=attrs.evolve(QUICK, **limits))
     assert limits[phase] <= got.seconds < limits[phase] + 0.3
     assert isinstance(got.error, APITimeoutError) and got.error.phase == phase
@@ -185,7 +165,7 @@ def test_a_connection_goes_back_as_it_was() -> None:
 def test_cancel_reaches_a_blocked_reader(framing: Callable[[], Framing]) -> None:
     """The adapter's socket is as good as ours."""
     token = CancelToken()
-    with through(Own(), begin(text("a"), framing=framing())) as asker:
+    with through(Own(), stall_after(text("a"), framing=framing())) as asker:
         threading.Timer(0.2, token.cancel).start()
         began = time.monotonic()
         got = asked(asker, cancel_token=token)

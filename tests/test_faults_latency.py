@@ -16,12 +16,12 @@ from faults import (
     DONE,
     Conn,
     Framing,
-    Script,
     authority,
     chunk,
     chunked,
     client,
     encoded,
+    in_step,
     length,
     one_chunk,
     play,
@@ -42,21 +42,6 @@ FRAMINGS: dict[str, Callable[[], Framing]] = {
     "gzip, close": lambda: encoded(to_close()),
     "deflate, chunked": lambda: encoded(chunked(), coding="deflate"),
 }
-
-
-def in_step(framing: Framing, events: list[bytes], word: threading.Semaphore) -> Script:
-    """A server that sends one event for each word it is given."""
-
-    def script(conn: Conn) -> None:
-        conn.read_request()
-        conn.head(framing=framing)
-        for event in events:
-            conn.body(event)
-            assert word.acquire(timeout=2), "the event was not handed over"
-        conn.body(DONE)
-        conn.end()
-
-    return script
 
 
 @pytest.mark.parametrize("name", FRAMINGS)
