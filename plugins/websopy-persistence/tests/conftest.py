@@ -171,7 +171,7 @@ def mariadb(
     needs: Callable[[object, str], None],
 ) -> Iterator[str]:
     """The URL of an empty database of a MariaDB server, with the worst settings it may have."""
-    needs(mariadb_server, "MariaDB: apt-get install mariadb-server-core")
+    needs(mariadb_server, "MariaDB: apt-get install mariadb-server-core mariadb-client-core")
     name = f"test_{abs(hash(request.node.nodeid)):x}"
     engine = sqlalchemy.create_engine(
         f"mariadb+pymysql://root@/mysql?unix_socket={mariadb_server}", poolclass=sqlalchemy.NullPool
