@@ -20,7 +20,7 @@ NAME = "websopy_sync"
 # other. One that is not written yet may stand here already.
 FLOORS = (
     {"errors", "_version"},
-    {"chunks", "cancel", "timing", "sealed"},
+    {"chunks", "cancel", "timing", "redaction"},
     {"http1", "lifeline"},
     {"receiver", "sse", "message"},
     {"transport"},

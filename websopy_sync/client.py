@@ -6,7 +6,7 @@ Knows nothing of how they do their work.
 A rule that shapes the code here: neither the key nor a prompt may stand in a local variable of a
 frame that an exception can pass through, because error reporters show those. So problems are
 found by functions that return them, and raised when the secret's name is gone; what must be
-passed on is sealed in objects whose repr shows nothing.
+passed on travels in objects whose repr shows nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .conversation import Conversation
 from .errors import ConfigError
 from .hooks import Hooks, PluginInfo
 from .lifeline import Lifeline
-from .sealed import Sealed, redact
+from .redaction import Secret, redact
 from .source import Policy, Source
 from .sse import MAX_EVENT_SIZE
 from .stream import ChatStream, EventStream
@@ -58,7 +58,7 @@ _MANAGED_HEADERS = frozenset(
 
 @attrs.frozen(repr=False)
 class _Question:
-    """A checked call of chat_stream, sealed: it holds the prompt."""
+    """A checked call of chat_stream; its repr shows nothing, as it holds the prompt."""
 
     request: Request
     timeouts: Timeouts
@@ -104,24 +104,24 @@ class WebsopyClient:
     ) -> None:
         self._base_url = ""  # until it is known: a repr may be taken at any time
         from_environment = os.environ.get("WEBSOPY_API_KEY")
-        sealed: Sealed[Any] = Sealed(from_environment if api_key is None else api_key)
+        secret: Secret[Any] = Secret(from_environment if api_key is None else api_key)
         del api_key, from_environment
-        _raise_for(_key_problem(sealed))
+        _raise_for(_key_problem(secret))
         headers, problem = _checked_headers(default_headers)
         del default_headers
         _raise_for(problem)
         from_environment = os.environ.get("WEBSOPY_BASE_URL") or DEFAULT_BASE_URL
-        sealed_url = Sealed(from_environment if base_url is None else base_url)
+        secret_url = Secret(from_environment if base_url is None else base_url)
         del base_url, from_environment
-        _raise_for(_url_problem(sealed_url))
-        self._base_url = sealed_url.value.rstrip("/")
+        _raise_for(_url_problem(secret_url))
+        self._base_url = secret_url.value.rstrip("/")
         _raise_for(_extras_problem(session, plugins, strict_plugins))
         self._timeouts = Timeouts.of(timeout)
         self._max_retries = _count("max_retries", max_retries, at_least=0)
         self._max_event_size = _count("max_event_size", max_event_size, at_least=1)
         self._headers = headers
-        self._key: Sealed[str] = sealed
-        self._transport = Transport(sealed, verify=_checked_verify(verify), session=session)
+        self._key: Secret[str] = secret
+        self._transport = Transport(secret, verify=_checked_verify(verify), session=session)
         self._budget = RetryBudget()
         self._streams: weakref.WeakSet[ChatStream | EventStream] = weakref.WeakSet()
         self._closed = False
@@ -155,13 +155,13 @@ class WebsopyClient:
 
         Raises ConfigError, and what chat_stream raises.
         """
-        asked = Sealed((path, params, json))
+        asked = Secret((path, params, json))
         del path, params, json
         headers, problem = _checked_headers(extra_headers)
         del extra_headers
         _raise_for(problem)
         target = _target(method, asked)
-        secrets = Sealed(list(_texts(asked.value)))
+        secrets = Secret(list(_texts(asked.value)))
         del asked
         if isinstance(target, ConfigError):
             raise target
@@ -261,7 +261,7 @@ class WebsopyClient:
 
     def _redactor(self, prompts: Iterable[str]) -> Callable[[str], str]:
         """What takes the key and these prompts out of a text that a server sent."""
-        return functools.partial(redact, Sealed([self._key.value, *prompts]))
+        return functools.partial(redact, Secret([self._key.value, *prompts]))
 
 
 class AI:
@@ -414,10 +414,10 @@ def _raise_for(problem: str) -> None:
         raise ConfigError(problem)
 
 
-def _key_problem(sealed: Sealed[Any]) -> str:
-    if sealed.value is None or sealed.value == "":
+def _key_problem(secret: Secret[Any]) -> str:
+    if secret.value is None or secret.value == "":
         return "api_key: expected a key, got none; pass api_key= or set WEBSOPY_API_KEY"
-    return _header_problem("api_key", sealed.value)
+    return _header_problem("api_key", secret.value)
 
 
 def _header_problem(name: str, value: object) -> str:
@@ -468,9 +468,9 @@ def _flag_problem(name: str, value: object) -> str:
     return "" if isinstance(value, bool) else f"{name}: expected a bool, got {type(value).__name__}"
 
 
-def _url_problem(sealed: Sealed[Any]) -> str:
+def _url_problem(secret: Secret[Any]) -> str:
     """What is wrong with a base URL. It is not quoted: it may hold a password."""
-    url = sealed.value
+    url = secret.value
     if not isinstance(url, str):
         return f"base_url: expected str, got {type(url).__name__}"
     if not url.isascii() or not url.isprintable() or " " in url:
@@ -489,7 +489,7 @@ def _url_problem(sealed: Sealed[Any]) -> str:
     return ""
 
 
-def _target(method: object, asked: Sealed[Any]) -> Outgoing | ConfigError:
+def _target(method: object, asked: Secret[Any]) -> Outgoing | ConfigError:
     """The request line and body of a native request; problems are returned, see `_question`."""
     path, params, json = asked.value
     if not isinstance(method, str) or not _TOKEN.fullmatch(method):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import ConfigError
-from .sealed import Sealed
+from .redaction import Secret
 from .stream import ChatStream
 
 __all__ = ["Conversation"]
@@ -58,7 +58,7 @@ class Conversation:
 
         Raises ConfigError while an answer is still coming, and what chat_stream raises.
         """
-        turn = Sealed({"role": "user", "content": text})
+        turn = Secret({"role": "user", "content": text})
         del text  # a traceback with locals must not show the prompt
         if self.streaming:
             raise ConfigError("conversation: an answer is still coming; read or close it first")

@@ -55,7 +55,7 @@ from .errors import (
 from .http1 import Body, ChunkedBody, Inflater, UntilCloseBody, body_of, inflater_of
 from .lifeline import Lifeline
 from .receiver import Receiver
-from .sealed import Sealed
+from .redaction import Secret
 
 __all__ = ["Exchange", "Limit", "Outgoing", "Session", "Transport"]
 
@@ -540,7 +540,7 @@ class Transport:
 
     def __init__(
         self,
-        key: Sealed[str],
+        key: Secret[str],
         *,
         verify: bool | str = True,
         session: requests.Session | None = None,

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from websopy_sync.sealed import Sealed, redact
+from websopy_sync.redaction import Secret, redact
 
 SECRETS = [
     "plain secret",
@@ -27,7 +27,7 @@ def test_however_it_is_written(secret: str) -> None:
         for around in ("{}", "{{'a': \"b\", {}}}", "'{}", '"{}'):
             echo = around.format(form)
             for text in (echo, repr(echo), repr({"got": echo}), repr([echo])):
-                left = redact(Sealed([secret]), text)
+                left = redact(Secret([secret]), text)
                 assert "***" in left, text
                 assert form.strip('"') not in left
                 assert repr(form)[1:-1] not in left
@@ -35,9 +35,9 @@ def test_however_it_is_written(secret: str) -> None:
 
 def test_a_beginning_at_the_end_of_a_text() -> None:
     """What was cut off may have been the rest of it."""
-    assert redact(Sealed(["a long secret of ours"]), "got a long sec") == "got ***"
+    assert redact(Secret(["a long secret of ours"]), "got a long sec") == "got ***"
 
 
 def test_what_is_too_short_stays() -> None:
     """Three characters would be found in any text."""
-    assert redact(Sealed(["the"]), "the other") == "the other"
+    assert redact(Secret(["the"]), "the other") == "the other"

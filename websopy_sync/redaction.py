@@ -1,7 +1,7 @@
-"""Secrets in a wrapper: nothing that prints a value prints them.
+"""Secrets: kept out of what our frames show, and taken out of what a server sent back.
 
 Error reporters show the local variables of every frame that an exception passed through. So the
-key and the prompts travel in these, and are taken out of texts that a server sent back.
+key and the prompts travel in objects whose repr shows nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from typing import Generic, TypeVar
 from urllib.parse import quote, quote_plus
 
-__all__ = ["Sealed", "redact"]
+__all__ = ["Secret", "redact"]
 
 Value = TypeVar("Value")
 
@@ -18,7 +18,7 @@ SHORTEST = 4
 """Characters a secret must have to be taken out of a text: less would hit parts of words."""
 
 
-class Sealed(Generic[Value]):
+class Secret(Generic[Value]):
     """Holds a secret; its repr shows none of it, and it does not pickle."""
 
     __slots__ = ("value",)
@@ -27,10 +27,10 @@ class Sealed(Generic[Value]):
         self.value = value
 
     def __reduce__(self) -> str:
-        raise TypeError("a sealed value does not pickle")
+        raise TypeError("a secret does not pickle")
 
 
-def redact(secrets: Sealed[list[str]], text: str) -> str:
+def redact(secrets: Secret[list[str]], text: str) -> str:
     """The text without the secrets, however they are written: plain, in JSON, in a URL, in a repr.
 
     What a text that was cut ends with may be the beginning of one, and goes too.
