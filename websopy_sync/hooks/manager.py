@@ -1,4 +1,4 @@
-"""Plugins: found, checked, told. The only file that imports pluggy.
+"""The plugins of one client: loaded, checked, and told of each hook.
 
 pluggy keeps the plugins, checks their signatures and orders them; the calling is done here, one
 plugin at a time, because pluggy's own loop stops at the first exception, and a plugin that raises
@@ -8,201 +8,24 @@ what happens in a stream, only what to tell of it.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import importlib.metadata
 import inspect
 import logging
-import os
-import queue
-import threading
-import time
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import attrs
 import pluggy
 
-from .errors import ConfigError, PluginError
+from ..errors import ConfigError, PluginError
+from .background import BackgroundPlugin
+from .discovery import PluginInfo, chosen_by_environment, entry_points
+from .specs import GROUP, HOOKS, Specification, argument_names
 
-__all__ = ["BackgroundPlugin", "Hooks", "PluginInfo", "hookimpl", "list_plugins"]
-
-GROUP = "websopy_sync"
-"""pluggy's project name, and the entry-point group of installed plugins."""
-
-hookimpl = pluggy.HookimplMarker(GROUP)
-"""Marks a plugin's function or method as the implementation of the hook of its name."""
-
-_hookspec = pluggy.HookspecMarker(GROUP)
 _log = logging.getLogger("websopy_sync.plugins")
 
 Tell = Callable[..., None]
-
-
-class _Specification:
-    """The hooks. An implementation takes those of the arguments that it needs, by name."""
-
-    @_hookspec
-    def on_request(self, request: Any) -> None:
-        """A question is about to be sent; `request.headers` and `request.body` may be edited."""
-
-    @_hookspec
-    def on_chunk(self, chunk: Any, stream: Any) -> None:
-        """A chunk has come; the user gets it next. `stream.current_message` holds it already."""
-
-    @_hookspec
-    def on_retry(self, error: Any, delay: Any, stream: Any) -> None:
-        """The question is asked again, or resumed, after `delay` seconds, because of `error`."""
-
-    @_hookspec
-    def on_done(self, message: Any, stream: Any) -> None:
-        """The answer is complete."""
-
-    @_hookspec
-    def on_error(self, error: Any, stream: Any) -> None:
-        """The answer ended in any other way; cancelled and closed streams come here too."""
-
-    @_hookspec
-    def register_commands(self, subparsers: Any) -> None:
-        """The command line is being built: add commands to argparse's `subparsers`.
-
-        A command's parser sets the default `run`, a function of the parsed arguments that
-        returns the exit code.
-        """
-
-
-HOOKS = tuple(name for name in vars(_Specification) if not name.startswith("_"))
-
-
-@attrs.frozen
-class PluginInfo:
-    """A plugin as `websopy-sync plugins` shows it.
-
-    state: "loaded", "off" (not chosen) or "failed"; `problem` says why it failed.
-    """
-
-    name: str
-    distribution: str = ""
-    version: str = ""
-    hooks: tuple[str, ...] = ()
-    state: Literal["loaded", "off", "failed"] = "loaded"
-    problem: str = ""
-
-
-class BackgroundPlugin:
-    """Runs another plugin's hooks in a thread of its own, so that it delays no stream.
-
-    plugin: the plugin; its on_request still runs in the stream's thread, as it may edit.
-    queue_size: how many calls may wait. when_full: "block" the stream until there is room,
-    "drop" the call and count it in `dropped`, or "error": raise in the stream's thread, which
-    counts as the plugin's failure.
-
-    The calls are made one at a time and in order. The end of a stream does not wait for them, as
-    that would delay it; what waits is done at the client's close() and at exit, each for at most
-    `exit_seconds`. A forked child starts with an empty queue and a thread of its own.
-    """
-
-    def __init__(
-        self,
-        plugin: object,
-        *,
-        queue_size: int = 1000,
-        when_full: Literal["block", "drop", "error"] = "block",
-        exit_seconds: float = 5.0,
-    ) -> None:
-        if when_full not in ("block", "drop", "error"):
-            raise ConfigError(f"when_full: expected block, drop or error, got {when_full!r:.200}")
-        _check_number("queue_size", queue_size, int, at_least=1)
-        _check_number("exit_seconds", exit_seconds, (int, float), at_least=0)
-        self.plugin = plugin
-        self.dropped = 0
-        """Calls that were dropped because the queue was full."""
-        self._queue_size = queue_size
-        self._when_full = when_full
-        self._exit_seconds = exit_seconds
-        self._start_over()
-        atexit.register(_flush_at_exit, weakref.ref(self))
-
-    def _start_over(self) -> None:
-        # A stream's ending may be told out of a destructor, in the middle of any line here in the
-        # same thread: so only what is reentrant is used, RLock and SimpleQueue.
-        self._pid = os.getpid()
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()  # a place for each call to wait
-        for _ in range(self._queue_size):
-            self._room.put(None)
-        self._lock = threading.RLock()
-        self._thread: threading.Thread | None = None
-
-    def submit(self, call: Callable[[], None]) -> None:
-        """Have a call made in the background; what happens when the queue is full is the policy."""
-        if self._pid != os.getpid():
-            self._start_over()
-        with self._lock:
-            if self._thread is None:
-                work = (self._calls, self._room)
-                self._thread = threading.Thread(
-                    target=_work, args=work, name="websopy-plugin", daemon=True
-                )
-                self._thread.start()
-        try:
-            self._room.get(block=self._when_full == "block")
-            self._calls.put(call)
-        except queue.Empty:
-            self.dropped += 1
-            if self._when_full == "error":
-                raise PluginError(
-                    f"background queue: {self._queue_size} calls wait, one more was refused"
-                ) from None
-
-    def flush(self, seconds: float | None = None) -> bool:
-        """Wait until all calls so far are made, at most so many seconds; whether they were."""
-        if self._thread is None or self._pid != os.getpid():
-            return True
-        limit = self._exit_seconds if seconds is None else seconds
-        begun = time.monotonic()
-        done = threading.Event()
-        try:
-            self._room.get(timeout=limit)
-        except queue.Empty:
-            return False
-        self._calls.put(done.set)
-        return done.wait(max(limit - (time.monotonic() - begun), 0.0))
-
-    def close(self) -> None:
-        """Flush and end the thread; the next call starts another."""
-        if self._pid != os.getpid():
-            return
-        self.flush()
-        with self._lock:
-            thread, self._thread = self._thread, None
-            if thread is not None:
-                self._calls.put(None)
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(self._exit_seconds)
-
-
-def _work(
-    calls: queue.SimpleQueue[Callable[[], None] | None], room: queue.SimpleQueue[None]
-) -> None:
-    """Make calls until told to stop. They were isolated by whoever submitted them."""
-    while True:
-        call = calls.get()
-        if call is None:
-            return
-        try:
-            call()
-        except BaseException:  # noqa: BLE001  # a plugin's SystemExit: no use for it here
-            _log.debug("a background call ended its thread's work", exc_info=True)
-        room.put(None)
-        del call  # it may hold the last reference to a stream
-
-
-def _flush_at_exit(plugin: weakref.ref[BackgroundPlugin]) -> None:
-    background = plugin()
-    if background is not None:
-        background.flush()
 
 
 class Hooks:
@@ -218,7 +41,7 @@ class Hooks:
 
     def __init__(self, plugins: Iterable[object] | None = None, *, strict: bool = False) -> None:
         self._manager = pluggy.PluginManager(GROUP)
-        self._manager.add_hookspecs(_Specification)
+        self._manager.add_hookspecs(Specification)
         self._strict = strict
         self._backgrounds: list[BackgroundPlugin] = []
         self._made: list[Any] = []  # instantiated here, so closed here
@@ -246,11 +69,11 @@ class Hooks:
                     self._failed(type(plugin).__name__, "close", error, strict=False)
 
     def _load(self, plugins: Iterable[object] | None) -> None:
-        chosen = _chosen_by_environment() if plugins is None else None
+        chosen = chosen_by_environment() if plugins is None else None
         given = list(plugins or ())
         wanted = {plugin for plugin in given if isinstance(plugin, str)}
         known = set()
-        for entry_point in _entry_points():
+        for entry_point in entry_points():
             known.add(entry_point.name)
             by_default = plugins is None and (chosen is None or entry_point.name in chosen)
             self._load_installed(entry_point, on=by_default or entry_point.name in wanted)
@@ -339,7 +162,7 @@ class Hooks:
 
     def _call_of(self, hook: str, impl: pluggy.HookImpl) -> Tell:
         """A call of one implementation that isolates it: by position, in the background or not."""
-        function = _by_position(impl, _argument_names(hook))
+        function = _by_position(impl, argument_names(hook))
         name = impl.plugin_name
 
         def call(*arguments: Any) -> None:
@@ -384,17 +207,6 @@ class Hooks:
             )
 
 
-def _check_number(
-    name: str, value: object, kinds: type | tuple[type, ...], *, at_least: int
-) -> None:
-    if not isinstance(value, kinds) or not value >= at_least:  # type: ignore[operator]
-        raise ConfigError(f"{name}: expected a number of {at_least} or more")
-
-
-def _argument_names(hook: str) -> tuple[str, ...]:
-    return tuple(inspect.signature(getattr(_Specification, hook)).parameters)[1:]
-
-
 def _by_position(impl: pluggy.HookImpl, names: Sequence[str]) -> Tell:
     """The implementation as a function of all the hook's arguments, in their order."""
     function: Callable[..., Any] = impl.function
@@ -402,21 +214,6 @@ def _by_position(impl: pluggy.HookImpl, names: Sequence[str]) -> Tell:
         return function
     positions = [names.index(name) for name in impl.argnames]
     return lambda *arguments: function(*(arguments[position] for position in positions))
-
-
-def _chosen_by_environment() -> set[str] | None:
-    """The names in WEBSOPY_PLUGINS; None when it is unset."""
-    names = os.environ.get("WEBSOPY_PLUGINS")
-    return None if names is None else {name.strip() for name in names.split(",") if name.strip()}
-
-
-def _entry_points() -> Iterator[importlib.metadata.EntryPoint]:
-    """The installed plugins, each name once: a later one on the path is hidden, as on import."""
-    seen = set()
-    for entry_point in importlib.metadata.entry_points(group=GROUP):
-        if entry_point.name not in seen:
-            seen.add(entry_point.name)
-            yield entry_point
 
 
 def list_plugins(plugins: Iterable[object] | None = None) -> list[PluginInfo]:
