@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import ipaddress
 import os
+import signal
 import sys
 import threading
 import time
@@ -21,6 +22,8 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 from websopy_sync.sandbox import Sandbox
 
+pytest_plugins = ["time_limit"]
+
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 GRACE = 2.0
@@ -32,7 +35,13 @@ GRACE = 2.0
 
 @pytest.fixture(scope="session", autouse=True)
 def known_environment() -> Iterator[None]:
-    """No settings, proxies or certificates of whoever runs the tests; no installed plugin."""
+    """No settings, proxies or certificates of whoever runs the tests; no installed plugin.
+
+    A script that runs the tests in the background has SIGINT ignored, and every process started
+    from here would ignore it too. Tests of Ctrl-C need it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as environment:
         for name in list(os.environ):
             if name.startswith("WEBSOPY_") or name.lower().endswith(("_proxy", "_ca_bundle")):
@@ -172,4 +181,5 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers, so that --strict-markers finds the misspelt ones."""
+    config.addinivalue_line("markers", "slow: takes long or needs much; run by `pytest -m ''`")
     config.addinivalue_line("markers", "leaves(what): may leave threads or sockets behind")

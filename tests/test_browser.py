@@ -38,6 +38,8 @@ from websopy_sync.sandbox import (
     wait,
 )
 
+pytestmark = pytest.mark.slow
+
 CHAT = Path(__file__).parent.parent / "examples" / "chat"
 AXE = CHAT / "node_modules" / "axe-core" / "axe.min.js"
 

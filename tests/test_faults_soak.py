@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from websopy_sync import (
     CancelToken,
     Timeouts,
@@ -35,6 +37,8 @@ from websopy_sync.sandbox import (
     status,
     tool,
 )
+
+pytestmark = pytest.mark.slow
 
 STREAMS = 2000
 THREADS = 50

@@ -26,6 +26,8 @@ from websopy_sync.sandbox import Sandbox, done, say, silence, status, wait
 from websopy_sync.sse import Decoder
 from websopy_sync.wire import parse_chunk
 
+pytestmark = pytest.mark.slow
+
 HEARTBEAT = 1.0
 """Seconds; the servers are started with it."""
 
