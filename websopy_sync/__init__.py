@@ -48,7 +48,7 @@ from .errors import (
     UnprocessableEntityError,
     WebsopyError,
 )
-from .hooks import BackgroundPlugin, hookimpl
+from .hooks import BackgroundPlugin, StreamLocal, hookimpl
 from .sse import ServerSentEvent
 from .stream import ChatStream, EventStream
 from .timing import Timeouts
@@ -81,6 +81,7 @@ __all__ = [
     "StreamChunk",
     "StreamError",
     "StreamInterruptedError",
+    "StreamLocal",
     "StreamProtocolError",
     "StreamServerError",
     "Timeouts",

@@ -142,12 +142,13 @@ class _Stream(Generic[Item]):
     def _begin(self) -> _Reading[Item]:
         if self._begun:
             raise StreamError(f"a stream can be read once, and this one was ({self.state})")
-        assert self._source is not None
+        if self._source is None:
+            raise StreamError("the stream cannot be read yet: its question has not been sent")
         self._begun = True
         return _Reading(self, self._source)
 
     def __next__(self) -> Item:
-        if self._step.busy:
+        if self._step.busy and self._source is not None:
             raise StreamError("the stream is being read already, in another thread or a hook")
         if self._iterator is None:
             self._reading = self._begin()
@@ -320,7 +321,11 @@ class ChatStream(_Stream[StreamChunk]):
             self._request_told = True
             tell = self._hooks.teller("on_request")
             if tell is not None:
-                tell(request)
+                self._step.busy = True  # a plugin that closes the stream ends it after the others
+                try:
+                    tell(request, self)
+                finally:
+                    self._step.busy = False
             return make_source(request)
 
         self._open(source)

@@ -4,5 +4,14 @@ from .background import BackgroundPlugin
 from .discovery import PluginInfo
 from .manager import Hooks, list_plugins
 from .specs import HOOKS, hookimpl
+from .stream_local import StreamLocal
 
-__all__ = ["HOOKS", "BackgroundPlugin", "Hooks", "PluginInfo", "hookimpl", "list_plugins"]
+__all__ = [
+    "HOOKS",
+    "BackgroundPlugin",
+    "Hooks",
+    "PluginInfo",
+    "StreamLocal",
+    "hookimpl",
+    "list_plugins",
+]

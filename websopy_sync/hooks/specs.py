@@ -20,8 +20,12 @@ class Specification:
     """The hooks. An implementation takes those of the arguments that it needs, by name."""
 
     @_hookspec
-    def on_request(self, request: Any) -> None:
-        """A question is about to be sent; `request.headers` and `request.body` may be edited."""
+    def on_request(self, request: Any, stream: Any) -> None:
+        """A question is about to be sent; `request.headers` and `request.body` may be edited.
+
+        `stream` is the one that later hooks are given. It has not been sent, so it has no
+        status, no headers and no chunks yet, and cannot be read; it can be cancelled.
+        """
 
     @_hookspec
     def on_chunk(self, chunk: Any, stream: Any) -> None:

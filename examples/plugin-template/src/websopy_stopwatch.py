@@ -4,19 +4,19 @@ import sys
 import time
 from typing import Any
 
-from websopy_sync import ChatStream, hookimpl
+from websopy_sync import ChatStream, StreamLocal, hookimpl
 
 
 class Stopwatch:
     """Each client makes one of its own; the methods are named after the hooks."""
 
     def __init__(self) -> None:
-        self.started: dict[str, float] = {}
+        self.started: StreamLocal[float] = StreamLocal()
 
     @hookimpl
-    def on_request(self, request: Any) -> None:
+    def on_request(self, request: Any, stream: ChatStream) -> None:
         """A question is about to be sent."""
-        self.started[request.idempotency_key] = time.monotonic()
+        self.started[stream] = time.monotonic()
 
     @hookimpl
     def on_done(self, stream: ChatStream) -> None:
@@ -30,5 +30,5 @@ class Stopwatch:
 
     def stop(self, stream: ChatStream) -> None:
         """No hook: just what both ends have in common."""
-        seconds = time.monotonic() - self.started.pop(stream.idempotency_key)
+        seconds = time.monotonic() - self.started.pop(stream)
         print(f"stopwatch: {stream.state} after {seconds:.2f} s", file=sys.stderr)

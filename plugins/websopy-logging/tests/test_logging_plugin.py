@@ -262,6 +262,19 @@ def test_a_quiet_logger_is_not_written_to(
     assert [line["event"] for line in lines(caplog)] == ["end"]
 
 
+def test_two_open_streams_under_one_key_are_counted_apart(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A user may set the same idempotency key twice; each answer's end line has its own counts."""
+    sandbox.play([say("a"), done()])
+    sandbox.play([*ANSWER, done()])
+    with client_of(sandbox, LoggingPlugin()) as client:
+        streams = [client.ai.chat_stream(QUESTION, idempotency_key="same") for _ in range(2)]
+        for stream in streams:
+            stream.until_done()
+    assert [line["chunks"] for line in lines(caplog, "end")] == [2, 4]
+
+
 def test_nothing_is_kept_of_an_ended_answer(sandbox: Sandbox) -> None:
     """A client that lives long does not grow with its answers."""
     plugin = LoggingPlugin()

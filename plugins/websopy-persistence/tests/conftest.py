@@ -228,7 +228,7 @@ class Answer:
         self.retries_taken = 0
         headers = {"X-Api-Key": "secret-header"}
         url = "http://user:secret@127.0.0.1/v1/ai/chat?token=secret"
-        plugin.on_request(Request("POST", url, headers, body, key))
+        plugin.on_request(Request("POST", url, headers, body, key), self)
 
     @property
     def current_message(self) -> Message:

@@ -341,6 +341,24 @@ def test_in_the_background(sandbox: Sandbox, plugin: TokensPlugin, reports: list
     assert reports[0] == reports[1]
 
 
+def test_two_open_streams_under_one_key_are_counted_apart(
+    sandbox: Sandbox, plugin: TokensPlugin, reports: list[Report]
+) -> None:
+    """A user may set the same idempotency key twice; both answers are counted."""
+    with client_of(sandbox, plugin) as client:
+        sandbox.play([say("one"), done()])
+        sandbox.play([*PIECES, done()])
+        streams = [client.ai.chat_stream("q", idempotency_key="same") for _ in range(2)]
+        streams[0].until_done()
+        assert plugin.tokens_so_far(streams[0]) == 0
+        streams[1].until_done()
+    assert [report.usage.completion_tokens for report in reports] == [
+        plugin.counter.count("one"),
+        plugin.counter.count(CHINESE),
+    ]
+    assert plugin.totals.answers == 2
+
+
 def test_nothing_is_kept_of_an_ended_answer(sandbox: Sandbox, plugin: TokensPlugin) -> None:
     """A client that lives long does not grow with its answers."""
     scripts: list[Steps] = [[say("x"), done(1, 1)], [no_ids(), say("x"), cut()], status(500)]

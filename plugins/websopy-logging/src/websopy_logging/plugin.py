@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from websopy_sync import Message, StreamCancelledError, hookimpl
+from websopy_sync import Message, StreamCancelledError, StreamLocal, hookimpl
 
 from .formatters import FIELDS
 from .setup import asks_for_content, configure_from_environment
@@ -68,14 +68,14 @@ class LoggingPlugin:
         self._content = asks_for_content() if capture_content is None else capture_content
         self._logger = logger or logging.getLogger("websopy_sync.chat")
         self._clock = clock
-        self._open: dict[str, _Progress] = {}
+        self._open: StreamLocal[_Progress] = StreamLocal()
 
     @hookimpl
-    def on_request(self, request: Any) -> None:
+    def on_request(self, request: Any, stream: Any) -> None:
         """The line at the start."""
         body = request.body or {}
         progress = _Progress(self._clock(), model=body.get("model"))
-        self._open[request.idempotency_key] = progress
+        self._open[stream] = progress
         fields: dict[str, Any] = {"question": request.idempotency_key, "model": progress.model}
         messages = body.get("messages")
         if isinstance(messages, list):
@@ -85,7 +85,7 @@ class LoggingPlugin:
     @hookimpl
     def on_chunk(self, stream: Any) -> None:
         """Count it; a chunk has no line of its own."""
-        progress = self._open.get(stream.idempotency_key)
+        progress = self._open.get(stream)
         if progress is not None:
             progress.last = self._clock()
             progress.chunks += 1
@@ -121,11 +121,11 @@ class LoggingPlugin:
         self._end(stream, stream.current_message, outcome)
 
     def _progress(self, stream: Any) -> _Progress:
-        return self._open.get(stream.idempotency_key) or _Progress(self._clock())
+        return self._open.get(stream) or _Progress(self._clock())
 
     def _end(self, stream: Any, message: Message, outcome: dict[str, Any]) -> None:
         progress = self._progress(stream)
-        self._open.pop(stream.idempotency_key, None)
+        self._open.pop(stream, None)
         fields = {
             "question": stream.idempotency_key,
             "model": progress.model,

@@ -1,7 +1,6 @@
 """The hooks: what a stream tells becomes records for the writer. Returns to the stream at once.
 
-Knows nothing of databases but which one to use. One question is found again in its later hooks by
-its idempotency key, then by the stream itself.
+Knows nothing of databases but which one to use.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-from websopy_sync import hookimpl
+from websopy_sync import StreamLocal, hookimpl
 from websopy_sync.chunks import ContentChunk, Message, StreamChunk
 from websopy_sync.errors import ConfigError, StreamCancelledError, WebsopyError
 
@@ -82,8 +81,7 @@ class PersistencePlugin:
             self._trouble,
             limits=limits,
         )
-        self._asked: dict[str, list[_Recording]] = {}
-        self._running: dict[int, _Recording] = {}
+        self._recordings: StreamLocal[_Recording] = StreamLocal()
 
     def __repr__(self) -> str:
         return f"<PersistencePlugin {self.database.description}>"
@@ -114,7 +112,7 @@ class PersistencePlugin:
     # --- hooks -----------------------------------------------------------------------------------
 
     @hookimpl(trylast=True)  # so that what other plugins edit in the request is what is stored
-    def on_request(self, request: Any) -> None:
+    def on_request(self, request: Any, stream: Any) -> None:
         """A row for the question: a process that dies while it waits leaves a trace too."""
         recording = _Recording(uuid.uuid4().hex, time.monotonic())
         body = request.body if isinstance(request.body, dict) else {}
@@ -128,12 +126,12 @@ class PersistencePlugin:
             idempotency_key=request.idempotency_key,
         )
         recording.begun = recording.whole = self._writer.put(begin)
-        self._asked.setdefault(request.idempotency_key, []).append(recording)
+        self._recordings[stream] = recording
 
     @hookimpl
     def on_chunk(self, chunk: StreamChunk, stream: Any) -> None:
         """One more chunk for the writer."""
-        recording = self._running.get(id(stream)) or self._found(stream)
+        recording = self._recording_of(stream)
         seconds = time.monotonic() - recording.began
         if recording.first_chunk_seconds is None:
             recording.first_chunk_seconds = seconds
@@ -172,23 +170,18 @@ class PersistencePlugin:
 
     # ---------------------------------------------------------------------------------------------
 
-    def _found(self, stream: Any) -> _Recording:
-        """The recording of a stream that is met for the first time."""
-        asked = self._asked.get(stream.idempotency_key)
-        if not asked:  # on_request failed, or was called in the process this one was forked from
+    def _recording_of(self, stream: Any) -> _Recording:
+        recording = self._recordings.get(stream)
+        if recording is None:  # on_request failed
             recording = _Recording("", time.monotonic(), begun=False, whole=False)
-        else:
-            recording = asked.pop(0)
-            if not asked:
-                self._asked.pop(stream.idempotency_key, None)
-        self._running[id(stream)] = recording
+            self._recordings[stream] = recording
         return recording
 
     def _end(
         self, stream: Any, status: Status, message: Message, error: BaseException | None
     ) -> None:
-        recording = self._running.get(id(stream)) or self._found(stream)
-        self._running.pop(id(stream), None)
+        recording = self._recording_of(stream)
+        self._recordings.pop(stream)
         if not recording.begun:
             return
         unknown = recording.has_text and not message.content  # keep_message=False

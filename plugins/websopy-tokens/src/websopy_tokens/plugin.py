@@ -17,6 +17,7 @@ from websopy_sync import (
     ConfigError,
     Message,
     StreamCancelledError,
+    StreamLocal,
     Usage,
     hookimpl,
 )
@@ -58,13 +59,13 @@ class TokensPlugin:
         self._prices = dict(prices or {})
         self._on_report = on_report
         self._ledger = Ledger()
-        self._open: dict[str, Answer] = {}
+        self._open: StreamLocal[Answer] = StreamLocal()
         budget = _budget_of_environment() if budget is None else budget
         self._keeper = BudgetKeeper(
             budget,
             prices=self._prices,
             spent=self._ledger.totals,
-            still_open=self._open.values,
+            still_open=self._still_open,
         )
         self._lock = threading.RLock()  # reentrant, see _VocabularyCounter
 
@@ -93,16 +94,16 @@ class TokensPlugin:
 
         To be called in the thread that reads the stream.
         """
-        answer = self._open.get(stream.idempotency_key)
+        answer = self._open.get(stream)
         return answer.completion_tokens if answer else 0
 
     # What it is told
 
     @hookimpl
-    def on_request(self, request: Any) -> None:
+    def on_request(self, request: Any, stream: Any) -> None:
         """Remember what is asked."""
         model = (request.body or {}).get("model")
-        self._open[request.idempotency_key] = Answer(
+        self._open[stream] = Answer(
             model=model if isinstance(model, str) else "",
             prompt=prompt_of(request.body),
             counter=lambda: self.counter,
@@ -111,7 +112,7 @@ class TokensPlugin:
     @hookimpl
     def on_chunk(self, chunk: Any, stream: Any) -> None:
         """Take the chunk in, and cancel the answer when it passes the budget."""
-        answer = self._open.get(stream.idempotency_key)
+        answer = self._open.get(stream)
         if answer is None:
             return
         if chunk.type == "content":
@@ -135,7 +136,7 @@ class TokensPlugin:
     def on_error(self, error: BaseException, stream: Any) -> None:
         """Report an answer that ended early; one that never began cost nothing."""
         if _was_refused(error):
-            self._open.pop(stream.idempotency_key, None)
+            self._open.pop(stream, None)
             return
         outcome = error.reason if isinstance(error, StreamCancelledError) else "error"
         self._end(stream, stream.current_message, outcome=outcome)
@@ -143,12 +144,12 @@ class TokensPlugin:
     # Reports
 
     def _end(self, stream: Any, message: Message, *, outcome: str) -> None:
-        answer = self._open.get(stream.idempotency_key)
+        answer = self._open.get(stream)
         if answer is None:
             return
         report = self._report(answer, message, outcome)
         with self._keeper.books:
-            self._open.pop(stream.idempotency_key, None)
+            self._open.pop(stream, None)
             self._ledger.add(report)
         logger.info(
             "model %s: %d prompt and %d completion tokens, %s by %s, %s",
@@ -161,6 +162,11 @@ class TokensPlugin:
         )
         if self._on_report:
             self._on_report(report)
+
+    def _still_open(self) -> list[Answer]:
+        # Not values(): another answer may end between its key and its value.
+        answers = [self._open.get(stream) for stream in self._open]
+        return [answer for answer in answers if answer is not None]
 
     def _report(self, answer: Answer, message: Message, outcome: str) -> Report:
         usage, source, exact = message.usage, "service", True

@@ -1,0 +1,51 @@
+"""What a plugin remembers of each stream. Knows nothing of what a stream is."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, MutableMapping
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
+
+_VALUES = "_plugin_values"
+
+
+class StreamLocal(MutableMapping[Any, Value]):
+    """A dict from streams to a plugin's values, that keeps no stream alive.
+
+        self.started: StreamLocal[float] = StreamLocal()  # in __init__
+        self.started[stream] = time.monotonic()           # in on_request
+        began = self.started.pop(stream)                  # in on_done and in on_error
+
+    Two streams under one idempotency key have a value each. Each value is kept on its stream, as
+    `threading.local` keeps one on each thread, so it goes when the stream goes, also when that
+    never came to an end. Any thread may use it. A value must not hold its stream.
+    """
+
+    # Not a WeakKeyDictionary: the garbage collector clears the weak references to a stream in a
+    # reference cycle before the stream's destructor tells on_error, which would find no value.
+
+    def __init__(self) -> None:
+        self._key = object()
+        self._streams: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+    def __setitem__(self, stream: Any, value: Value) -> None:
+        vars(stream).setdefault(_VALUES, {})[self._key] = value
+        self._streams[id(stream)] = stream
+
+    def __getitem__(self, stream: Any) -> Value:
+        value: Value = vars(stream).get(_VALUES, {})[self._key]
+        return value
+
+    def __delitem__(self, stream: Any) -> None:
+        del vars(stream).get(_VALUES, {})[self._key]
+        self._streams.pop(id(stream), None)
+
+    def __iter__(self) -> Iterator[Any]:
+        # valuerefs() is one list() of a dict: other threads may add streams meanwhile.
+        references = self._streams.valuerefs()
+        return iter([stream for one in references if (stream := one()) is not None])
+
+    def __len__(self) -> int:
+        return len(self._streams)
