@@ -35,9 +35,10 @@ def names_in(path: pathlib.Path) -> set[str]:
 
 
 def test_every_promise_of_a_stream_has_its_row() -> None:
-    """Promises 1 to 31 and 33 have a row each."""
-    assert {int(row[0]) for row in ROWS} == STREAM_PROMISES
-    assert len(ROWS) == len(STREAM_PROMISES)
+    """Promises 1 to 31 and 33 have a row, and no promise has two."""
+    numbers = [int(row[0]) for row in ROWS]
+    assert set(numbers) >= STREAM_PROMISES
+    assert len(numbers) == len(set(numbers))
 
 
 def test_every_place_is_there() -> None:

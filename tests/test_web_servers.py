@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import resource
 import shutil
@@ -13,7 +14,7 @@ import time
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from websopy_sync.sse import Decoder
 from websopy_sync.wire import parse_chunk
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
 
 HEARTBEAT = 1.0
 """Seconds; the servers are started with it."""
@@ -89,6 +92,13 @@ KINDS = {
     "django-uvicorn": Kind(
         python("uvicorn", "--port", "{port}", "--factory", "django.core.asgi:get_asgi_application"),
         ("django", "uvicorn"),
+    ),
+    "fastapi-uvicorn": Kind(
+        python("uvicorn", "--port", "{port}", "web_apps.fastapi_app:app"), ("fastapi", "uvicorn")
+    ),
+    "fastapi-hypercorn": Kind(
+        python("hypercorn", "--bind", "127.0.0.1:{port}", "web_apps.fastapi_app:app"),
+        ("fastapi", "hypercorn"),
     ),
 }
 
@@ -238,6 +248,16 @@ def memory_of(pid: int) -> float:
 
 
 @pytest.mark.parametrize("server", THREADED, indirect=True)
+def test_a_slow_browser_that_leaves_is_noticed(server: Server) -> None:
+    """Its server waits for room then, not for the model."""
+    with Sandbox([[say("x" * 50_000)] * 200, silence()]) as sandbox:
+        with slow_browser(server.port, chat(sandbox)) as browser:
+            assert browser.recv(1)
+            time.sleep(0.3)  # all buffers on the way are full by now
+        assert sandbox.wait_disconnect(timeout=HEARTBEAT + 1.0)
+
+
+@pytest.mark.parametrize("server", THREADED, indirect=True)
 def test_fifty_streams_leave_room_for_a_ping(server: Server) -> None:
     """A threaded server answers others while 50 answers are being written."""
     more = threading.Event()
@@ -256,32 +276,62 @@ def test_fifty_streams_leave_room_for_a_ping(server: Server) -> None:
 # --- what is special to one ------------------------------------------------------------------
 
 
-@pytest.fixture
-def uvicorn(tmp_path: Path) -> Iterator[Server]:
-    kind = KINDS["django-uvicorn"]
-    check_present(kind.needs)
-    with running(kind.command, tmp_path / "log", environment=ENVIRONMENT) as started:
-        yield started
+ASGI = ["django-uvicorn", "fastapi-uvicorn", "fastapi-hypercorn"]
 
 
-def test_an_async_view_is_live_too(uvicorn: Server) -> None:
-    """django_response is called in the event loop itself there."""
+@pytest.mark.parametrize("server", ASGI, indirect=True)
+def test_an_async_view_is_live_too(server: Server) -> None:
+    """The response is made in the event loop itself there."""
     more = threading.Event()
     with Sandbox([say("AI"), wait(more), done()]) as sandbox:
-        with get(uvicorn.port, chat(sandbox, "/async-chat")) as answer:
+        with get(server.port, chat(sandbox, "/async-chat")) as answer:
             received = chunks(answer)
             assert next(received) == ContentChunk("AI")
             more.set()
             assert list(received) == [DoneChunk()]
 
 
-def test_uvicorn_notices_a_vanished_browser_by_itself(uvicorn: Server) -> None:
-    """An ASGI server says so: no heartbeat is waited for."""
+@pytest.mark.parametrize("server", ASGI, indirect=True)
+def test_an_asgi_server_notices_a_vanished_browser_by_itself(server: Server) -> None:
+    """It says so: no heartbeat is waited for, and no thread is left of it."""
     with Sandbox([say("AI"), silence()]) as sandbox:
         for path in ("/chat", "/async-chat"):
-            with get(uvicorn.port, chat(sandbox, path)) as answer:
+            with get(server.port, chat(sandbox, path)) as answer:
                 assert next(chunks(answer)) == ContentChunk("AI")
+                assert relaying(server.port) > 0
         assert sandbox.wait_disconnect(2, timeout=HEARTBEAT / 4)
+        deadline = time.monotonic() + 1.0
+        while relaying(server.port):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_the_fastapi_example_runs_as_typed(tmp_path: Path) -> None:
+    """The first block of its section, saved and started as the page says."""
+    check_present(("fastapi", "uvicorn"))
+    page = (ROOT / "docs/how-to/views.md").read_text("utf-8")
+    section = page.partition("## FastAPI")[2]
+    code = section.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "fastapi_chat.py").write_text(code, "utf-8")
+    assert "`uvicorn fastapi_chat:api`" in section
+    with Sandbox() as sandbox:
+        command = python("uvicorn", "--port", "{port}", "--app-dir", str(tmp_path))
+        key = {"WEBSOPY_BASE_URL": sandbox.url, "WEBSOPY_API_KEY": "test", "WEBSOPY_PLUGINS": ""}
+        started = running(
+            (*command, "fastapi_chat:api"), tmp_path / "log", ready="/docs", environment=key
+        )
+        with started as server, closing(HTTPConnection("127.0.0.1", server.port)) as browser:
+            asked = json.dumps({"messages": [{"role": "user", "content": "写一篇关于 AI 的文章"}]})
+            browser.request("POST", "/api/chat", asked, {"Content-Type": "application/json"})
+            answer = browser.getresponse()
+            assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+            assert ContentChunk("AI") in list(chunks(answer))
+
+
+def relaying(port: int) -> int:
+    """Threads of a server that pass an answer on."""
+    with get(port, "/threads") as answer:
+        return int(answer.read())
 
 
 NGINX = """

@@ -1,7 +1,7 @@
 """An answer on its way to the browser: chunks in, the bytes of an event stream out.
 
-Has a helper for Flask and one for Django, and imports neither until it is called. Knows nothing of
-requests, of routes or of how a server writes.
+Has a helper for Flask and one for Django, and imports neither until it is called; FastAPI and
+Starlette need none. Knows nothing of requests, of routes or of how a server writes.
 
 Upstream is read in a thread behind a bounded buffer, because whoever waits for the model cannot
 do anything else: here the server's thread (or task) can still send a sign of life while the model
@@ -24,6 +24,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self, TypedDict, Unpack, get_args
 
@@ -36,6 +37,7 @@ from .errors import (
     InternalServerError,
     RateLimitError,
     StreamCancelledError,
+    StreamError,
     StreamInterruptedError,
     StreamProtocolError,
     StreamServerError,
@@ -111,25 +113,32 @@ def sse_body(
 ) -> EventStreamBody:
     """The bytes of an event stream that tells a browser this answer, as they come.
 
-    heartbeat: seconds within which a browser that has gone is noticed. Comments, which browsers
-    skip, go out three times as often while the model is silent.
-    on_disconnect: what a browser that has gone means for the answer. "cancel" ends it at the
-    service. "finish" reads it to its end, for the plugins' sake, and drops it; that takes a
-    process that lives as long.
-    buffer: bytes that may wait for a slow browser; above that (and one event) the answer is
-    not read any further until it catches up.
-
     The body now owns the stream: whoever closes the body closes it.
 
-    Raises ConfigError for an option that means nothing. Not for the answer: what fails in it later
-    becomes its last event, named `error`, with the text of `public_error`.
+    Args:
+        stream: The answer, not read yet. What fails in it becomes the last event, named `error`,
+            with the text of `public_error`.
+        heartbeat: Seconds within which a browser that closed its connection is noticed. Comments,
+            which browsers skip, go out three times as often while the model is silent.
+        on_disconnect: What a browser that has gone means for the answer. "cancel" ends it at the
+            service. "finish" reads it to its end, for the plugins' sake, and drops it; that takes
+            a process that lives as long.
+        buffer: Bytes that may wait for a slow browser. Above that (and one event) the answer is
+            not read any further until it catches up.
+
+    Returns:
+        An iterator of bytes, for `for` and `async for`, with a `close()`.
+
+    Raises:
+        ConfigError: An option means nothing. The stream is still the caller's.
     """
     _check_positive("heartbeat", heartbeat, most=threading.TIMEOUT_MAX)
     _check_positive("buffer", buffer, most=math.inf)
     if on_disconnect not in get_args(OnDisconnect):
         raise ConfigError(f"on_disconnect: expected cancel or finish, got {on_disconnect!r:.200}")
-    relay = _Relay(stream, limit=buffer, finish=on_disconnect == "finish")
-    return EventStreamBody(relay, interval=heartbeat / SIGNS_PER_HEARTBEAT)
+    interval = heartbeat / SIGNS_PER_HEARTBEAT
+    finish = on_disconnect == "finish"
+    return EventStreamBody(_Relay(stream, limit=buffer, finish=finish, interval=interval))
 
 
 def _check_positive(name: str, value: object, *, most: float) -> None:
@@ -138,15 +147,23 @@ def _check_positive(name: str, value: object, *, most: float) -> None:
 
 
 class EventStreamBody:
-    """An iterator of bytes for a WSGI server, which closes it when the browser has gone.
+    """An iterator of bytes for a WSGI server, and an async one for an ASGI server.
 
-    One thread iterates it; any may close it. No thread is left once it is exhausted, closed or
-    garbage. Made by `sse_body`.
+    One thread or task reads it, in one of the two ways; any may close it. A second loop goes on
+    where the first one stopped. A task that is cancelled in a step leaves the body, and so does
+    one that drops it. No thread is left once it is exhausted, closed or garbage. Made by
+    `sse_body`.
+
+    Raises:
+        StreamError: Both ways were used, or two threads or tasks read at once. Who reads rightly
+            goes on.
     """
 
-    def __init__(self, relay: _Relay, *, interval: float) -> None:
+    def __init__(self, relay: _Relay) -> None:
         self._relay = relay
-        self._interval = interval
+        self._steps = _Steps(relay.take, relay.leave)
+        self._way = ""
+        self._reading = threading.Lock()
         # Not a __del__: that could not be called off, and the reader must not keep the body alive.
         self._finalizer = weakref.finalize(self, relay.leave)
 
@@ -154,11 +171,31 @@ class EventStreamBody:
         return self
 
     def __next__(self) -> bytes:
-        piece = self._relay.take(self._interval)
+        with self._one_reader("next()"):
+            piece = self._relay.take()
         if piece is None:
             self.close()
             raise StopIteration
-        return piece or HEARTBEAT
+        return piece
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        with self._one_reader("async for"):
+            return await anext(self._steps)
+
+    @contextlib.contextmanager
+    def _one_reader(self, way: str) -> Iterator[None]:
+        if self._way not in ("", way):
+            raise StreamError(f"the body was read with {self._way} and cannot be with {way}")
+        if not self._reading.acquire(blocking=False):
+            raise StreamError("the body is being read already, in another thread or task")
+        try:
+            self._way = way
+            yield
+        finally:
+            self._reading.release()
 
     def __enter__(self) -> Self:
         return self
@@ -169,11 +206,16 @@ class EventStreamBody:
     def leave(self) -> None:
         """What close() does, without waiting for the reader: for event loops."""
         self._finalizer()
+        self._steps.close()
 
     def close(self) -> None:
         """The browser has gone, or has all: end the answer, or let it finish, as was asked for."""
         self.leave()
         self._relay.join(JOIN_SECONDS)
+
+    async def aclose(self) -> None:
+        """What leave() does, for `contextlib.aclosing`."""
+        self.leave()
 
 
 class _Relay:
@@ -183,10 +225,11 @@ class _Relay:
     the garbage collector, at any moment and in any thread.
     """
 
-    def __init__(self, stream: ChatStream, *, limit: int, finish: bool) -> None:
+    def __init__(self, stream: ChatStream, *, limit: int, finish: bool, interval: float) -> None:
         self._stream = stream
         self._limit = limit
         self._finish = finish
+        self._interval = interval
         self._news = threading.Condition()
         self._pieces: deque[bytes] = deque()
         self._size = 0
@@ -196,24 +239,23 @@ class _Relay:
 
     # The body's side
 
-    def take(self, seconds: float) -> bytes | None:
-        """All that waits, b"" when nothing came for so many seconds, None at the end."""
+    def take(self) -> bytes | None:
+        """All that waits, a sign of life when nothing came for an interval, None at the end."""
         with self._news:
-            if not (self._reader or self._gone):
+            if not (self._reader or self._over or self._gone):
                 self._start()
-            self._news.wait_for(lambda: self._pieces or self._over or self._gone, seconds)
+            self._news.wait_for(lambda: self._pieces or self._over or self._gone, self._interval)
             taken = b"".join(self._pieces)
             self._drop()
-            return None if not taken and (self._over or self._gone) else taken
+            return None if not taken and (self._over or self._gone) else taken or HEARTBEAT
 
     def leave(self) -> None:
         """Nobody takes any more. Returns at once; a second call does nothing new."""
         with self._news:
             self._gone = True
             self._drop()
-            if not self._reader and self._finish:
-                with contextlib.suppress(RuntimeError):  # no thread can be had: given up below
-                    self._start()
+            if not (self._reader or self._over) and self._finish:
+                self._start()
             reader = self._reader
         if reader is None:
             self._stream.close()
@@ -230,8 +272,14 @@ class _Relay:
     def _start(self) -> None:
         # A daemon, as a process that ends does not wait for a model.
         reader = threading.Thread(target=self._read, name="websopy-sse-body", daemon=True)
-        reader.start()
-        self._reader = reader
+        try:
+            reader.start()
+        except RuntimeError as error:  # no thread can be had: told as any late failure is
+            self._stream.close()
+            self._put(self._failure(error))
+            self._over = True
+        else:
+            self._reader = reader
 
     def _drop(self) -> None:
         self._pieces.clear()
@@ -322,20 +370,31 @@ def public_error(error: BaseException) -> ErrorChunk:
 
 
 def flask_response(stream: ChatStream, **options: Unpack[BodyOptions]) -> flask.Response:
-    """The answer as a Flask response; options as for `sse_body`."""
+    """The answer as a Flask response.
+
+    Args:
+        stream: The answer, as for `sse_body`.
+        **options: Those of `sse_body`.
+    """
     from flask import Response  # noqa: PLC0415  only who calls this needs Flask
 
     return Response(sse_body(stream, **options), headers=dict(SSE_HEADERS))
 
 
 def django_response(stream: ChatStream, **options: Unpack[BodyOptions]) -> StreamingHttpResponse:
-    """The answer as a Django response, under WSGI and ASGI; options as for `sse_body`.
+    """The answer as a Django response, under WSGI and ASGI.
 
-    `Content-Encoding: identity` has GZipMiddleware leave it alone: before Django 6 it would hold
-    the answer back until its end.
+    Args:
+        stream: The answer, as for `sse_body`.
+        **options: Those of `sse_body`.
+
+    Returns:
+        A `StreamingHttpResponse`. Its `Content-Encoding: identity` has GZipMiddleware leave it
+        alone: before Django 6 it would hold the answer back until its end.
     """
     body = sse_body(stream, **options)
-    content = _Stepwise(body, body.leave) if _in_event_loop() else body
+    # Django asks for a sync iterator first, so in an async view it is given nothing else.
+    content = _Steps(partial(next, body, None), body.leave) if _in_event_loop() else body
     headers = {**SSE_HEADERS, "Content-Encoding": "identity"}
     return _django_response_class(body.leave)(content, headers=headers)
 
@@ -361,7 +420,7 @@ def _django_response_class(leave: Callable[[], None]) -> type[StreamingHttpRespo
         async def __aiter__(self) -> AsyncIterator[bytes]:
             content = self.streaming_content
             if not self.is_async:
-                content = aiter(_Stepwise(content, leave))
+                content = _Steps(partial(next, content, None), leave)
             async with contextlib.aclosing(content):
                 async for piece in content:
                     yield piece
@@ -369,27 +428,47 @@ def _django_response_class(leave: Callable[[], None]) -> type[StreamingHttpRespo
     return EventStreamResponse
 
 
-def _step(pieces: Iterator[bytes]) -> bytes | None:
-    return next(pieces, None)
+class _Steps:
+    """A blocking step as an async iterator: each is waited for in the iterator's own thread.
 
-
-class _Stepwise:
-    """A blocking iterator for an event loop: each step is waited for in a thread of its own.
-
-    Not the loop's own threads: those are few (six on two cores), and as many silent models would
-    have them all.
+    Not the loop's threads: those are few (six on two cores), and as many silent models would have
+    them all.
     """
 
-    def __init__(self, pieces: Iterator[bytes], close: Callable[[], None]) -> None:
-        self._pieces = pieces
-        self.close = close
+    def __init__(self, step: Callable[[], bytes | None], leave: Callable[[], None]) -> None:
+        self._step = step
+        self._leave = leave
+        self._over = False
+        self._thread: ThreadPoolExecutor | None = None
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        thread = ThreadPoolExecutor(1, "websopy-sse-step")
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
         try:
-            while (piece := await loop.run_in_executor(thread, _step, self._pieces)) is not None:
-                yield piece
-        finally:
-            self.close()  # wakes the step that may still wait
-            thread.shutdown(wait=False)
+            piece = None if self._over else await self._begin_step()
+        except BaseException:  # cancelled, most often, as the browser has gone
+            self.close()
+            raise
+        if piece is None:
+            self.close()
+            raise StopAsyncIteration
+        return piece
+
+    def _begin_step(self) -> asyncio.Future[bytes | None]:
+        self._thread = self._thread or ThreadPoolExecutor(1, "websopy-sse-step")
+        try:
+            return asyncio.get_running_loop().run_in_executor(self._thread, self._step)
+        except RuntimeError as error:
+            raise StreamError(f"cannot wait in a thread: {error}") from None
+
+    def close(self) -> None:
+        """Take no step any more, and wake the one that may still wait."""
+        self._over = True
+        self._leave()
+        if self._thread:
+            self._thread.shutdown(wait=False)
+
+    async def aclose(self) -> None:
+        """close(), for `contextlib.aclosing`."""
+        self.close()

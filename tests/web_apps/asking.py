@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import urllib.parse
 
 from websopy_sync.client import WebsopyClient
@@ -26,3 +27,8 @@ def ask(query: str) -> ChatStream:
     asked = dict(urllib.parse.parse_qsl(query))
     client = client_of(asked["upstream"])
     return client.ai.chat_stream(asked["q"], keep_message=False, resume=False)
+
+
+def relaying() -> str:
+    """How many threads of this process pass an answer on."""
+    return str(sum(thread.name.startswith("websopy-sse") for thread in threading.enumerate()))

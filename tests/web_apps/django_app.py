@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import path
 
-from web_apps.asking import HEARTBEAT, ask
+from web_apps.asking import HEARTBEAT, ask, relaying
 from websopy_sync.errors import APIStatusError
 from websopy_sync.web import django_response
 
@@ -19,6 +19,10 @@ MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware"]
 
 def ping(request: HttpRequest) -> HttpResponse:
     return HttpResponse("pong")
+
+
+def threads(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(relaying())
 
 
 def chat(request: HttpRequest) -> HttpResponseBase:
@@ -34,4 +38,9 @@ async def async_chat(request: HttpRequest) -> HttpResponseBase:
     return django_response(stream, heartbeat=HEARTBEAT)
 
 
-urlpatterns = [path("ping", ping), path("chat", chat), path("async-chat", async_chat)]
+urlpatterns = [
+    path("ping", ping),
+    path("threads", threads),
+    path("chat", chat),
+    path("async-chat", async_chat),
+]

@@ -1,0 +1,45 @@
+"""The application in FastAPI, which is Starlette. `/async-chat` is asked by an async view."""
+
+from __future__ import annotations
+
+import gc
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from web_apps.asking import HEARTBEAT, ask, relaying
+from websopy_sync.errors import APIStatusError
+from websopy_sync.stream import ChatStream
+from websopy_sync.web import SSE_HEADERS, sse_body
+
+gc.disable()  # a browser that has gone must be noticed without its help
+
+app = FastAPI()
+
+
+def response(stream: ChatStream) -> Response:
+    return StreamingResponse(sse_body(stream, heartbeat=HEARTBEAT), headers=SSE_HEADERS)
+
+
+@app.get("/ping")
+def ping() -> Response:
+    return PlainTextResponse("pong")
+
+
+@app.get("/threads")
+def threads() -> Response:
+    return PlainTextResponse(relaying())
+
+
+@app.get("/chat")
+def chat(request: Request) -> Response:
+    try:
+        return response(ask(request.url.query))
+    except APIStatusError as error:
+        return JSONResponse({"error": error.status_code}, status_code=502)
+
+
+@app.get("/async-chat")
+async def async_chat(request: Request) -> Response:
+    return response(await run_in_threadpool(ask, request.url.query))
