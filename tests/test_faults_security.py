@@ -669,7 +669,7 @@ def test_cancel_in_the_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        f"http://me:{PROXY_PASSWORD}@127.0.0.1:1", f"socks5://me:{PROXY_PASSWORD}@127.0.0.1:1",
+        f"http://me:{PROXY_PASSWORD}@127.0.0.1:1", f"socks5h://me:{PROXY_PASSWORD}@127.0.0.1:1",
         f"http://me:{PROXY_PASSWORD}@[::1", f"ftp://me:{PROXY_PASSWORD}@127.0.0.1:1",
         f"http://me:{PROXY_PASSWORD}@127.0.0.1:99999", f"//me:{PROXY_PASSWORD}@",
         f"http://me:{PROXY_PASSWORD}@", f"me:{PROXY_PASSWORD}@127.0.0.1:1",

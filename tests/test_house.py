@@ -21,8 +21,8 @@ NAME = "websopy_sync"
 FLOORS = (
     {"errors", "_version"},
     {"chunks", "cancel", "timing", "redaction"},
-    {"http1", "lifeline"},
-    {"receiver", "sse", "message"},
+    {"http1", "lifeline", "proxies"},
+    {"receiver", "sse", "message", "socks_handshake"},
     {"transport"},
     {"source", "hooks", "wire"},
     {"stream"},
@@ -35,10 +35,19 @@ FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in 
 
 # Each of these comes into the package by one door.
 DOORS = {
-    "requests": {"transport"},
+    "requests": {"transport", "proxies"},
     "urllib3": {"transport"},
     "pluggy": {"hooks"},
-    "socket": {"transport", "receiver", "lifeline", "http1", "sandbox"},
+    "socks": {"socks_handshake"},
+    "socket": {
+        "transport",
+        "receiver",
+        "lifeline",
+        "proxies",
+        "socks_handshake",
+        "http1",
+        "sandbox",
+    },
     "ssl": {"transport", "http1", "sandbox"},
     "http": {"transport", "http1", "sandbox"},
     "zlib": {"transport", "http1", "sandbox"},

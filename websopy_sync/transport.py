@@ -37,10 +37,12 @@ import attrs
 import requests
 import requests.adapters
 import requests.utils
+import urllib3
 import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
 
+from . import socks_handshake
 from .errors import (
     APIConnectionError,
     APIError,
@@ -54,6 +56,7 @@ from .errors import (
 )
 from .http1 import Body, ChunkedBody, Inflater, UntilCloseBody, body_of, inflater_of
 from .lifeline import Lifeline
+from .proxies import Proxy, parse_proxy, proxy_for
 from .receiver import Receiver
 from .redaction import Secret
 
@@ -279,13 +282,27 @@ class _Connection(urllib3.connection.HTTPConnection):
     _handle: socket.socket | None = None
     _wraps = False
 
+    def _peer(self) -> tuple[str, int]:
+        """The host and port that the socket connects to."""
+        return self.host, self.port
+
+    def _look_up(self, host: str, port: int) -> list[Any]:
+        """The addresses of a host, as getaddrinfo() gives them."""
+        try:
+            return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise urllib3.exceptions.NewConnectionError(self, "host name not found") from error
+
+    def _reach(self, sock: socket.socket, address: Any, seconds: float | None) -> socket.socket:
+        """Connect a socket to an address within so many seconds; which socket to go on with."""
+        sock.settimeout(seconds)
+        sock.connect(address)
+        return sock
+
     def _new_conn(self) -> socket.socket:
         """Connect, each socket in the lifeline's hands before it connects."""
         lifeline = _call.get().lifeline
-        try:
-            found = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise urllib3.exceptions.NewConnectionError(self, "host name not found") from error
+        found = self._look_up(*self._peer())
         problem: OSError = OSError("the host has no address")
         for left, (family, kind, protocol, _, address) in zip(
             range(len(found), 0, -1), found, strict=True
@@ -316,10 +333,9 @@ class _Connection(urllib3.connection.HTTPConnection):
         lifeline.hold(self._handle or sock)
         seconds = lifeline.timeout()
         # The last address has all the time there is; each before it, its share.
-        sock.settimeout(seconds and seconds / left)
-        sock.connect(address)
-        sock.settimeout(lifeline.timeout())
-        return sock
+        connected = self._reach(sock, address, seconds and seconds / left)
+        connected.settimeout(lifeline.timeout())
+        return connected
 
     def _drop_handle(self) -> None:
         if self._handle is not None:
@@ -375,12 +391,65 @@ class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
         self.sock.settimeout(_call.get().lifeline.timeout())
 
 
+class _SOCKSConnection(_Connection):
+    """The same by way of a SOCKS proxy."""
+
+    _wraps = True  # the handshake empties the socket object too
+
+    def __init__(self, *args: Any, _socks_options: Mapping[str, Proxy], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._proxy = _socks_options["proxy"]
+        self._target = ""
+        self._targets_left = 1
+
+    def _peer(self) -> tuple[str, int]:
+        return self._proxy.host, self._proxy.port
+
+    def _targets(self) -> list[str]:
+        """What to name to the proxy: the host, or its addresses where this machine looks it up."""
+        if self._proxy.looks_names_up:
+            return [self.host]
+        found = self._look_up(self.host, self.port)
+        if self._proxy.scheme == "socks4":
+            found = [entry for entry in found if entry[0] == socket.AF_INET]
+        return [entry[4][0] for entry in found]
+
+    def _new_conn(self) -> socket.socket:
+        """Have the proxy try one address of the host after another."""
+        lifeline = _call.get().lifeline
+        problem: Exception = APIConnectionError("SOCKS4 knows no IPv6", retryable=False)
+        targets = self._targets()
+        for left, target in zip(range(len(targets), 0, -1), targets, strict=True):
+            self._target, self._targets_left = target, left
+            try:
+                return super()._new_conn()
+            except (urllib3.exceptions.NewConnectionError, APIConnectionError) as error:
+                problem = error
+                if lifeline.aborted or lifeline.expired or not getattr(error, "retryable", True):
+                    break
+        raise problem
+
+    def _reach(self, sock: socket.socket, address: Any, seconds: float | None) -> socket.socket:
+        return socks_handshake.connect(
+            sock,
+            address,
+            self._proxy,
+            target=(self._target, self.port),
+            lifeline=_call.get().lifeline,
+            seconds=seconds and seconds / self._targets_left,
+        )
+
+
+class _SOCKSTLSConnection(_SOCKSConnection, _TLSConnection):
+    """The same over TLS by way of a SOCKS proxy."""
+
+
 class _Pool(urllib3.connectionpool.HTTPConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls: type[_Connection] = _Connection
 
 
 class _TLSPool(urllib3.connectionpool.HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
+    ConnectionCls: type[_TLSConnection] = _TLSConnection
 
     def _validate_conn(self, conn: Any) -> None:
         """Connect; without urllib3's warning at each request, as Transport has warned once."""
@@ -388,7 +457,16 @@ class _TLSPool(urllib3.connectionpool.HTTPSConnectionPool):
             conn.connect()
 
 
+class _SOCKSPool(_Pool):
+    ConnectionCls = _SOCKSConnection
+
+
+class _SOCKSTLSPool(_TLSPool):
+    ConnectionCls = _SOCKSTLSConnection
+
+
 _POOLS = {"http": _Pool, "https": _TLSPool}
+_SOCKS_POOLS = {"http": _SOCKSPool, "https": _SOCKSTLSPool}
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
@@ -402,9 +480,21 @@ class _Adapter(requests.adapters.HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):  # those have connections of their own
+        """The pools behind a proxy; they are kept."""
+        parsed = parse_proxy(proxy)
+        if not parsed.is_socks:
+            manager = super().proxy_manager_for(proxy, **kwargs)
             manager.pool_classes_by_scheme = _POOLS
+        elif proxy in self.proxy_manager:
+            manager = self.proxy_manager[proxy]
+        else:
+            if not socks_handshake.AVAILABLE:
+                raise ConfigError("proxy: SOCKS needs a package: pip install PySocks")
+            # urllib3's SOCKSProxyManager would do, but leaves an IPv6 address in its brackets.
+            options = {"proxy": parsed}
+            manager = urllib3.PoolManager(maxsize=IDLE_CONNECTIONS, _socks_options=options)
+            manager.pool_classes_by_scheme = _SOCKS_POOLS
+            self.proxy_manager[proxy] = manager
         return manager
 
 
@@ -653,23 +743,9 @@ class Transport:
         return headers
 
     def _proxies(self, url: str) -> dict[str, str]:
-        """Read here, as requests' trust_env would also bring netrc, which replaces the key."""
-        proxies = requests.utils.get_environ_proxies(url) if self._trust_env else {}
-        proxies = {**proxies, **(self._session.proxies if self._session else {})}
-        proxy = requests.utils.select_proxy(url, proxies)
-        if proxy:
-            _raise_for_proxy(proxy)
-        return proxies
-
-
-def _raise_for_proxy(proxy: str) -> None:
-    """Refuse a proxy that requests would stumble over. It is not quoted: it may hold a password."""
-    try:
-        host = urlsplit(proxy if "://" in proxy else f"http://{proxy.lstrip('/')}").hostname
-    except ValueError:
-        host = None
-    if not host:
-        raise ConfigError("proxy: expected a URL with a host")
+        session_proxies = self._session.proxies if self._session else {}
+        proxy = proxy_for(url, session_proxies=session_proxies, trust_env=self._trust_env)
+        return {urlsplit(url).scheme: proxy.url} if proxy else {}
 
 
 def _raise_for(failure: str) -> None:
@@ -723,6 +799,8 @@ def _head_failure(error: Exception, call: _Call) -> WebsopyError:
     ended = _given_up(call.lifeline, call.sent)
     if ended is not None:
         return ended
+    if isinstance(error, APIConnectionError):
+        return APIConnectionError(f"no connection: {error.message}", retryable=error.retryable)
     if isinstance(error, WebsopyError):
         return type(error)(error.message)
     refused = _refusal(chain, sent=call.sent)
@@ -740,8 +818,6 @@ def _refusal(chain: list[BaseException], *, sent: bool) -> WebsopyError | None:
             return APIConnectionError(f"TLS: certificate refused: {why}", retryable=False)
         if isinstance(link, urllib3.exceptions.LocationValueError | requests.URLRequired):
             return ConfigError("base_url or proxy: expected a URL with a host")
-        if isinstance(link, requests.exceptions.InvalidSchema):
-            return ConfigError("proxy: expected an http or https proxy (SOCKS needs PySocks)")
         if isinstance(link, requests.exceptions.InvalidURL | requests.exceptions.InvalidProxyURL):
             return ConfigError("base_url or proxy: not a URL")
         tunnel = re.match(r"Tunnel connection failed: (\d{3})", str(link))

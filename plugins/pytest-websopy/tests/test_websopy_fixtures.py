@@ -150,3 +150,13 @@ def test_a_cut_is_replayed_as_one(tmp_path: Path) -> None:
         assert first.returncode == 0, first.stdout
     again = run(tmp_path)
     assert again.returncode == 0, again.stdout
+
+
+def test_proxy_of_the_environment_sees_nothing(
+    websopy_client: WebsopyClient, websopy_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test's question and key stay on this machine when the developer sits behind a proxy."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")  # where nobody listens
+    websopy_sandbox.play([say("Hello"), done()])
+    assert websopy_client.ai.chat("Hi").content == "Hello"

@@ -1,0 +1,142 @@
+"""Which proxy leads to a URL, checked before anything is sent.
+
+Knows nothing of connections. It never quotes a proxy's URL, which may hold a password.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import attrs
+import requests.utils
+
+from .errors import ConfigError
+
+__all__ = ["Proxy", "host_and_port", "parse_proxy", "proxy_for"]
+
+_DEFAULT_PORTS = {
+    "http": 80,
+    "https": 443,
+    **dict.fromkeys(("socks4", "socks4a", "socks5", "socks5h"), 1080),
+}
+
+# RFC 1929 allows 255 bytes, but PySocks writes a length above 127 as two bytes.
+_LONGEST_SOCKS_FIELD = 127
+
+
+@attrs.frozen
+class Proxy:
+    """A proxy and how to speak to it."""
+
+    scheme: str
+    host: str
+    port: int
+    username: str = attrs.field(default="", repr=False)
+    password: str = attrs.field(default="", repr=False)
+    url: str = attrs.field(default="", repr=False)
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it speaks SOCKS."""
+        return self.scheme.startswith("socks")
+
+    @property
+    def looks_names_up(self) -> bool:
+        """Whether the proxy, and not this machine, looks up the name of the service."""
+        return self.scheme not in ("socks4", "socks5")
+
+
+def proxy_for(url: str, *, session_proxies: Mapping[str, Any], trust_env: bool) -> Proxy | None:
+    """The proxy for a URL, None when the service is asked directly.
+
+    Args:
+        url: the service's URL.
+        session_proxies: a session's `proxies`. They beat the environment's.
+        trust_env: whether the environment's proxies count. They never do for this machine, whose
+            services (the sandbox) no proxy can reach.
+
+    Raises:
+        ConfigError: the proxy is none that can be used.
+    """
+    proxies: dict[str, Any] = {}
+    if trust_env and not _is_this_machine(urlsplit(url).hostname or ""):
+        # Not requests' trust_env, which would also bring netrc, and with it another Authorization.
+        proxies = requests.utils.get_environ_proxies(url, session_proxies.get("no_proxy"))
+    chosen = requests.utils.select_proxy(url, {**proxies, **session_proxies})
+    return parse_proxy(chosen) if chosen else None
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a host is a loopback one, or the unspecified address, which leads there too."""
+    host = host.lower().rstrip(".").partition("%")[0]
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(socket.inet_aton(host) if ":" not in host else host)
+    except (OSError, ValueError):
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
+
+
+def parse_proxy(url: object) -> Proxy:
+    """The proxy that a URL names. Raises ConfigError for one that cannot be used."""
+    if not isinstance(url, str):
+        raise ConfigError(f"proxy: expected a URL, got {type(url).__name__}")
+    # requests takes a proxy without a scheme for an HTTP proxy.
+    parts = _split(url if "://" in url else f"http://{url.lstrip('/')}")
+    if parts is None or not url.isprintable():
+        raise ConfigError("proxy: expected a URL with a host and a port")
+    if parts.scheme not in _DEFAULT_PORTS:
+        expected = ", ".join(_DEFAULT_PORTS)
+        raise ConfigError(f"proxy: expected one of {expected}, got {parts.scheme:.20}")
+    if "@" in parts.path + parts.query + parts.fragment:
+        raise ConfigError("proxy: expected '/', '?' and '#' in a password written as %2F, %3F, %23")
+    proxy = Proxy(
+        scheme=parts.scheme,
+        host=parts.hostname or "",
+        port=parts.port or _DEFAULT_PORTS[parts.scheme],
+        username=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        url=parts.geturl(),
+    )
+    _check_credentials(proxy)
+    return proxy
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL that has a host and no impossible port, else None."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
+
+
+def _check_credentials(proxy: Proxy) -> None:
+    """Refuse user names and passwords that the proxy's protocol has no way to send."""
+    both = proxy.username + proxy.password
+    if not proxy.is_socks:
+        try:
+            both.encode("latin-1")  # as requests writes Basic authentication
+        except UnicodeEncodeError:
+            problem = "expected a user and a password of Latin-1 characters"
+            raise ConfigError(f"proxy: {problem}") from None
+        return
+    if not both.isprintable():
+        raise ConfigError("proxy: expected a user and a password without control characters")
+    if max(len(proxy.username.encode()), len(proxy.password.encode())) > _LONGEST_SOCKS_FIELD:
+        limit = _LONGEST_SOCKS_FIELD
+        raise ConfigError(f"proxy: expected a user and a password of at most {limit} bytes")
+
+
+def host_and_port(url: str) -> str:
+    """What an error may show of a URL, user and password left out: `chat.example:443`."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{shown}:{parts.port or _DEFAULT_PORTS[parts.scheme]}"
