@@ -40,6 +40,7 @@ def rendered(tmp_path: Path) -> Any:
     return render
 
 
+@pytest.mark.slow
 def test_every_case_runs_with_the_clients_that_are_there(tmp_path: Path) -> None:
     """The command measures, and writes numbers for every client and a picture."""
     clients = {"socket", "ours", "ours-1", "openai", "anthropic"}

@@ -14,15 +14,6 @@ from typing import Any
 
 import attrs
 import pytest
-
-pytest.importorskip("selenium")
-
-from selenium import webdriver
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webdriver import WebDriver
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 from web_apps.running import running
 
 from websopy_sync.sandbox import (
@@ -37,6 +28,14 @@ from websopy_sync.sandbox import (
     status,
     wait,
 )
+
+if importlib.util.find_spec("selenium"):
+    from selenium import webdriver
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.remote.webdriver import WebDriver
+    from selenium.webdriver.remote.webelement import WebElement
+    from selenium.webdriver.support.wait import WebDriverWait
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +66,8 @@ FLAGS = (
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
     """One Chromium for all tests here, with a profile of its own."""
+    if not importlib.util.find_spec("selenium"):
+        pytest.skip("needs selenium")
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and chromedriver):
         pytest.skip("needs chromium and chromedriver")

@@ -355,6 +355,7 @@ def test_reader_that_has_enough() -> None:
             assert sandbox.wait_disconnect()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["chat", "--sandbox", "Hi"], ["plugins"], ["--help"]])
 def test_full_disk(arguments: list[str]) -> None:
     """Output that cannot be written is an error, and said in one line."""

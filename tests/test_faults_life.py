@@ -663,6 +663,7 @@ def strict_states() -> Iterator[tuple[str, Script, bool]]:
     yield "resuming", body(b"retry: 3000\n\n", text("half", id="1"), end=False), False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "script", "tls"), list(strict_states()))
 def test_strict_cancel(name: str, script: Script, tls: bool) -> None:
     """The median of 20: the reader is out within 50 ms, and cancel() did not wait itself."""
@@ -732,6 +733,7 @@ STRICT = [silence, stall_after(), trickle_head, trickle_comments, trickle_chunks
           trickle_refusal, back_off]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", STRICT)
 @pytest.mark.parametrize("tls", [False, True])
 def test_strict_total_limit(script: Script, tls: bool) -> None:

@@ -110,6 +110,7 @@ ENDLESS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENDLESS)
 def test_endless(name: str) -> None:
     """An event without end ends as a protocol error within 4 times max_event_size."""
@@ -192,6 +193,7 @@ def test_gzip_bomb_of_a_page(code: int) -> None:
     assert grown < 8 * MIB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framing", [chunked, to_close, lambda: faults.length(1 << 30)])
 @pytest.mark.parametrize("code", [200, 500])
 def test_gigabyte_of_a_page(code: int, framing: Callable[[], Framing]) -> None:
@@ -240,6 +242,7 @@ def test_chunk_extensions() -> None:
     assert grown < 8 * MIB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ids", [False, True])
 def test_long_answer_that_is_not_kept(ids: bool) -> None:
     """keep_message=False: a hundred thousand chunks leave memory as it was."""
@@ -278,6 +281,7 @@ def own_objects() -> int:
     return sum(str(type(one).__module__).startswith("websopy_sync") for one in gc.get_objects())
 
 
+@pytest.mark.slow
 def test_many_answers_leave_no_objects() -> None:
     """Two hundred answers, good and bad, leave as many objects as fifty."""
     kinds: list[Script] = [
@@ -300,6 +304,7 @@ def test_many_answers_leave_no_objects() -> None:
         assert own_objects() <= before + 5
 
 
+@pytest.mark.slow
 def test_one_budget_for_many_streams() -> None:
     """A client that served a hundred answers holds none of them."""
 
@@ -330,6 +335,7 @@ PIECES: dict[str, Callable[[int], list[bytes]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PIECES)
 def test_linear(name: str) -> None:
     """Eight times the input is about eight times the work, not sixty-four.

@@ -260,6 +260,7 @@ def test_date(ahead: float, least: float, most: float) -> None:
     assert least <= got.error.retry_after <= most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [429, 503, 500])
 def test_obeyed(code: int) -> None:
     """The next try comes no sooner than asked for."""
@@ -269,6 +270,7 @@ def test_obeyed(code: int) -> None:
     assert 0.95 < got.seconds < 1.7
 
 
+@pytest.mark.slow
 def test_date_obeyed() -> None:
     """A date is obeyed too."""
     with play(status(429, {"Retry-After": date_in(2)}), answer("later")) as server:
@@ -392,6 +394,7 @@ def test_client_closed_in_the_wait() -> None:
 # ---------------------------------------------------------------------------------- the budget
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "retries"), [(500, 500 // 14), (503, 500 // 5), (429, 500 // 5)])
 def test_outage_of_a_thousand_calls(code: int, retries: int) -> None:
     """In an outage a client soon stops repeating: a thousand calls, a handful of repetitions."""

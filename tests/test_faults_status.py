@@ -152,6 +152,7 @@ def trickling_to_the_close(conn: Conn) -> None:
     conn.keep_until_gone(b".")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [silent, trickling, trickling_chunks, trickling_to_the_close])
 def test_body_that_never_ends(fault: faults.Script) -> None:
     """The status comes out in a second, with what there was of its body."""

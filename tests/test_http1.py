@@ -448,6 +448,7 @@ def test_a_bomb_comes_in_bounded_steps() -> None:
     assert peak < 1 << 20
 
 
+@pytest.mark.slow
 def test_nothing_stays_in_the_engine() -> None:
     """All that some bytes stand for comes out, also when the last step was just full."""
     coded = gzip.compress(b"\0" * 2_000_000, 9)

@@ -31,6 +31,7 @@ GENERATED = shutil.ignore_patterns("build", "*.egg-info", "__pycache__", ".*")
 BROKEN = "raise RuntimeError('this plugin is broken')\n"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(240),
     pytest.mark.skipif(not TEMPLATE.is_dir(), reason="needs the repository's examples/"),
     pytest.mark.skipif(

@@ -31,21 +31,11 @@ DATA = Path(__file__).parent / "data"
 BOM = b"\xef\xbb\xbf"
 
 
-def _cases() -> list[Any]:
-    return [
-        pytest.param(case, id=case["id"])
-        for name in ("sse_cases.jsonl", "sse_more_cases.jsonl")
-        for case in map(json.loads, (DATA / name).read_bytes().splitlines())
-    ]
-
-
-CASES = _cases()
-
-
 class Case:
     """One line of the tables: bytes as they came, and what the standard makes of them."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
+        self.id = fields["id"]
         self.chunks = [base64.b64decode(chunk) for chunk in fields["chunks"]]
         self.initial = fields.get("initial_last_event_id", "")
         self.events = [ServerSentEvent(**event) for event in fields["events"]]
@@ -54,12 +44,11 @@ class Case:
         self.dispatched_after = fields["dispatched_after"]
 
 
-@pytest.fixture
-def case(request: pytest.FixtureRequest) -> Case:
-    return Case(request.param)
-
-
-every_case = pytest.mark.parametrize("case", CASES, indirect=True)
+CASES = [
+    Case(json.loads(line))
+    for name in ("sse_cases.jsonl", "sse_more_cases.jsonl")
+    for line in (DATA / name).read_bytes().splitlines()
+]
 
 
 def decode(
@@ -73,6 +62,11 @@ def decode(
         events += decoder.feed(chunk)
         after.append(len(events))
     return events, after, decoder
+
+
+def state(decoder: Decoder) -> tuple[int | None, str]:
+    """What a decoder keeps for the next connection."""
+    return decoder.retry_ms, decoder.last_event_id
 
 
 def refer(chunks: Sequence[bytes], *, initial: str = "") -> tuple[list[Any], list[int], Reference]:
@@ -92,53 +86,52 @@ def single_bytes(data: bytes) -> list[bytes]:
 # --- the tables ----------------------------------------------------------------------------------
 
 
-@every_case
-def test_table_agrees_with_the_standard(case: Case) -> None:
+def test_table_agrees_with_the_standard() -> None:
     """What a case expects is what the standard's own algorithm gives."""
-    events, after, reference = refer(case.chunks, initial=case.initial)
-    assert events == case.events
-    assert after == case.dispatched_after
-    assert reference.reconnection_time == case.retry
-    assert reference.last_event_id == case.last_event_id
+    for case in CASES:
+        events, after, reference = refer(case.chunks, initial=case.initial)
+        assert events == case.events, case.id
+        assert after == case.dispatched_after, case.id
+        assert reference.reconnection_time == case.retry, case.id
+        assert reference.last_event_id == case.last_event_id, case.id
 
 
-@every_case
-def test_case_as_given(case: Case) -> None:
+def test_cases_as_given() -> None:
     """Each event comes out of the feed that completes it: none early, none late."""
-    events, after, decoder = decode(case.chunks, initial=case.initial)
-    assert events == case.events
-    assert after == case.dispatched_after
-    assert decoder.retry_ms == case.retry
-    assert decoder.last_event_id == case.last_event_id
+    for case in CASES:
+        events, after, decoder = decode(case.chunks, initial=case.initial)
+        assert events == case.events, case.id
+        assert after == case.dispatched_after, case.id
+        assert state(decoder) == (case.retry, case.last_event_id), case.id
 
 
-@every_case
-def test_case_whole(case: Case) -> None:
+def test_cases_whole() -> None:
     """All bytes in one feed give the same events."""
-    events, _, decoder = decode([b"".join(case.chunks)], initial=case.initial)
-    assert events == case.events
-    assert (decoder.retry_ms, decoder.last_event_id) == (case.retry, case.last_event_id)
+    for case in CASES:
+        events, _, decoder = decode([b"".join(case.chunks)], initial=case.initial)
+        assert events == case.events, case.id
+        assert state(decoder) == (case.retry, case.last_event_id), case.id
 
 
-@every_case
-def test_case_one_byte_at_a_time(case: Case) -> None:
+def test_cases_one_byte_at_a_time() -> None:
     """Cut at every byte, the events are the same, each at its last byte."""
-    chunks = single_bytes(b"".join(case.chunks))
-    events, after, decoder = decode(chunks, initial=case.initial)
-    assert events == case.events
-    assert (decoder.retry_ms, decoder.last_event_id) == (case.retry, case.last_event_id)
-    assert after == refer(chunks, initial=case.initial)[1]
+    for case in CASES:
+        chunks = single_bytes(b"".join(case.chunks))
+        events, after, decoder = decode(chunks, initial=case.initial)
+        assert events == case.events, case.id
+        assert state(decoder) == (case.retry, case.last_event_id), case.id
+        assert after == refer(chunks, initial=case.initial)[1], case.id
 
 
-@every_case
-def test_case_cut_once_anywhere(case: Case) -> None:
+def test_cases_cut_once_anywhere() -> None:
     """A cut at any one place changes nothing."""
-    data = b"".join(case.chunks)
-    step = max(1, len(data) // 150)  # the long ones at every few bytes
-    for cut in range(0, len(data), step):
-        events, _, decoder = decode([data[:cut], data[cut:]], initial=case.initial)
-        assert events == case.events, cut
-        assert decoder.last_event_id == case.last_event_id, cut
+    for case in CASES:
+        data = b"".join(case.chunks)
+        step = max(1, len(data) // 150)  # the long ones at every few bytes
+        for cut in range(0, len(data), step):
+            events, _, decoder = decode([data[:cut], data[cut:]], initial=case.initial)
+            assert events == case.events, (case.id, cut)
+            assert state(decoder) == (case.retry, case.last_event_id), (case.id, cut)
 
 
 def test_tables_are_large_and_unique() -> None:
@@ -678,6 +671,7 @@ SHAPES: dict[str, tuple[int, Callable[[int], Sequence[bytes]]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "build"), SHAPES.values(), ids=SHAPES.keys())
 def test_time_is_linear(size: int, build: Callable[[int], Sequence[bytes]]) -> None:
     """Eight times the bytes take some eight times as long; quadratic work would take 64 times."""

@@ -9,7 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parent
+
+pytestmark = pytest.mark.slow
 
 HANGING = """
 import signal, socket, threading, time

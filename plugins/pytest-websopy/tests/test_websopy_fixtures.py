@@ -78,6 +78,7 @@ def test_client_has_no_plugins(websopy_client: WebsopyClient) -> None:
     assert states["some"] == "off" and set(states.values()) == {"off"}
 
 
+@pytest.mark.slow
 def test_recorded_then_replayed(tmp_path: Path) -> None:
     """With --websopy-record the service is asked; from then on the recording answers."""
     (tmp_path / "test_app.py").write_text(APP)
@@ -107,6 +108,7 @@ def test_missing_recording(tmp_path: Path) -> None:
     assert "greeting.jsonl: run this test once with --websopy-record" in finished.stdout
 
 
+@pytest.mark.slow
 def test_a_failing_recording_replaces_nothing(tmp_path: Path) -> None:
     """When the service cannot be reached, the recording that is there stays."""
     (tmp_path / "test_app.py").write_text(APP)
@@ -122,6 +124,7 @@ def test_a_failing_recording_replaces_nothing(tmp_path: Path) -> None:
     assert recording.read_text() == "as it was"
 
 
+@pytest.mark.slow
 def test_fixtures_are_listed(tmp_path: Path) -> None:
     """Installed, the plugin is found, and `pytest --fixtures` shows what its fixtures are for."""
     finished = run_with_all(tmp_path, "--fixtures")
@@ -129,6 +132,7 @@ def test_fixtures_are_listed(tmp_path: Path) -> None:
         assert f"{name} -- " in finished.stdout
 
 
+@pytest.mark.slow
 def test_a_cut_is_replayed_as_one(tmp_path: Path) -> None:
     """An answer that was lost and resumed is so again: each part is an answer of its own."""
     (tmp_path / "test_app.py").write_text(

@@ -223,6 +223,7 @@ def test_over_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert len(recorder.recordings) == 1
 
 
+@pytest.mark.slow
 def test_many_at_once(service: Sandbox) -> None:
     """Answers that come at the same time are each kept whole."""
     with Recorder(service.url) as recorder, client_of(recorder) as client:

@@ -188,7 +188,20 @@ def history_file(tmp_path: Path) -> Path:
     return tmp_path / "history.db"
 
 
-@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+SERVERS = ("postgres", "mariadb")
+"""The fixtures that start a database server."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that needs a server is slow, whether it names the fixture or a parameter does."""
+    for item in items:
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        names = [*getattr(item, "fixturenames", ()), *values]
+        if any(server in names for server in SERVERS):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, of each kind."""
     if request.param == "sqlite":

@@ -182,6 +182,7 @@ def test_the_same_key_at_once(client, sandbox, keep, history_file) -> None:
         assert sorted(str(stream.answer) for stream in history.list()) == ["one", "two"]
 
 
+@pytest.mark.slow
 def test_installed(sandbox, monkeypatch, history_file) -> None:
     """By its entry point, in every client, with no word of it in the script."""
     points = importlib.metadata.entry_points(group="websopy_sync", name="persistence")

@@ -159,6 +159,7 @@ def fill_a_week(file: Path, keep, ask) -> None:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "magic"), [("x.png", b"\x89PNG"), ("X.SVG", b"<?xml")])
 def test_drawing(show: Show, history_file: Path, keep, ask, name: str, magic: bytes) -> None:
     """Both kinds of picture; by the filters, and without a limit unless there is one."""
@@ -169,6 +170,7 @@ def test_drawing(show: Show, history_file: Path, keep, ask, name: str, magic: by
     assert show("--plot", str(picture), "--limit", "5").startswith("drew 5 streams")
 
 
+@pytest.mark.slow
 def test_the_same_drawing_twice(history_file: Path, keep, ask, tmp_path: Path) -> None:
     """It has no date of its own, and shows each stream once."""
     fill_a_week(history_file, keep, ask)

@@ -23,6 +23,8 @@ from websopy_persistence.identity import Identity
 
 from websopy_sync.sandbox import Sandbox, pause, say
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 

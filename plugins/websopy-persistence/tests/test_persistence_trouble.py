@@ -281,6 +281,7 @@ def test_locked_tables(kind, request, keep, ask, reports) -> None:
     assert is_whole(url)
 
 
+@pytest.mark.slow
 def test_server_that_never_answers(keep, ask, reports) -> None:
     """One that takes the connection and is silent holds up nobody but the writer."""
     with socket.create_server(("127.0.0.1", 0)) as server:
