@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Iterator
-from typing import Literal
+import sys
+import threading
+from typing import Any, Literal
 
 import attrs
 
@@ -27,16 +28,78 @@ class PluginInfo:
     problem: str = ""
 
 
+@attrs.frozen
+class InstalledPlugin:
+    """An installed plugin's name and where it is. Nothing of it is imported yet."""
+
+    off: PluginInfo
+    _entry_point: importlib.metadata.EntryPoint
+
+    @property
+    def name(self) -> str:
+        """The name of its entry point."""
+        return self.off.name
+
+    def load(self) -> Any:
+        """Import it. Raises whatever its import raises."""
+        return self._entry_point.load()
+
+
 def chosen_by_environment() -> set[str] | None:
     """The names in WEBSOPY_PLUGINS; None when it is unset."""
     names = os.environ.get("WEBSOPY_PLUGINS")
     return None if names is None else {name.strip() for name in names.split(",") if name.strip()}
 
 
-def entry_points() -> Iterator[importlib.metadata.EntryPoint]:
-    """The installed plugins, each name once: a later one on the path is hidden, as on import."""
-    seen = set()
+class _Scan:
+    """The installed plugins, looked up once for each `sys.path`.
+
+    A look-up opens a file of every installed distribution: 10 ms for 62 of them. So what is
+    installed while a program runs is not seen until `forget` is called.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # so that many threads' first clients scan once
+        self._latest: tuple[list[str], tuple[InstalledPlugin, ...]] | None = None
+
+    def found(self) -> tuple[InstalledPlugin, ...]:
+        latest = self._latest
+        if latest is None or latest[0] != sys.path:
+            with self._lock:
+                latest = self._latest
+                if latest is None or latest[0] != sys.path:
+                    path = list(sys.path)
+                    latest = self._latest = path, _scan()
+        return latest[1]
+
+    def forget(self) -> None:
+        """Look anew the next time; also for a forked child, whose copy of the lock may be held."""
+        self._lock = threading.Lock()
+        self._latest = None
+
+
+def _scan() -> tuple[InstalledPlugin, ...]:
+    """Each name once: a later one on the path is hidden, as on import."""
+    found: dict[str, InstalledPlugin] = {}
     for entry_point in importlib.metadata.entry_points(group=GROUP):
-        if entry_point.name not in seen:
-            seen.add(entry_point.name)
-            yield entry_point
+        if entry_point.name not in found:
+            distribution = entry_point.dist
+            name = distribution.name if distribution else ""
+            version = distribution.version if distribution else ""
+            off = PluginInfo(entry_point.name, name, version, state="off")
+            found[entry_point.name] = InstalledPlugin(off, entry_point)
+    return tuple(found.values())
+
+
+_installed = _Scan()
+os.register_at_fork(after_in_child=_installed.forget)
+
+
+def installed_plugins() -> tuple[InstalledPlugin, ...]:
+    """The installed plugins, as they were when this process first looked."""
+    return _installed.found()
+
+
+def look_anew() -> None:
+    """Have the next call of `installed_plugins` see what was installed meanwhile."""
+    _installed.forget()

@@ -1,0 +1,168 @@
+"""The plugins of one client, made and checked by pluggy. Calls none of their hooks.
+
+A plugin is registered whole or not at all. pluggy checks names and signatures; what it would pass
+over in silence is refused here: a hook that never runs, and a mark that it does not see.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+import pluggy
+
+from ..errors import ConfigError, PluginError
+from .background import BackgroundPlugin
+from .discovery import InstalledPlugin, PluginInfo, chosen_by_environment, installed_plugins
+from .specs import GROUP, HOOKS, Specification
+
+_log = logging.getLogger("websopy_sync.plugins")
+
+
+class Loader:
+    """Loads plugins; afterwards `implementations` has their hooks.
+
+    strict: raise PluginError where otherwise an installed plugin is warned of and left out.
+    """
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+        self.backgrounds: list[BackgroundPlugin] = []
+        self.made: list[Any] = []
+        """The plugins that were made here from a class, so closed with the client."""
+        self.found: list[PluginInfo] = []
+        """What became of each plugin that was looked at, in the order of loading."""
+        self.looked = False
+        """Whether the installed plugins were looked at."""
+
+    @functools.cached_property
+    def _manager(self) -> pluggy.PluginManager:
+        """Made for the first plugin: without one, a client needs none of it."""
+        manager = pluggy.PluginManager(GROUP)
+        manager.add_hookspecs(Specification)
+        return manager
+
+    def implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        """The implementations of a hook, in the order in which they are called."""
+        if "_manager" not in vars(self):
+            return []
+        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
+        return caller.get_hookimpls()[::-1]
+
+    def load(self, plugins: Iterable[object] | None) -> None:
+        """Load the plugins that were passed; None for those the environment chooses."""
+        given = list(plugins or ())
+        wanted: set[str] | None = {plugin for plugin in given if isinstance(plugin, str)}
+        if plugins is None:
+            wanted = chosen_by_environment()
+        if wanted is None or wanted:
+            self._load_installed(wanted, strict_names=plugins is not None)
+        for plugin in given:
+            if not isinstance(plugin, str):
+                self._load_given(plugin)
+
+    def _load_installed(self, wanted: set[str] | None, *, strict_names: bool) -> None:
+        self.looked = True
+        installed = installed_plugins()
+        for plugin in installed:
+            on = wanted is None or plugin.name in wanted
+            self._note(self._loaded(plugin) if on else plugin.off)
+        for name in sorted((wanted or set()) - {plugin.name for plugin in installed}):
+            problem = "no installed plugin has this name"
+            if strict_names:
+                raise ConfigError(f"plugins: {name!r:.200}: {problem}")
+            self._note(PluginInfo(name, state="failed", problem=problem))
+
+    def _loaded(self, plugin: InstalledPlugin) -> PluginInfo:
+        try:
+            hooks = self._register(plugin.load(), plugin.name)
+        except Exception as error:  # noqa: BLE001  # a plugin's import can raise anything
+            problem = f"{type(error).__name__}: {error}"
+            return attrs.evolve(plugin.off, state="failed", problem=problem)
+        return attrs.evolve(plugin.off, hooks=hooks, state="loaded")
+
+    def _note(self, info: PluginInfo) -> None:
+        self.found.append(info)
+        if info.state == "failed":
+            if self._strict:
+                raise PluginError(f"plugin {info.name}: {info.problem}", plugin=info.name)
+            _log.warning("plugin %s is left out: %s", info.name, info.problem)
+
+    def _load_given(self, plugin: object) -> None:
+        """A plugin that somebody passed is a mistake to be told of at once if it is none."""
+        inner = plugin.plugin if isinstance(plugin, BackgroundPlugin) else plugin
+        name = getattr(inner, "__name__", None) or type(inner).__name__
+        while self._manager.has_plugin(name):
+            name += "+"
+        self.found.append(PluginInfo(name, hooks=self._register(plugin, name)))
+
+    def _register(self, plugin: Any, name: str) -> tuple[str, ...]:
+        """Register one plugin, whole or not at all; the hooks it implements."""
+        if inspect.isclass(plugin):
+            plugin = plugin()
+            self.made.append(plugin)
+        inner = plugin.plugin if isinstance(plugin, BackgroundPlugin) else plugin
+        try:
+            self._manager.register(inner, name=name)
+            self._manager.check_pending()
+            problem = self._problem_of(inner)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            problem = " ".join(str(error).split())
+        if problem:
+            with contextlib.suppress(AssertionError, ValueError):
+                self._manager.unregister(inner)
+            raise PluginError(f"plugin {name}: {problem}", plugin=name)
+        if isinstance(plugin, BackgroundPlugin):
+            self.backgrounds.append(plugin)
+        return tuple(caller.name for caller in self._manager.get_hookcallers(inner) or ())
+
+    def _problem_of(self, plugin: object) -> str:
+        """Why a registered plugin cannot be used; "" when it can."""
+        callers = self._manager.get_hookcallers(plugin) or []
+        implemented = {
+            caller.name: impl
+            for caller in callers
+            for impl in caller.get_hookimpls()
+            if impl.plugin is plugin
+        }
+        problems = [_unseen_mark(plugin, set(implemented))]
+        for hook, impl in implemented.items():
+            if impl.wrapper or impl.hookwrapper:
+                problems.append(f"{hook}: a hook of this project cannot be wrapped")
+            elif kind := _never_runs(impl.function):
+                problems.append(f"{hook}: {kind} never runs here, expected a plain function")
+        if not implemented:
+            problems.append(f"it implements none of the hooks {', '.join(HOOKS)}")
+        return next(filter(None, problems), "")
+
+
+def _never_runs(function: Any) -> str:
+    """What kind of function does nothing when it is called; "" for one that runs.
+
+    Under a decorator too: whether it drives what it wraps cannot be seen from outside.
+    """
+    while function is not None:
+        if inspect.iscoroutinefunction(function):
+            return "an async function"
+        if inspect.isasyncgenfunction(function):
+            return "an async generator"
+        if inspect.isgeneratorfunction(function):
+            return "a generator"
+        function = getattr(function, "__wrapped__", None)
+    return ""
+
+
+def _unseen_mark(plugin: object, seen: set[str]) -> str:
+    """What hookimpl marks that is no function, as pluggy passes over it; "" for nothing."""
+    for name in dir(plugin):
+        marked = inspect.getattr_static(plugin, name, None)
+        mark = inspect.getattr_static(marked, f"{GROUP}_impl", None)
+        if isinstance(mark, dict) and name not in seen:
+            kind = type(marked).__name__
+            return f"{name}: expected hookimpl directly on a function, got a marked {kind}"
+    return ""
