@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import json
 import os
 import threading
 import weakref
@@ -21,6 +23,7 @@ from websopy_sync import (
     hookimpl,
 )
 from websopy_sync.sandbox import Sandbox, done, say, silence
+from websopy_sync.wire import copied_body
 
 Make = Callable[..., WebsopyClient]
 
@@ -139,6 +142,83 @@ def test_a_stream_left_in_on_request_is_not_sent(make: Make, sandbox: Sandbox, w
         ("after", "on_error"),
     ]
     assert sandbox.requests == []
+
+
+# --- what on_request edits -----------------------------------------------------------------------
+
+
+class Edits:
+    """Changes every dict and list that it can reach in a request's body, however deep."""
+
+    @hookimpl
+    def on_request(self, request: Any) -> None:
+        pending = [request.body]
+        while pending:
+            value = pending.pop()
+            pending += value.values() if isinstance(value, dict) else value
+            pending = [one for one in pending if isinstance(one, dict | list)]
+            if isinstance(value, dict):
+                value["edited"] = True
+            elif value is not request.body["messages"]:  # the sandbox wants messages in there
+                value.append({"edited": True})
+
+
+def test_an_edit_of_a_request_never_changes_the_callers_objects(
+    make: Make, sandbox: Sandbox
+) -> None:
+    """Messages, parts of messages, parameters and extra_body, to any depth; the edit is sent."""
+    part = {"type": "text", "text": "hi", "tags": [["deep"], ({"in": "a tuple"},)]}
+    # The sandbox takes only a text as content, so the parts are beside it.
+    messages = [{"role": "user", "content": "hi", "parts": [part]}]
+    tools = [{"function": {"parameters": {"required": ["a"]}}}]
+    extra_body = {"metadata": {"user": {"id": 1}}}
+    before = copy.deepcopy((messages, tools, extra_body))
+    sandbox.play([say("a"), done()])
+    make(Edits()).ai.chat(messages, tools=tools, extra_body=extra_body)
+    assert (messages, tools, extra_body) == before
+    (request,) = sandbox.requests
+    body = json.loads(request.body)
+    assert body["edited"] and body["messages"][0]["parts"][0]["tags"][1][0]["edited"]
+    assert body["tools"][0]["function"]["parameters"]["required"] == ["a", {"edited": True}]
+    assert body["metadata"]["user"] == {"id": 1, "edited": True}
+
+
+def test_an_edit_of_a_request_never_changes_a_conversation(make: Make, sandbox: Sandbox) -> None:
+    """Its turns are the caller's, and go out again with the next question."""
+    conversation = make(Edits()).ai.conversation(system="s")
+    for _ in range(2):
+        sandbox.play([say("a"), done()])
+        conversation.send("hi").until_done()
+    assert not [turn for turn in conversation.messages if "edited" in turn]
+
+
+def test_a_body_as_deep_as_json_allows_is_copied() -> None:
+    """What the encoder takes, the copy takes."""
+    deepest: list[Any] = []
+    for _ in range(50_000):
+        deepest = [deepest]
+    body = {"x": deepest}
+    copied = copied_body(body)
+    assert copied["x"] is not deepest
+    while deepest:  # taken apart by hand: to free it at once would recurse
+        (deepest,) = deepest
+        (copied["x"],) = copied["x"]
+    assert copied == {"x": []}
+
+
+def test_a_large_text_is_not_copied(make: Make, sandbox: Sandbox) -> None:
+    """The request holds the caller's own str."""
+    seen = []
+
+    class Look:
+        @hookimpl
+        def on_request(self, request: Any) -> None:
+            seen.append(request.body["messages"][0]["parts"][0]["text"])
+
+    text = "x" * 100_000
+    sandbox.play([say("a"), done()])
+    make(Look()).ai.chat([{"role": "user", "content": "hi", "parts": [{"text": text}]}])
+    assert seen[0] is text
 
 
 # --- StreamLocal ---------------------------------------------------------------------------------

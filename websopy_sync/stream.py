@@ -38,7 +38,7 @@ from .lifeline import Lifeline
 from .message import MessageBuilder
 from .source import Source
 from .sse import ServerSentEvent
-from .wire import ChunkReader, Request
+from .wire import ChunkReader, Request, copied_body
 
 __all__ = ["ChatStream", "EventStream"]
 
@@ -321,6 +321,8 @@ class ChatStream(_Stream[StreamChunk]):
             self._request_told = True
             tell = self._hooks.teller("on_request")
             if tell is not None:
+                if request.body is not None:  # so that an edit never changes the caller's objects
+                    request.body = copied_body(request.body)
                 self._step.busy = True  # a plugin that closes the stream ends it after the others
                 try:
                     tell(request, self)

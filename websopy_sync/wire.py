@@ -98,6 +98,24 @@ def _messages_problem(messages: object) -> str:
     return ""
 
 
+def copied_body(body: dict[str, Any]) -> dict[str, Any]:
+    """A body in which every dict and list may be edited, and no caller's object changes.
+
+    Texts are shared, as they cannot be edited: a question of 20 MB costs no more than a short one.
+    A tuple becomes a list, which is the same in JSON.
+    """
+    # A stack of its own: what JSON's encoder can nest is deeper than what Python can recurse.
+    copy = dict(body)
+    pending: list[Any] = [copy]
+    while pending:
+        parent = pending.pop()
+        for key, value in parent.items() if isinstance(parent, dict) else enumerate(parent):
+            if isinstance(value, dict | list | tuple):
+                parent[key] = dict(value) if isinstance(value, dict) else list(value)
+                pending.append(parent[key])
+    return copy
+
+
 def misspelt_option(params: Mapping[str, Any], known: tuple[str, ...]) -> str:
     """What is wrong with parameters that look like a misspelt option of ours; "" if nothing.
 
