@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, TypeVar
 
 import attrs
 
@@ -17,7 +18,43 @@ from .service import Request, answer, refusal
 __all__ = ["Answer", "Desk"]
 
 REMEMBERED = 10_000
-"""Requests, and answers that may be resumed, that are kept; the oldest go first."""
+"""Requests, clients that left, and answers that may be resumed: the most of each that are kept."""
+
+REMEMBERED_BYTES = 32 * 1024 * 1024
+"""The most bytes of each, about; more than one request can have."""
+
+STEP_BYTES = 200
+"""What a step of a script takes in memory beside its text, about."""
+
+Item = TypeVar("Item")
+
+
+class Memory(Generic[Item]):
+    """The last items, in order, within a number and a size; the oldest go first.
+
+    The newest one stays, whatever its size.
+    """
+
+    def __init__(self) -> None:
+        self._items: OrderedDict[object, tuple[Item, int]] = OrderedDict()
+        self._size = 0
+
+    def keep(self, key: object, item: Item, size: int) -> None:
+        """Add an item of so many bytes as the newest, in place of an earlier one of this key."""
+        self._size += size - self._items.pop(key, (item, 0))[1]
+        self._items[key] = item, size
+        while len(self._items) > 1 and (
+            len(self._items) > REMEMBERED or self._size > REMEMBERED_BYTES
+        ):
+            self._size -= self._items.popitem(last=False)[1][1]
+
+    def get(self, key: object) -> Item | None:
+        """The item of this key, None when it is not here any more."""
+        return self._items.get(key, (None, 0))[0]
+
+    def all(self) -> list[Item]:
+        """The items, the oldest first."""
+        return [item for item, _ in self._items.values()]
 
 
 @attrs.define
@@ -66,12 +103,13 @@ class Desk:
         self.news = threading.Condition()
         """Notified of each request and each client that left; guards the lists."""
         self.queue: deque[Script] = deque()
-        self.requests: deque[Request] = deque(maxlen=REMEMBERED)
-        self.disconnects: deque[Request] = deque(maxlen=REMEMBERED)
+        self.requests: Memory[Request] = Memory()
+        self.disconnects: Memory[Request] = Memory()
         self.request_count = 0
+        self.disconnect_count = 0
         self.closing = threading.Event()
         """Once set, clients that leave are sent away."""
-        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._answers: Memory[Answer] = Memory()
 
     def receive(
         self, *, connection: int, method: str, target: str, headers: Mapping[str, str], body: bytes
@@ -80,7 +118,7 @@ class Desk:
         with self.news:
             self.request_count += 1
             request = Request(self.request_count, connection, method, target, headers, body)
-            self.requests.append(request)
+            self.requests.keep(request.number, request, request.size)
             self.news.notify_all()
         refused = refusal(request, api_key=self._api_key)
         return request, Answer.to_be(refused) if refused else self._choose(request)
@@ -89,7 +127,8 @@ class Desk:
         """Write down that the client left before the end of its answer."""
         with self.news:
             if not self.closing.is_set():
-                self.disconnects.append(request)
+                self.disconnect_count += 1
+                self.disconnects.keep(request.number, request, request.size)
                 self.news.notify_all()
 
     def _choose(self, request: Request) -> Answer:
@@ -119,8 +158,8 @@ class Desk:
             return Answer.to_be(status(500, problem(message, "script_failed")))
 
     def _keep(self, key: str, chosen: Answer) -> None:
+        data = chosen.script.data
+        # The one script for all requests is in memory anyway.
+        size = 0 if chosen.script is self._script else sum(map(len, data)) + STEP_BYTES * len(data)
         with self.news:
-            self._answers[key] = chosen
-            self._answers.move_to_end(key)
-            if len(self._answers) > REMEMBERED:
-                self._answers.popitem(last=False)
+            self._answers.keep(key, chosen, size + len(key) + STEP_BYTES)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import selectors
 import socket
 import socketserver
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 from typing import cast
 
+from .channel import Incoming, Outgoing
 from .desk import Answer, Desk
 from .framing import Framer, framer
 from .script import (
@@ -47,6 +49,16 @@ HEARING = 0.002
 HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
+LINGERING = 2.0
+"""Longest in seconds that a client may go on sending what was refused.
+
+Closing at once would reset the connection, and the client might never read why it was refused.
+"""
+
+TLS_HANDSHAKE = b"\x16"
+"""The first byte of a client that speaks TLS."""
+
+
 class Over(Exception):
     """The connection is done with."""
 
@@ -59,18 +71,28 @@ class Exchange(BaseHTTPRequestHandler):
     """One connection, from its first request to its end; the constructor runs all of it."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     rfile: io.BufferedReader
-    path = ""
+    command = path = ""  # http.server sets them once it has read the request line
     _resetting = False
+    _refusing = False
 
     def __init__(
-        self, connection: socket.socket, number: int, *, desk: Desk, framing: Framing
+        self,
+        connection: socket.socket,
+        number: int,
+        *,
+        desk: Desk,
+        framing: Framing,
+        read_timeout: float,
+        write_timeout: float,
     ) -> None:
         self._number = number
         self._desk = desk
         self._framing = framing
-        with selectors.DefaultSelector() as self._arrivals:
+        self._read_timeout = read_timeout
+        self._write_timeout = write_timeout
+        # Not epoll: it takes a file descriptor, and this connection may have had the last one.
+        with getattr(selectors, "PollSelector", selectors.SelectSelector)() as self._arrivals:
             self._arrivals.register(connection, selectors.EVENT_READ)
             # The third argument is kept by http.server for its users, and used by nobody here.
             super().__init__(connection, ("", number), cast(socketserver.BaseServer, None))
@@ -98,13 +120,20 @@ class Exchange(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = respond
 
     def _body(self) -> bytes | None:
-        length = self.headers.get("Content-Length", "0")
-        if "Transfer-Encoding" in self.headers or not length.isdecimal():
+        lengths = set(self.headers.get_all("Content-Length", ["0"]))
+        length = lengths.pop()
+        if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]+", length):
             self.send_error(411, "the sandbox reads bodies with a Content-Length only")
-        elif int(length) > MAX_BODY:
+        elif lengths:
+            self.send_error(400, "two headers Content-Length that differ")
+        elif len(length) > len(str(MAX_BODY)) or int(length) > MAX_BODY:
             self.send_error(413, f"the sandbox reads bodies of at most {MAX_BODY} bytes")
         else:
-            return self.rfile.read(int(length))
+            self._incoming.allow(self._read_timeout)
+            body = self.rfile.read(int(length))
+            if len(body) == int(length):
+                return body
+            self.close_connection = True  # it left in the middle
         return None
 
     def _play(self, answer: Answer, request_id: str) -> None:
@@ -180,15 +209,47 @@ class Exchange(BaseHTTPRequestHandler):
         until = time.monotonic() + seconds
         if not self._arrivals.select(seconds):
             return False
+        self._incoming.allow(until - time.monotonic())
         try:
             if not self.rfile.peek(1):
                 return True
+        except TimeoutError:  # only a part of a TLS record came
+            return False
         except OSError:
             return True
         # It sent its next question already. Behind that its leaving cannot be seen any more.
         return self._desk.closing.wait(max(0.0, until - time.monotonic()))
 
     # What http.server calls
+
+    def setup(self) -> None:
+        """Make the files that are read and written."""
+        self.connection = self.request
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._incoming = Incoming(self.connection)
+        self.rfile = io.BufferedReader(self._incoming)
+        self.wfile = Outgoing(self.connection, self._write_timeout)
+
+    def handle_one_request(self) -> None:
+        """Read a request and answer it, unless it does not come in time."""
+        self.close_connection = True
+        self._incoming.allow(self._read_timeout)
+        with contextlib.suppress(TimeoutError):  # nothing came: nobody waits for an answer
+            first = self.rfile.peek(1)[:1]
+            if first and first != TLS_HANDSHAKE:
+                self._incoming.allow(self._read_timeout)
+                super().handle_one_request()
+
+    def parse_request(self) -> bool:
+        """Whether a whole head came; http.server would take its cut for its end."""
+        whole = super().parse_request() and not self._incoming.ended
+        self.close_connection = self.close_connection or not whole
+        return whole
+
+    def log_error(self, format: str, *args: object) -> None:
+        """Called when a request that has begun does not come in time."""
+        self.send_error(408, f"the request did not come within {self._read_timeout:g} s")
+        self._refusing = False  # it sends nothing, so there is nothing to wait for
 
     def version_string(self) -> str:
         """The `Server` header."""
@@ -201,6 +262,9 @@ class Exchange(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Turn away what cannot be read as a request, and the connection with it."""
         self.close_connection = True
+        if self._incoming.ended:  # it left in the middle of its head
+            return
+        self._refusing = True
         self.request_version = "HTTP/1.1"  # 0.9 is assumed of nonsense, and has no headers
         with contextlib.suppress(Over):
             self._play(Answer.to_be(status(code, message and problem(message))), "sandbox-0")
@@ -216,6 +280,15 @@ class Exchange(BaseHTTPRequestHandler):
                 # Left to close(), a forked child would hold it back. Not the TLS socket's own
                 # shutdown(): that one only forgets about TLS.
                 socket.socket.shutdown(self.connection, socket.SHUT_WR)
+            if self._refusing:
+                self._drain()
+
+    def _drain(self) -> None:
+        """Drop what the client still sends."""
+        dropped = bytearray(65536)
+        self._incoming.allow(LINGERING)
+        while self._incoming.readinto(dropped):
+            pass
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:

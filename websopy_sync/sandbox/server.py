@@ -22,6 +22,12 @@ from .service import Request
 
 __all__ = ["Sandbox"]
 
+MOST_CONNECTIONS = 2000
+"""Connections that are served at once: each has a thread of the process that tests with this."""
+
+BREATH = 0.05
+"""Seconds until the next try to accept a connection, when none could be."""
+
 
 class Sandbox:
     """The service, played on this machine; no model is behind it.
@@ -29,20 +35,30 @@ class Sandbox:
         with Sandbox() as sandbox:
             client = WebsopyClient(api_key="test", base_url=sandbox.url)
 
-    script: what answers every question, steps (see `script`) or a function from `Request` to
-    steps. None: the guide's own answer to the guide's own question, and to any other an answer
-    that says what this is (see `service.answer`).
-    api_key: the only key let in; None lets any in.
-    pause: seconds between the pieces of its own answers. A script has its own pauses.
-    framing: chunked, content-length, close, gzip, or trickle (one HTTP chunk that holds it all).
-    port: 0 picks a free one. ssl_context: serve https with it.
-    log: called with one line for each answer, in the sandbox's threads.
-
     A request with the `Idempotency-Key` of an earlier one and a `Last-Event-ID` gets the rest of
-    that one's answer: the events behind that id, and no pause or cut a second time.
+    that one's answer: the events after that id, and no pause or cut a second time.
 
     It may be used from any thread, and runs in daemonic threads of its own; after close() no
-    thread and no socket of it is left.
+    thread and no socket of it is left. It serves 2,000 connections at once; further ones wait to
+    be accepted.
+
+    Args:
+        script: What answers every question, steps (see `script`) or a function from `Request` to
+            steps. None: the guide's own answer to the guide's own question, and to any other an
+            answer that says what this is (see `service.answer`).
+        api_key: The only key let in; None lets any in.
+        pause: Seconds between the pieces of its own answers. A script has its own pauses.
+        framing: chunked, content-length, close, gzip, or trickle (one HTTP chunk that holds it
+            all).
+        host: Address to listen on.
+        port: Port to listen on; 0 picks a free one.
+        ssl_context: Serve https with it.
+        read_timeout: Seconds within which the head of a request must come, then its body, and the
+            next request of a connection that is kept. A client that is later is sent away, with
+            408 when its request had begun.
+        write_timeout: Seconds within which a client must take what one step sends. One that does
+            not counts as a client that left.
+        log: Called with one line for each answer, in the sandbox's threads.
     """
 
     def __init__(
@@ -55,35 +71,55 @@ class Sandbox:
         host: str = "127.0.0.1",
         port: int = 0,
         ssl_context: ssl.SSLContext | None = None,
+        read_timeout: float = 10.0,
+        write_timeout: float = 60.0,
         log: Callable[[str], None] | None = None,
     ) -> None:
         self._desk = Desk(script, api_key=api_key, pause=pause, log=log)
         self._framing: Framing = framing
+        self._read_timeout = read_timeout
+        self._write_timeout = write_timeout
         self._address = (host, port)
         self._ssl_context = ssl_context
         self._connections = 0
         self._open: set[socket.socket] = set()  # guarded by the desk's condition
         self._threads: list[threading.Thread] = []
-        self._bell: socket.socket | None = None
+        self._bell: socket.socket | None = None  # None while it does not listen
+        self._listening: threading.Thread
+        self._opened: contextlib.ExitStack
 
     # Its life
 
     def start(self) -> Self:
-        """Listen. Raises OSError when the port is taken. Whoever starts it closes it."""
-        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        listener = socket.create_server(self._address, family=family)
-        self._address = listener.getsockname()[:2]
-        self._bell, bell = socket.socketpair()
-        self._run(self._listen, listener, bell)
+        """Listen. Whoever starts it closes it.
+
+        Raises:
+            OSError: The port is taken, or no socket can be had.
+        """
+        with contextlib.ExitStack() as opened:
+            family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+            server = socket.create_server(self._address, family=family, backlog=MOST_CONNECTIONS)
+            listener = opened.enter_context(server)
+            listener.setblocking(False)  # a client may be gone again before it is accepted
+            bell, heard = map(opened.enter_context, socket.socketpair())
+            doors = opened.enter_context(selectors.DefaultSelector())
+            doors.register(listener, selectors.EVENT_READ)
+            doors.register(heard, selectors.EVENT_READ)
+            self._address = listener.getsockname()[:2]
+            self._listening = self._run(self._listen, listener, doors)
+            self._bell = bell
+            self._opened = opened.pop_all()
         return self
 
     def close(self) -> None:
         """Stop listening and end every connection; no thread or socket is left."""
-        if self._bell is None:
+        bell, self._bell = self._bell, None
+        if bell is None:
             return
         self._desk.closing.set()
-        self._bell.close()
-        self._threads.pop(0).join()  # nobody comes in any more
+        bell.close()
+        self._listening.join()  # nobody comes in any more
+        self._opened.close()
         with self._desk.news:
             for connection in self._open:
                 with contextlib.suppress(OSError):
@@ -91,7 +127,6 @@ class Sandbox:
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
-        self._bell = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -129,15 +164,18 @@ class Sandbox:
 
     @property
     def requests(self) -> list[Request]:
-        """The requests so far (the last 10,000), those that were turned away too."""
+        """The requests so far, those that were turned away too.
+
+        The last 10,000 of them, and 32 MiB at most.
+        """
         with self._desk.news:
-            return list(self._desk.requests)
+            return self._desk.requests.all()
 
     @property
     def disconnects(self) -> list[Request]:
         """The requests whose client left before the end of the answer's script."""
         with self._desk.news:
-            return list(self._desk.disconnects)
+            return self._desk.disconnects.all()
 
     @property
     def connections(self) -> int:
@@ -158,7 +196,7 @@ class Sandbox:
 
         End the script in `silence()`, or the answer may be out before the client can leave.
         """
-        return self._wait(lambda: len(self._desk.disconnects) >= count, timeout)
+        return self._wait(lambda: self._desk.disconnect_count >= count, timeout)
 
     def wait_closed(self, *, timeout: float = 5.0) -> bool:
         """Wait until no connection is open; False when `timeout` seconds pass."""
@@ -170,22 +208,38 @@ class Sandbox:
 
     # Its threads
 
-    def _run(self, work: Callable[..., None], *args: object) -> None:
+    def _run(self, work: Callable[..., None], *args: object) -> threading.Thread:
         thread = threading.Thread(target=work, args=args, name="websopy-sandbox", daemon=True)
-        self._threads.append(thread)
         thread.start()
+        return thread
 
-    def _listen(self, listener: socket.socket, bell: socket.socket) -> None:
-        with listener, bell, selectors.DefaultSelector() as doors:
-            doors.register(listener, selectors.EVENT_READ)
-            doors.register(bell, selectors.EVENT_READ)
-            while not self._desk.closing.is_set():
-                for door, _ in doors.select():
-                    if door.fileobj is listener:
-                        self._admit(listener.accept()[0])
+    def _listen(self, listener: socket.socket, doors: selectors.BaseSelector) -> None:
+        while not self._desk.closing.is_set():
+            if len(self._open) >= MOST_CONNECTIONS:
+                self._desk.closing.wait(BREATH)
+                continue
+            for door, _ in doors.select():
+                if door.fileobj is listener:
+                    self._accept(listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection = listener.accept()[0]
+        except (BlockingIOError, ConnectionError):  # it is gone again
+            return
+        except OSError:  # no file descriptor or no memory is left, until somebody leaves
+            self._desk.closing.wait(BREATH)
+            return
+        try:
+            self._admit(connection)
+        except (OSError, RuntimeError):  # it is gone again, or no thread can be had
+            connection.close()
 
     def _admit(self, connection: socket.socket) -> None:
         if self._ssl_context:
+            # wrap_socket() would leave the socket of a client that is gone again to the garbage
+            # collector (CPython 3.11.7), so find that out first.
+            connection.getpeername()
             # The handshake is made by the first read, in the connection's own thread.
             connection = self._ssl_context.wrap_socket(
                 connection, server_side=True, do_handshake_on_connect=False
@@ -194,14 +248,28 @@ class Sandbox:
             self._open.add(connection)
             self._connections += 1
         self._threads = [thread for thread in self._threads if thread.is_alive()]
-        self._run(self._serve, connection, self._connections)
+        try:
+            self._threads.append(self._run(self._serve, connection, self._connections))
+        except RuntimeError:
+            self._let_go(connection)
+            raise
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:
             with contextlib.suppress(OSError):  # the client is gone, or never spoke TLS
-                Exchange(connection, number, desk=self._desk, framing=self._framing)
+                Exchange(
+                    connection,
+                    number,
+                    desk=self._desk,
+                    framing=self._framing,
+                    read_timeout=self._read_timeout,
+                    write_timeout=self._write_timeout,
+                )
         finally:
-            with self._desk.news:
-                self._open.remove(connection)
-                self._desk.news.notify_all()
-            connection.close()
+            self._let_go(connection)
+
+    def _let_go(self, connection: socket.socket) -> None:
+        with self._desk.news:
+            self._open.remove(connection)
+            self._desk.news.notify_all()
+        connection.close()

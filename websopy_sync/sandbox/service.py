@@ -63,6 +63,12 @@ class Request:
         return f"sandbox-{self.number}"
 
     @property
+    def size(self) -> int:
+        """What it takes in memory, in bytes, about."""
+        headers = sum(len(name) + len(value) + 200 for name, value in self.headers.items())
+        return 1000 + len(self.target) + headers + len(self.body)
+
+    @property
     def path(self) -> str:
         """The target without its query."""
         return self.target.partition("?")[0]
