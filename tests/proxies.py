@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import struct
+import threading
 
 import attrs
 from faults import Conn, Gone, Script, parse_request
@@ -52,10 +53,19 @@ def _received(sock: socket.socket, size: int) -> bytes:
     return data
 
 
-def relay(conn: Conn, port: int, *, granted: bytes, refused: bytes, first: bytes = b"") -> None:
+def relay(
+    conn: Conn,
+    port: int,
+    *,
+    granted: bytes,
+    refused: bytes,
+    first: bytes = b"",
+    trickling: threading.Event | None = None,
+) -> None:
     """Pass bytes both ways between the client and a server until one of them ends.
 
     `granted` or `refused` tells the client whether the server was reached; `first` goes to it.
+    Once `trickling` is set, what the server sends reaches the client one byte at a time.
     """
     try:
         upstream = socket.create_connection(("127.0.0.1", port))
@@ -70,12 +80,12 @@ def relay(conn: Conn, port: int, *, granted: bytes, refused: bytes, first: bytes
             while not conn.server.over.is_set():
                 readable, _, _ = select.select([conn.sock, upstream], [], [], 0.05)
                 if upstream in readable:
-                    _pass_on(upstream, conn)
+                    _pass_on(upstream, conn, trickling is not None and trickling.is_set())
                 if conn.sock in readable:
                     _pass_back(conn, upstream)
 
 
-def _pass_on(upstream: socket.socket, conn: Conn) -> None:
+def _pass_on(upstream: socket.socket, conn: Conn, trickles: bool) -> None:
     """What the server sends; its end and its reset go through to the client."""
     try:
         data = upstream.recv(65536)
@@ -85,7 +95,10 @@ def _pass_on(upstream: socket.socket, conn: Conn) -> None:
     if not data:
         raise Gone
     with contextlib.suppress(ValueError):  # wrapped, and closed by the client
-        conn.send(data)
+        if trickles:
+            conn.trickle(data)
+        else:
+            conn.send(data)
 
 
 def _pass_back(conn: Conn, upstream: socket.socket) -> None:
@@ -162,15 +175,15 @@ def socks4(port: int, asked: Asked, *, user: str = "") -> Script:
     return script
 
 
-def connect(port: int, asked: Asked) -> Script:
-    """A proxy that opens a tunnel to that port."""
+def connect(port: int, asked: Asked, *, trickling: threading.Event | None = None) -> Script:
+    """A proxy that opens a tunnel to that port; see `relay` for trickling."""
 
     def script(conn: Conn) -> None:
         request = parse_request(read_until(conn, b"\r\n\r\n"), b"")
         assert request.method == "CONNECT"
         asked.targets.append(request.target)
         granted = b"HTTP/1.1 200 Connection established\r\n\r\n"
-        relay(conn, port, granted=granted, refused=BAD_GATEWAY)
+        relay(conn, port, granted=granted, refused=BAD_GATEWAY, trickling=trickling)
 
     return script
 

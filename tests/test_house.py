@@ -22,7 +22,7 @@ FLOORS = (
     {"errors", "_version"},
     {"chunks", "cancel", "timing", "redaction"},
     {"http1", "lifeline", "proxies"},
-    {"receiver", "sse", "message", "socks_handshake"},
+    {"receiver", "sse", "message", "socks_handshake", "tls_in_tls"},
     {"transport"},
     {"source", "hooks", "wire"},
     {"stream"},
@@ -36,7 +36,7 @@ FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in 
 # Each of these comes into the package by one door.
 DOORS = {
     "requests": {"transport", "proxies"},
-    "urllib3": {"transport"},
+    "urllib3": {"transport", "tls_in_tls"},
     "pluggy": {"hooks"},
     "socks": {"socks_handshake"},
     "socket": {

@@ -79,12 +79,17 @@ class Way:
 WAYS = [
     Way("http"), Way("https"),
     Way("http", "http"), Way("https", "http"),
-    Way("http", "https"),
+    Way("http", "https"), Way("https", "https"),
     Way("http", "socks4"), Way("https", "socks4a", USER),
     Way("http", "socks5"), Way("https", "socks5", USER),
     Way("http", "socks5h", USER), Way("https", "socks5h"),
 ]  # fmt: skip
-QUICK_WAYS = {Way("http"), Way("http", "socks5h", USER), Way("https", "socks5h")}
+QUICK_WAYS = {
+    Way("http"),
+    Way("http", "socks5h", USER),
+    Way("https", "socks5h"),
+    Way("https", "https"),
+}
 """The ways that the quick run takes; CI takes all."""
 
 

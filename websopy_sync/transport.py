@@ -41,6 +41,7 @@ import urllib3
 import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
+from urllib3.util.ssltransport import SSLTransport
 
 from . import socks_handshake
 from .errors import (
@@ -59,6 +60,7 @@ from .lifeline import Lifeline
 from .proxies import Proxy, parse_proxy, proxy_for
 from .receiver import Receiver
 from .redaction import Secret
+from .tls_in_tls import InnerTLS, OuterTLS
 
 __all__ = ["Exchange", "Limit", "Outgoing", "Session", "Transport"]
 
@@ -81,6 +83,7 @@ _TRANSLATED = (
     OSError,  # requests' errors are
     http.client.HTTPException,
     urllib3.exceptions.HTTPError,
+    urllib3.exceptions.ProxySchemeUnsupported,  # TLS in TLS, and pyOpenSSL in the place of ssl
     UnicodeError,
     WebsopyError,
 )
@@ -141,6 +144,7 @@ class _Reply(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.fp.close()
         self._lifeline = lifeline
+        self._socket = sock
         self._receiver = Receiver(sock, lifeline)
         self.fp: Any = io.BufferedReader(self._receiver, READ_SIZE)
         self.surplus = False
@@ -237,7 +241,8 @@ class _Reply(http.client.HTTPResponse):
         fp, self.fp = self.fp, None
         if fp is not None:
             self._receiver.ended = True
-            self.surplus = self._body.surplus or fp.peek(1) != b""
+            unread = isinstance(self._socket, InnerTLS) and self._socket.has_unread
+            self.surplus = self._body.surplus or fp.peek(1) != b"" or unread
             fp.close()  # no fp: what http.client takes for "read to its end"
 
 
@@ -349,6 +354,8 @@ class _Connection(urllib3.connection.HTTPConnection):
         connected = False
         try:
             super().connect()
+            if isinstance(self.sock, SSLTransport):
+                self.sock = InnerTLS(self.sock)
             lifeline.hold(self.sock)
             connected = True
         finally:
@@ -373,6 +380,8 @@ class _Connection(urllib3.connection.HTTPConnection):
             self.connect()
         call.lifeline.limit(*call.limit)
         call.lifeline.hold(self.sock)
+        if isinstance(self.sock, InnerTLS):
+            self.sock.socket.lifeline = call.lifeline
         self.sock.settimeout(call.lifeline.timeout())
         self._serve(call)
         call.sent = True
@@ -384,6 +393,10 @@ class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
     """The same over TLS."""
 
     _wraps = True
+
+    def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> Any:
+        outer = super()._connect_tls_proxy(hostname, sock)
+        return OuterTLS(outer, _call.get().lifeline) if self.proxy_is_tunneling else outer
 
     def _tunnel(self) -> None:
         super()._tunnel()

@@ -1,0 +1,77 @@
+"""TLS inside the TLS connection to a proxy: what urllib3's SSLTransport lacks of a socket.
+
+Knows nothing of HTTP. Two things are missing there: at an end without close_notify recv() gives 0
+instead of b"", and a timeout begins anew with every piece of a record or of the handshake.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from urllib3.util.ssltransport import SSLTransport
+
+from .lifeline import Lifeline
+
+__all__ = ["InnerTLS", "OuterTLS"]
+
+
+class OuterTLS:
+    """The TLS connection to the proxy, as SSLTransport reads and writes it.
+
+    Every receive and send waits at most until the lifeline's limit.
+    """
+
+    def __init__(self, sock: Any, lifeline: Lifeline) -> None:
+        self.socket = sock
+        self.lifeline = lifeline
+        self._timeout = math.inf
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.socket, name)
+
+    @property
+    def _io_refs(self) -> int:
+        """How many files keep the socket open. SSLTransport.makefile() counts them here."""
+        return int(self.socket._io_refs)
+
+    @_io_refs.setter
+    def _io_refs(self, count: int) -> None:
+        self.socket._io_refs = count
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Wait at most so long for one piece."""
+        self._timeout = math.inf if seconds is None else seconds
+
+    def recv(self, size: int) -> bytes:
+        """The next bytes, b"" at the end."""
+        self._wait_within_the_limit()
+        data: bytes = self.socket.recv(size)
+        return data
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of it."""
+        self._wait_within_the_limit()
+        self.socket.sendall(data)
+
+    def _wait_within_the_limit(self) -> None:
+        seconds = min(self._timeout, self.lifeline.remaining())
+        self.socket.settimeout(None if seconds == math.inf else seconds)
+
+
+class InnerTLS(SSLTransport):
+    """The TLS connection to the service, taken over from urllib3 after its handshake."""
+
+    socket: OuterTLS  # type: ignore[assignment]  # it has what SSLTransport asks of a socket
+
+    def __init__(self, transport: SSLTransport) -> None:
+        vars(self).update(vars(transport))
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """The next bytes, b"" at the end."""
+        return super().recv(buflen, flags) or b""  # type: ignore[return-value]  # 0 is the only int
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes of a further record are here already, where select() can't see them."""
+        return self.incoming.pending > 0
