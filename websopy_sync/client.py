@@ -207,7 +207,7 @@ class WebsopyClient:
         stream = ChatStream(
             lifeline,
             question.token,
-            hooks=self._hooks,
+            hooks=self._hooks.listeners(),
             redact=redact,
             keep_message=question.keep_message,
             idempotency_key=question.request.idempotency_key,

@@ -33,7 +33,7 @@ from .errors import (
     StreamError,
     StreamServerError,
 )
-from .hooks import Hooks
+from .hooks import Listeners
 from .lifeline import Lifeline
 from .message import MessageBuilder
 from .source import Source
@@ -300,7 +300,7 @@ class ChatStream(_Stream[StreamChunk]):
         lifeline: Lifeline,
         token: CancelToken | None,
         *,
-        hooks: Hooks,
+        hooks: Listeners,
         redact: Callable[[str], str],
         keep_message: bool = True,
         idempotency_key: str = "",

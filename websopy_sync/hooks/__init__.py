@@ -2,7 +2,7 @@
 
 from .background import BackgroundPlugin
 from .discovery import PluginInfo
-from .manager import Hooks, list_plugins
+from .manager import Hooks, Listeners, list_plugins
 from .specs import HOOKS, hookimpl
 from .stream_local import StreamLocal
 
@@ -10,6 +10,7 @@ __all__ = [
     "HOOKS",
     "BackgroundPlugin",
     "Hooks",
+    "Listeners",
     "PluginInfo",
     "StreamLocal",
     "hookimpl",

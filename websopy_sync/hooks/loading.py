@@ -19,6 +19,7 @@ import pluggy
 from ..errors import ConfigError, PluginError
 from .background import BackgroundPlugin
 from .discovery import InstalledPlugin, PluginInfo, chosen_by_environment, installed_plugins
+from .nesting import run_as, running_plugins
 from .specs import GROUP, HOOKS, Specification
 
 _log = logging.getLogger("websopy_sync.plugins")
@@ -59,11 +60,11 @@ class Loader:
         given = list(plugins or ())
         wanted: set[str] | None = {plugin for plugin in given if isinstance(plugin, str)}
         if plugins is None:
-            wanted = chosen_by_environment()
+            wanted = _chosen()
         if wanted is None or wanted:
             self._load_installed(wanted, strict_names=plugins is not None)
         for plugin in given:
-            if not isinstance(plugin, str):
+            if not isinstance(plugin, str) and not _is_being_made(plugin):
                 self._load_given(plugin)
 
     def _load_installed(self, wanted: set[str] | None, *, strict_names: bool) -> None:
@@ -71,6 +72,7 @@ class Loader:
         installed = installed_plugins()
         for plugin in installed:
             on = wanted is None or plugin.name in wanted
+            on = on and not _is_being_made(plugin.name)
             self._note(self._loaded(plugin) if on else plugin.off)
         for name in sorted((wanted or set()) - {plugin.name for plugin in installed}):
             problem = "no installed plugin has this name"
@@ -80,7 +82,7 @@ class Loader:
 
     def _loaded(self, plugin: InstalledPlugin) -> PluginInfo:
         try:
-            hooks = self._register(plugin.load(), plugin.name)
+            hooks = run_as(plugin.name, lambda: self._register(plugin.load(), plugin.name))
         except Exception as error:  # noqa: BLE001  # a plugin's import can raise anything
             problem = f"{type(error).__name__}: {error}"
             return attrs.evolve(plugin.off, state="failed", problem=problem)
@@ -99,7 +101,8 @@ class Loader:
         name = getattr(inner, "__name__", None) or type(inner).__name__
         while self._manager.has_plugin(name):
             name += "+"
-        self.found.append(PluginInfo(name, hooks=self._register(plugin, name)))
+        hooks = run_as(plugin, self._register, plugin, name)
+        self.found.append(PluginInfo(name, hooks=hooks))
 
     def _register(self, plugin: Any, name: str) -> tuple[str, ...]:
         """Register one plugin, whole or not at all; the hooks it implements."""
@@ -139,6 +142,24 @@ class Loader:
         if not implemented:
             problems.append(f"it implements none of the hooks {', '.join(HOOKS)}")
         return next(filter(None, problems), "")
+
+
+def _chosen() -> set[str] | None:
+    """The installed plugins for a client that names none; None for all."""
+    chosen = chosen_by_environment()
+    if chosen != set() and running_plugins():
+        # Else the plugin that makes this client would be made for it, and make another.
+        _log.warning("a client that a plugin makes has no installed plugins but those it names")
+        return set()
+    return chosen
+
+
+def _is_being_made(plugin: object) -> bool:
+    """Whether this client is made while a plugin of this name or class is made for another one."""
+    if not isinstance(plugin, str | type) or plugin not in running_plugins():
+        return False
+    _log.warning("plugin %s is left out of a client that it makes itself", plugin)
+    return True
 
 
 def _never_runs(function: Any) -> str:

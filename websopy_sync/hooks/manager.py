@@ -8,21 +8,62 @@ what happens in a stream, only what to tell of it.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
+import itertools
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import attrs
 import pluggy
 
 from ..errors import PluginError
 from .discovery import PluginInfo, installed_plugins, look_anew
 from .loading import Loader
+from .nesting import note_hook_call, run_as, running_plugins
 from .specs import HOOKS, argument_names
 
 _log = logging.getLogger("websopy_sync.plugins")
 
 Tell = Callable[..., None]
+
+
+@attrs.frozen
+class Listener:
+    """One implementation of a hook, and the isolated call of it."""
+
+    plugin: object
+    name: str
+    tell: Tell
+
+
+class Listeners:
+    """The plugins that are told of one question."""
+
+    def __init__(self, of_hook: Mapping[str, Sequence[Listener]]) -> None:
+        self._of_hook = of_hook
+        self._tells = {
+            hook: _all_of([listener.tell for listener in listeners])
+            for hook, listeners in of_hook.items()
+        }
+
+    def __iter__(self) -> Iterator[Listener]:
+        return itertools.chain.from_iterable(self._of_hook.values())
+
+    def teller(self, hook: str) -> Tell | None:
+        """What tells the plugins of a hook, by position; None when nobody listens."""
+        return self._tells[hook]
+
+    def without(self, names: Collection[str]) -> Listeners:
+        """The same but for the plugins of these names."""
+        return Listeners(
+            {
+                hook: [listener for listener in listeners if listener.name not in names]
+                for hook, listeners in self._of_hook.items()
+            }
+        )
 
 
 class Hooks:
@@ -49,7 +90,13 @@ class Hooks:
             self._close_made()
             raise
         self._found, self._looked = loader.found, loader.looked
-        self._tells = {hook: self._tell_of(hook, loader.implementations(hook)) for hook in HOOKS}
+        self._everybody = Listeners(
+            {
+                hook: [self._listener(hook, impl) for impl in loader.implementations(hook)]
+                for hook in HOOKS
+            }
+        )
+        self._warned_of: set[str] = set()
 
     @property
     def plugins(self) -> list[PluginInfo]:
@@ -59,7 +106,26 @@ class Hooks:
 
     def teller(self, hook: str) -> Tell | None:
         """What tells the plugins of a hook, by position; None when nobody listens."""
-        return self._tells[hook]
+        return self._everybody.teller(hook)
+
+    def listeners(self) -> Listeners:
+        """The plugins that are told of a question that is asked here and now.
+
+        A plugin that asks a question in a hook is not told of it: it would ask about that one too.
+        The other plugins are. Of a question that one of these asks in turn, nobody is told.
+        """
+        running = running_plugins() if any(self._everybody) else ()
+        if not running:
+            return self._everybody
+        silent = {
+            listener.name
+            for listener in self._everybody
+            if len(running) > 1 or listener.plugin is running[0]
+        }
+        for name in sorted(silent - self._warned_of):
+            _log.warning("plugin %s is not told of questions that are asked in its hooks", name)
+        self._warned_of |= silent
+        return self._everybody.without(silent)
 
     def close(self) -> None:
         """Let background plugins finish what waits, and close the plugins made from a class."""
@@ -75,21 +141,14 @@ class Hooks:
                 except Exception as error:  # noqa: BLE001  # a plugin's own
                     self._failed(type(plugin).__name__, "close", error, strict=False)
 
-    def _tell_of(self, hook: str, implementations: Sequence[pluggy.HookImpl]) -> Tell | None:
-        calls = [self._call_of(hook, impl) for impl in implementations]
-        if len(calls) < 2:
-            return calls[0] if calls else None
-
-        def tell(*arguments: Any) -> None:
-            for call in calls:
-                call(*arguments)
-
-        return tell
+    def _listener(self, hook: str, impl: pluggy.HookImpl) -> Listener:
+        return Listener(impl.plugin, impl.plugin_name, self._call_of(hook, impl))
 
     def _call_of(self, hook: str, impl: pluggy.HookImpl) -> Tell:
         """A call of one implementation that isolates it: by position, in the background or not."""
         function = _by_position(impl, argument_names(hook))
-        name = impl.plugin_name
+        if hook != "on_chunk":
+            function = functools.partial(run_as, impl.plugin, function)
 
         def call(*arguments: Any) -> None:
             try:
@@ -100,8 +159,10 @@ class Hooks:
                 raise
             except BaseException as error:  # noqa: BLE001  # it must not reach the stream
                 # In the background there is nobody who could catch it.
-                self._failed(name, hook, error, strict=self._strict and not in_background)
+                strict = self._strict and not in_background
+                self._failed(impl.plugin_name, hook, error, strict=strict)
 
+        note_hook_call(call.__code__)
         background = next((b for b in self._backgrounds if b.plugin is impl.plugin), None)
         in_background = background is not None and hook not in ("on_request", "register_commands")
         if background is None or not in_background:
@@ -111,7 +172,7 @@ class Hooks:
             try:
                 background.submit(lambda: call(*arguments))
             except PluginError as error:
-                self._failed(name, hook, error, strict=self._strict)
+                self._failed(impl.plugin_name, hook, error, strict=self._strict)
 
         return submit
 
@@ -133,6 +194,17 @@ class Hooks:
                 hook,
                 exc_info=error,
             )
+
+
+def _all_of(tells: Sequence[Tell]) -> Tell | None:
+    if len(tells) < 2:
+        return tells[0] if tells else None
+
+    def tell(*arguments: Any) -> None:
+        for one in tells:
+            one(*arguments)
+
+    return tell
 
 
 def _by_position(impl: pluggy.HookImpl, names: Sequence[str]) -> Callable[..., object]:
@@ -160,6 +232,7 @@ def list_plugins(plugins: Iterable[object] | None = None) -> list[PluginInfo]:
     look_anew()
     logger_was_disabled, _log.disabled = _log.disabled, True
     try:
-        return Hooks(plugins).plugins
+        with contextlib.closing(Hooks(plugins)) as hooks:
+            return hooks.plugins
     finally:
         _log.disabled = logger_was_disabled
