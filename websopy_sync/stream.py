@@ -16,8 +16,10 @@ Who may do what, and when:
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import os
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from itertools import starmap
@@ -312,6 +314,9 @@ class ChatStream(_Stream[StreamChunk]):
         self._builder = MessageBuilder(keep=keep_message)
         self._on_end = on_end
         self._request_told = False
+        self._asker = threading.get_ident()
+        ends = hooks.teller("on_done") or hooks.teller("on_error")
+        self._context = contextvars.copy_context() if ends is not None else None
         super().__init__(lifeline, token)
 
     def _ask(self, request: Request, make_source: Callable[[Request], Source]) -> None:
@@ -400,10 +405,16 @@ class ChatStream(_Stream[StreamChunk]):
     def _tell_plugins(self) -> None:
         if not self._request_told:
             return
-        hook = "on_done" if self._state == "done" else "on_error"
-        tell = self._hooks.teller(hook)
-        if tell is not None:
-            tell(self.current_message if self._state == "done" else self._failure, self)
+        done = self._state == "done"
+        tell = self._hooks.teller("on_done" if done else "on_error")
+        context, self._context = self._context, None  # it may hold much: an app's whole request
+        if tell is None:
+            return
+        outcome = self.current_message if done else self._failure
+        if self._step.busy or context is None or self._asker == threading.get_ident():
+            tell(outcome, self)
+        else:  # closed by another thread, whose context variables are not the caller's
+            context.run(tell, outcome, self)
 
     def _tell_retry(self, error: APIError, delay: float) -> None:
         self._complete(error)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import math
 import re
@@ -230,6 +231,8 @@ class _Relay:
         self._limit = limit
         self._finish = finish
         self._interval = interval
+        # Hooks see the context variables of the view that made the body, not of the reader thread.
+        self._context = contextvars.copy_context()
         self._news = threading.Condition()
         self._pieces: deque[bytes] = deque()
         self._size = 0
@@ -271,7 +274,9 @@ class _Relay:
 
     def _start(self) -> None:
         # A daemon, as a process that ends does not wait for a model.
-        reader = threading.Thread(target=self._read, name="websopy-sse-body", daemon=True)
+        reader = threading.Thread(
+            target=self._context.run, args=(self._read,), name="websopy-sse-body", daemon=True
+        )
         try:
             reader.start()
         except RuntimeError as error:  # no thread can be had: told as any late failure is

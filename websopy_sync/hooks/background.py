@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import contextvars
+import functools
 import logging
 import os
 import queue
@@ -25,7 +27,8 @@ class BackgroundPlugin:
     "drop" the call and count it in `dropped`, or "error": raise in the stream's thread, which
     counts as the plugin's failure.
 
-    The calls are made one at a time and in order. The end of a stream does not wait for them, as
+    The calls are made one at a time and in order, each in a copy of the context variables of the
+    thread that reads the stream at that moment. The end of a stream does not wait for them, as
     that would delay it; what waits is done at the client's close() and at exit, each for at most
     `exit_seconds`. A forked child starts with an empty queue and a thread of its own.
     """
@@ -75,7 +78,7 @@ class BackgroundPlugin:
                 self._thread.start()
         try:
             self._room.get(block=self._when_full == "block")
-            self._calls.put(call)
+            self._calls.put(functools.partial(contextvars.copy_context().run, call))
         except queue.Empty:
             self.dropped += 1
             if self._when_full == "error":
