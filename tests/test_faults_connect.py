@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import faults
 import pytest
-from faults import KEY, QUICK, Conn, answer, ask, client, hang_up, listen, play, raw
+import requests
+from faults import KEY, QUICK, Conn, answer, ask, client, hang_up, listen, listen_here, play, raw
 
 from websopy_sync import (
     APIConnectionError,
@@ -212,6 +216,200 @@ def test_second_address_of_a_name() -> None:
     with play(answer("hi")) as server:
         with client(server, base_url=f"http://localhost:{server.port}/v1") as asker:
             assert listen(lambda: asker.ai.chat_stream("hi")).text == "hi"
+
+
+def addresses(*found: tuple[int, Any]) -> Callable[..., list[Any]]:
+    """A resolver that gives these addresses, each a family and where to connect to."""
+    return lambda host, port, *rest, **more: [
+        (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address) for family, address in found
+    ]
+
+
+class WithoutIPv6(socket.socket):
+    """The sockets of a kernel that was booted with ipv6.disable=1."""
+
+    def __init__(
+        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
+    ) -> None:
+        if family == socket.AF_INET6 and fileno is None:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        super().__init__(family, type, proto, fileno)
+
+
+def test_kernel_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that has an IPv6 address too is reached over IPv4."""
+    with play(answer("hi")) as server, monkeypatch.context() as patch:
+        found = addresses(
+            (socket.AF_INET6, ("::1", server.port, 0, 0)),
+            (socket.AF_INET, ("127.0.0.1", server.port)),
+        )
+        patch.setattr(socket, "socket", WithoutIPv6)
+        patch.setattr(socket, "getaddrinfo", found)
+        with client(server, base_url=f"http://localhost:{server.port}/v1") as asker:
+            got = listen(lambda: asker.ai.chat_stream("hi"))
+        patch.undo()
+    assert (got.text, got.error) == ("hi", None)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        errno.ENETUNREACH,  # no route
+        errno.EINVAL,  # link-local, and no scope says which link
+        errno.EADDRNOTAVAIL,
+        errno.EAFNOSUPPORT,
+        errno.EACCES,  # a firewall's word
+        errno.EPERM,
+    ],
+    ids=errno.errorcode.get,
+)
+def test_address_that_connect_refuses_at_once_is_passed_over(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the kernel has against it: the next one is tried."""
+
+    class Refusing(socket.socket):
+        def connect(self, address: Any) -> None:
+            if self.family == socket.AF_INET6:
+                raise OSError(number, os.strerror(number))
+            super().connect(address)
+
+    with play(answer("hi")) as server, monkeypatch.context() as patch:
+        found = addresses(
+            (12345, ("a family that nobody knows", 0)),
+            (socket.AF_INET6, ("::1", server.port, 0, 0)),
+            (socket.AF_INET, ("127.0.0.1", server.port)),
+        )
+        patch.setattr(socket, "socket", Refusing)
+        patch.setattr(socket, "getaddrinfo", found)
+        with client(server, base_url=f"http://localhost:{server.port}/v1", max_retries=0) as asker:
+            got = listen(lambda: asker.ai.chat_stream("hi"))
+        patch.undo()
+    assert (got.text, got.error) == ("hi", None)
+    assert got.seconds < 0.8
+
+
+def test_error_of_the_address_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is down is not reported as a lack of IPv6."""
+    with closed_port() as owner:
+        port = owner.getsockname()[1]
+        found = addresses(
+            (socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port, 0, 0))
+        )
+        monkeypatch.setattr(socket, "socket", WithoutIPv6)
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+        with client_at("http://service/v1", max_retries=0) as asker:
+            got = listen(lambda: asker.ai.chat_stream("hi"))
+    assert "refused" in got.error.message
+
+
+def test_socket_option_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection without it is better than none."""
+
+    class Strict(socket.socket):
+        def __init__(self, *arguments: Any, fileno: int | None = None) -> None:
+            super().__init__(*arguments, fileno=fileno)
+            self.ours = fileno is None  # a server's come with theirs
+
+        def setsockopt(self, *option: Any) -> None:
+            if self.ours:
+                raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+
+    with play(answer("hi")) as server:
+        monkeypatch.setattr(socket, "socket", Strict)
+        assert ask(server).text == "hi"
+
+
+class SilentResolver:
+    """A name server that does not answer until the test is over."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.over = threading.Event()
+        monkeypatch.setattr(socket, "getaddrinfo", self)
+
+    def __call__(self, *arguments: Any, **more: Any) -> list[Any]:
+        self.over.wait(5)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+@pytest.fixture
+def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentResolver]:
+    resolver = SilentResolver(monkeypatch)
+    yield resolver
+    resolver.over.set()
+
+
+through_what = pytest.mark.parametrize(
+    ("url", "proxies"),
+    [
+        ("http://service/v1", {}),
+        ("https://service/v1", {}),
+        ("http://192.0.2.1/v1", {"http": "http://proxy:3128"}),
+        ("https://192.0.2.1/v1", {"https": "http://proxy:3128"}),
+    ],
+    ids=["http", "https", "http proxy", "CONNECT"],
+)
+
+
+@through_what
+@pytest.mark.parametrize("phase", ["connect", "total"])
+@pytest.mark.usefixtures("silent_resolver")
+def test_name_look_up_obeys_the_limits(url: str, proxies: dict[str, str], phase: str) -> None:
+    """PROMISE 45: a dead name server costs the connect or the total limit; nothing was sent."""
+    limits = Timeouts(**{"connect": 5, "first_chunk": 5, "idle": 5, "total": 5, phase: 0.2})
+    with requests.Session() as session:
+        session.proxies.update(proxies)
+        with client_at(url, timeout=limits, max_retries=0, session=session) as asker:
+            got = listen(lambda: asker.ai.chat_stream("hi"))
+    assert type(got.error) is APITimeoutError
+    assert (got.error.phase, got.error.sent) == (phase, False)
+    assert 0.15 < got.seconds < 1
+
+
+@through_what
+@pytest.mark.usefixtures("silent_resolver")
+def test_name_look_up_is_cancelled(url: str, proxies: dict[str, str]) -> None:
+    """PROMISE 45: cancel() ends the wait for a name server."""
+    token = CancelToken()
+    limits = Timeouts(connect=5, first_chunk=5, idle=5, total=5)
+    with requests.Session() as session:
+        session.proxies.update(proxies)
+        with client_at(url, timeout=limits, session=session) as asker:
+            threading.Timer(0.1, token.cancel).start()
+            got = listen(lambda: asker.ai.chat_stream("hi", cancel_token=token))
+    assert type(got.error) is StreamCancelledError
+    assert got.seconds < 0.8
+
+
+def test_cancel_during_the_look_up_of_a_host_that_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """PROMISE 7: the connecting that would follow does not begin."""
+    token = CancelToken()
+    real = socket.getaddrinfo
+
+    def cancelled_meanwhile(host: str, port: int, *rest: Any) -> list[Any]:
+        token.cancel()
+        return real("127.0.0.1", port, *rest)
+
+    monkeypatch.setattr(socket, "getaddrinfo", cancelled_meanwhile)
+    with full_backlog() as url:
+        limits = Timeouts(connect=5, first_chunk=5, idle=5, total=5)
+        with client_at(url.replace("127.0.0.1", "service"), timeout=limits) as asker:
+            got = listen(lambda: asker.ai.chat_stream("hi", cancel_token=token))
+    assert type(got.error) is StreamCancelledError
+    assert got.seconds < 0.8
+
+
+def test_caller_that_handles_a_time_out() -> None:
+    """What the caller is handling when it asks is no part of what goes wrong then."""
+    with closed_port() as owner, client_at(url_of(owner), max_retries=1) as asker:
+        try:
+            raise TimeoutError("of the caller's own")
+        except TimeoutError:
+            got = listen_here(lambda: asker.ai.chat_stream("hi"))
+    assert type(got.error) is APIConnectionError
+    assert got.error.attempts == 2
 
 
 def fin_at_once(conn: Conn) -> None:

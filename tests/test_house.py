@@ -20,9 +20,9 @@ NAME = "websopy_sync"
 # other. One that is not written yet may stand here already.
 FLOORS = (
     {"errors", "_version"},
-    {"chunks", "cancel", "timing", "redaction"},
+    {"chunks", "cancel", "timing", "redaction", "sockets"},
     {"http1", "lifeline", "proxies"},
-    {"receiver", "sse", "message", "socks_handshake", "tls_in_tls"},
+    {"receiver", "name_lookup", "sse", "message", "socks_handshake", "tls_in_tls"},
     {"transport"},
     {"source", "hooks", "wire"},
     {"stream"},
@@ -42,10 +42,10 @@ DOORS = {
     "socket": {
         "transport",
         "receiver",
-        "lifeline",
+        "name_lookup",
         "proxies",
         "socks_handshake",
-        "http1",
+        "sockets",
         "sandbox",
     },
     "ssl": {"transport", "http1", "sandbox"},

@@ -61,18 +61,18 @@ def test_remaining_is_the_nearest_limit(clock: Clock) -> None:
     assert lifeline.remaining() == 3
     lifeline.limit("idle", 200)
     assert lifeline.remaining() == 98
-    assert lifeline.expired is None
+    assert lifeline.nearest == "total"
 
 
 @pytest.mark.parametrize("phase", ["connect", "first_chunk", "idle"])
 def test_a_phase_that_is_over_says_which(clock: Clock, phase: str) -> None:
-    """TimeoutError, and `expired` holds the phase."""
+    """TimeoutError, and `nearest` is the phase."""
     lifeline = Lifeline(100, clock=clock)
     lifeline.limit(phase, 5)  # type: ignore[arg-type]  # one of Phase
     clock.now += 5
     with pytest.raises(TimeoutError, match=phase):
         lifeline.remaining()
-    assert lifeline.expired == phase
+    assert lifeline.nearest == phase
 
 
 def test_total_wins_over_a_phase_that_ends_later(clock: Clock) -> None:
@@ -82,7 +82,7 @@ def test_total_wins_over_a_phase_that_ends_later(clock: Clock) -> None:
     clock.now += 10
     with pytest.raises(TimeoutError):
         lifeline.remaining()
-    assert lifeline.expired == "total"
+    assert lifeline.nearest == "total"
 
 
 def test_a_new_phase_begins_anew_but_the_total_goes_on(clock: Clock) -> None:
@@ -96,9 +96,7 @@ def test_a_new_phase_begins_anew_but_the_total_goes_on(clock: Clock) -> None:
 
 def test_a_limit_that_somebody_else_had_is_the_phases() -> None:
     """Where nothing of ours was limited, it is not the total that has passed."""
-    lifeline = Lifeline(None)
-    lifeline.expire()
-    assert lifeline.expired == "connect"
+    assert Lifeline(None).nearest == "connect"
 
 
 def test_progress_begins_the_idle_phase_with_the_next_wait(clock: Clock) -> None:

@@ -2,18 +2,42 @@
 
 Knows nothing of sockets: whoever can be cancelled leaves a callback here.
 
-No lock is taken anywhere, because cancel() may be called from a signal handler that interrupted
-this very code, or from a destructor: a flag, a dict of callbacks and a `SimpleQueue` (whose put()
-is reentrant) are enough. A subscriber that arrives while cancel() runs may be called twice, never
+cancel() waits for no lock, because a signal handler that interrupted this very code, or a
+destructor, may call it. A subscriber that arrives while cancel() runs may be called twice, never
 not at all, so callbacks bear repeating.
 """
 
 from __future__ import annotations
 
-import queue
+import threading
 from collections.abc import Callable
 
-__all__ = ["CancelToken"]
+__all__ = ["CancelToken", "Wake"]
+
+
+class Wake:
+    """Wakes one sleeper, from any thread and from a signal handler; it stays set.
+
+    A plain lock serves as the flag. `threading.Event` deadlocks when a signal handler that
+    interrupted its set() sets it too, and eventlet does not replace `queue.SimpleQueue`, whose
+    get() would stop all green threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Wake the sleeper, or the next one at once. Never blocks, never raises."""
+        try:
+            self._lock.release()
+        except RuntimeError:  # set already
+            pass
+
+    def wait(self, seconds: float) -> None:
+        """Sleep for so many seconds, or until set."""
+        if self._lock.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX)):
+            self.set()
 
 
 class CancelToken:
@@ -43,14 +67,12 @@ class CancelToken:
 
     def wait(self, seconds: float) -> bool:
         """Sleep for so many seconds, or less when cancelled. Tells whether it was cancelled."""
-        woken: queue.SimpleQueue[None] = queue.SimpleQueue()
-        with_key = self.subscribe(lambda: woken.put(None))
+        wake = Wake()
+        key = self.subscribe(wake.set)
         try:
-            woken.get(timeout=max(seconds, 0.0))
-        except queue.Empty:
-            pass
+            wake.wait(seconds)
         finally:
-            self.unsubscribe(with_key)
+            self.unsubscribe(key)
         return self._cancelled
 
     def subscribe(self, callback: Callable[[], None]) -> object:

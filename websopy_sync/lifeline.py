@@ -3,26 +3,30 @@
 Knows sockets by their methods alone; nothing of HTTP. A reader asks it how long it may still
 wait before each receive; another thread may abort it at any moment. There is no watcher thread:
 who waits, waits with the right timeout.
-
-Ending a blocked receive from another thread is one call, `shutdown` of the plain socket class:
-closing would wait for the reader's lock, and `SSLSocket.shutdown` first drops the TLS layer, so
-that the reader would take ciphertext for text (seen in 4 runs of 4).
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-import queue
-import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
+from .cancel import Wake
 from .errors import Phase
+from .sockets import shut_down
 
-__all__ = ["Lifeline"]
+__all__ = ["LATE", "Lifeline"]
+
+LATE = 4 * 1024 * 1024
+"""Bytes that may still be taken when a limit has passed: no more than what waited in the socket's
+buffer, which holds less than this, while its reader was busy elsewhere."""
+
+_LEAST_LATE = 4096
+"""What the smallest receive counts as, so that a trickle cannot use LATE up byte by byte."""
 
 
 class Lifeline:
@@ -45,37 +49,40 @@ class Lifeline:
         self._total = math.inf if total is None else clock() + total
         self._phase: Phase = "connect"
         self._deadline = math.inf
+        self._late = 0
         self.progress = False
         """Set by the reader when something came: the next wait begins the idle phase anew."""
         # Reentrant, as a signal handler may abort the very thread that is in here.
         self._lock = threading.RLock()
         self._socket: Any = None
-        self._woken: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._wake = Wake()
         self.aborted: Literal["", "cancelled", "closed"] = ""
         """Why it was ended on this side; "" while it was not."""
-        self.expired: Phase | None = None
-        """The limit that passed, once one has."""
 
-    def limit(self, phase: Phase, seconds: float | None) -> None:
-        """Begin a phase that may take so many seconds from now; None for no limit."""
+    def limit(self, phase: Phase, seconds: float | None, *, late: int = 0) -> None:
+        """Begin a phase that may take so many seconds from now; None for no limit.
+
+        late: how many bytes `allow` lets through once the limit has passed.
+        """
         self.progress = False
         self._phase = phase
         self._deadline = math.inf if seconds is None else self._clock() + seconds
+        self._late = late
 
     def remaining(self) -> float:
         """Seconds that a wait may still take, infinity for no limit.
 
-        Raises TimeoutError when a limit has passed; `expired` then says which.
+        Raises TimeoutError when a limit has passed; `nearest` then says which.
         """
         now = self._clock()
         if self.progress:
             self.progress = False
             self._phase = "idle"
             self._deadline = now + self._idle
+            self._late = LATE
         seconds = min(self._deadline, self._total) - now
         if seconds <= 0:
-            self.expire()
-            raise TimeoutError(f"{self.expired} limit passed")
+            raise TimeoutError(f"{self.nearest} limit passed")
         return seconds
 
     def timeout(self) -> float | None:
@@ -83,9 +90,32 @@ class Lifeline:
         seconds = self.remaining()
         return None if seconds == math.inf else seconds
 
-    def expire(self) -> None:
-        """Note that the nearest limit has passed."""
-        self.expired = "total" if self._total < self._deadline else self._phase
+    @property
+    def nearest(self) -> Phase:
+        """The limit that passes first, or passed when a wait has just timed out."""
+        return "total" if self._total < self._deadline else self._phase
+
+    def allow(self, size: int) -> None:
+        """Let bytes through that are here already, also when a limit has passed meanwhile.
+
+        The time in which the consumer was busy elsewhere is not the server's. Raises TimeoutError
+        when they are more than can have waited, and when it is the total limit that has passed.
+        """
+        try:
+            self.remaining()
+        except TimeoutError:
+            self._late -= max(size, _LEAST_LATE)
+            if self._late < 0 or self._clock() >= self._total:
+                raise
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time that the phase is not to count: the consumer takes it, over what is no chunk."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self._deadline += self._clock() - began
 
     def check(self) -> None:
         """Raise ConnectionAbortedError once it was aborted."""
@@ -96,13 +126,11 @@ class Lifeline:
         """Whether a wait of so many seconds would end before the total limit."""
         return self._clock() + seconds < self._total
 
-    def wait(self, seconds: float) -> None:
-        """Sleep, but wake when aborted."""
-        try:
-            if not self.aborted:
-                self._woken.get(timeout=max(seconds, 0.0))
-        except queue.Empty:
-            pass
+    def wait(self, seconds: float, wake: Wake | None = None) -> None:
+        """Sleep, but wake when aborted, or when somebody sets `wake`."""
+        self._wake = wake or Wake()
+        if not self.aborted:  # looked at after the line above: abort() does it the other way round
+            self._wake.wait(seconds)
 
     def hold(self, sock: Any) -> None:
         """Take the socket that an abort has to shut down; at once if it is too late already."""
@@ -123,7 +151,7 @@ class Lifeline:
             self.aborted = self.aborted or reason
             if self._socket is not None:
                 self._shut_down(self._socket)
-        self._woken.put(None)
+        self._wake.set()
 
     def cut(self) -> None:
         """End the connection, if there still is one, and forget it."""
@@ -135,10 +163,4 @@ class Lifeline:
     def _shut_down(self, sock: Any) -> None:
         if os.getpid() != self._pid:  # in a forked child, where it would end the parent's answer
             return
-        # A TLS connection inside a TLS proxy is urllib3's SSLTransport, which holds the real one.
-        while not isinstance(sock, socket.socket) and hasattr(sock, "socket"):
-            sock = sock.socket
-        try:
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
-        except OSError:  # not connected yet, or gone already
-            pass
+        shut_down(sock)

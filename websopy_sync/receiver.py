@@ -69,12 +69,20 @@ class Receiver(io.RawIOBase):
     def receive(self, size: int) -> bytes:
         """The next bytes, at most so many, as soon as there are any; b"" at the end.
 
+        What is here already is given even when a limit has passed meanwhile.
+
         Raises TimeoutError when a limit has passed, ConnectionAbortedError after an abort, and
         whatever else the socket does.
         """
         lifeline = self._lifeline
         while True:
-            seconds = lifeline.remaining()
+            try:
+                seconds = lifeline.remaining()
+            except TimeoutError:
+                late = self._receive_late(size)
+                if late is None:
+                    raise
+                return late
             if seconds < self._timeout or self._thread != get_ident():
                 self._wait_at_most(seconds)
             try:
@@ -91,15 +99,32 @@ class Receiver(io.RawIOBase):
                 lifeline.check()
             return data
 
+    def _receive_late(self, size: int) -> bytes | None:
+        """What is here without waiting, None when that is nothing or comes too late."""
+        self._thread = 0
+        self._socket.settimeout(0)
+        try:
+            data: bytes = self._socket.recv(size)
+            self._lifeline.allow(len(data))
+        except OSError:  # nothing is here, TLS wants more, or the limits allow no more
+            return None
+        self._lifeline.check()
+        return data
+
     def _wait_at_most(self, seconds: float) -> None:
         """Have this thread's receives wait no longer than that, and wake early."""
         self._timeout = seconds if seconds < SHORT else seconds / 2
         self._thread = get_ident()
         if self._plain and threading.current_thread() is not threading.main_thread():
-            self._socket.settimeout(None)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._timeout))
-        else:
-            self._socket.settimeout(None if self._timeout == math.inf else self._timeout)
+            try:
+                self._socket.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._timeout)
+                )
+                self._socket.settimeout(None)
+                return
+            except OSError:  # a sandboxed kernel that does not have the option
+                self._plain = False
+        self._socket.settimeout(None if self._timeout == math.inf else self._timeout)
 
     def close(self) -> None:
         """Let go of the socket."""

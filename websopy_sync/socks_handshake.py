@@ -53,7 +53,7 @@ def connect(
     *,
     target: tuple[str, int],
     lifeline: Lifeline,
-    seconds: float | None,
+    seconds: float,
 ) -> socket.socket:
     """Connect to a proxy, and have it connect to the target.
 
@@ -63,7 +63,7 @@ def connect(
         proxy: what to speak with the proxy, and as whom.
         target: host and port; a name only where the proxy looks names up.
         lifeline: whose limits hold.
-        seconds: what all of it may take at most, None for no limit of its own.
+        seconds: what all of it may take at most, infinity for no limit of its own.
 
     Returns:
         A plain socket whose next byte is the target's.
@@ -75,12 +75,13 @@ def connect(
     family, kind, protocol = sock.family, sock.type, sock.proto
     handshake = _Handshake(family, kind, protocol, sock.detach())
     handshake.lifeline = lifeline
-    handshake.until = math.inf if seconds is None else time.monotonic() + seconds
-    handshake.settimeout(seconds)
+    handshake.until = time.monotonic() + seconds
+    handshake.settimeout(None if seconds == math.inf else seconds)
     version = socks.SOCKS5 if proxy.scheme.startswith("socks5") else socks.SOCKS4
     who = proxy.username or None, proxy.password or None
     handshake.set_proxy(version, *address[:2], proxy.looks_names_up, *who)
     try:
+        lifeline.check()  # an abort so far found a socket that is not connecting yet
         handshake.connect(target)
     except socks.ProxyError as error:
         failure = _failure(error)

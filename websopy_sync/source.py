@@ -149,7 +149,6 @@ class Source:
         if problem is None:
             self._exchange = exchange
             self.request_id = exchange.headers.get(REQUEST_ID)
-            self._lifeline.limit(*limit)
             return
         problem.request_id = exchange.headers.get(REQUEST_ID)
         raise problem

@@ -357,8 +357,12 @@ class ChatStream(_Stream[StreamChunk]):
                     yield chunk
                     step.busy = True
                 elif chunk is not None:
-                    lifeline.progress = lifeline.progress or not _is_ping(chunk)
-                    yield from _lend(_chat(reading)._take(chunk, reader.flush()), step)
+                    taken = _chat(reading)._take(chunk, reader.flush())
+                    if _is_ping(chunk):
+                        yield from _lend_ping(taken, step, lifeline)
+                    else:
+                        lifeline.progress = True
+                        yield from _lend(taken, step)
                     del chunk  # what a traceback shows may not be an echo of the key
                     if _chat(reading)._finished():
                         return
@@ -480,7 +484,10 @@ class EventStream(_Stream[ServerSentEvent]):
             for event in starmap(ServerSentEvent, source.events(lambda error, delay: None)):
                 if lifeline.aborted:
                     raise _aborted(lifeline)
-                lifeline.progress = lifeline.progress or event.event != "ping"
+                if event.event == "ping":
+                    yield from _lend_ping([event], step, lifeline)
+                    continue
+                lifeline.progress = True
                 step.busy = False
                 yield event
                 step.busy = True
@@ -494,11 +501,17 @@ def _chat(reading: _Reading[StreamChunk]) -> ChatStream:
     return reading.stream
 
 
-def _lend(chunks: list[StreamChunk], step: _Step) -> Iterator[StreamChunk]:
-    for chunk in chunks:
+def _lend(items: list[Item], step: _Step) -> Iterator[Item]:
+    for item in items:
         step.busy = False
-        yield chunk
+        yield item
         step.busy = True
+
+
+def _lend_ping(items: list[Item], step: _Step, lifeline: Lifeline) -> Iterator[Item]:
+    """A ping begins no limit anew, but the time that the consumer spends with it is its own."""
+    with lifeline.paused():
+        yield from _lend(items, step)
 
 
 def _is_ping(chunk: StreamChunk) -> bool:

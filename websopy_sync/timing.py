@@ -45,8 +45,9 @@ def _limit(instance: object, attribute: attrs.Attribute[Any], value: object) -> 
 class Timeouts:
     """How long each part of a call may take, in seconds; None is no limit.
 
-    connect: until the connection stands, TLS and proxy included.
-    first_chunk: from the question's sending to its first chunk.
+    connect: until the connection stands, look-up of the name, TLS and proxy included.
+    first_chunk: from the question's sending to its first chunk. A chunk that came in time is
+    handed over, however late it is read.
     idle: between two chunks. Comments and pings are not chunks, and time that the consumer
     spends with a chunk does not count.
     total: the whole call, from the first byte sent to the last chunk, repeats and waits included.

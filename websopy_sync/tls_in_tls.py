@@ -55,7 +55,8 @@ class OuterTLS:
         self.socket.sendall(data)
 
     def _wait_within_the_limit(self) -> None:
-        seconds = min(self._timeout, self.lifeline.remaining())
+        # 0 asks for what is here already, which may be had after the limit too.
+        seconds = self._timeout and min(self._timeout, self.lifeline.remaining())
         self.socket.settimeout(None if seconds == math.inf else seconds)
 
 

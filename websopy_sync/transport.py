@@ -19,8 +19,10 @@ puts it behind the path when it writes the request line.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import email.parser
+import errno
 import functools
 import http.client
 import io
@@ -28,6 +30,8 @@ import os
 import re
 import socket
 import ssl
+import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -56,13 +60,17 @@ from .errors import (
     WebsopyError,
 )
 from .http1 import Body, ChunkedBody, Inflater, UntilCloseBody, body_of, inflater_of
-from .lifeline import Lifeline
+from .lifeline import LATE, Lifeline
+from .name_lookup import Address, NameLookup
 from .proxies import Proxy, parse_proxy, proxy_for
 from .receiver import Receiver
 from .redaction import Secret
+from .sockets import wait_for
 from .tls_in_tls import InnerTLS, OuterTLS
 
 __all__ = ["Exchange", "Limit", "Outgoing", "Session", "Transport"]
+
+_names = NameLookup()  # one for the process, so that its threads are bounded in number
 
 Session = requests.Session
 """The session a user may bring; named here for those who may not import requests."""
@@ -89,6 +97,10 @@ _TRANSLATED = (
 )
 """What becomes an error of ours. Anything else is not of the connection: a program's own signal
 handler may raise it into a receive, and it must come out as it is."""
+
+_UNUSABLE = (None, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH)
+"""Errors of an address that this host cannot use, or that took more than its share of the time:
+the error of another address says more."""
 
 DRAIN_SECONDS = 0.002
 """How long an answer that is done is given to end properly, so that its connection can be kept.
@@ -269,7 +281,7 @@ class _InflatedReply:
             data = self._inflater.take()
             if data:  # maybe the thousandth piece of one receive: look at the clock
                 self._lifeline.check()
-                self._lifeline.remaining()
+                self._lifeline.allow(len(data))
                 return data
             _raise_for(self._inflater.failure)
             coded = self._reply.receive()
@@ -289,56 +301,63 @@ class _Connection(urllib3.connection.HTTPConnection):
 
     def _peer(self) -> tuple[str, int]:
         """The host and port that the socket connects to."""
-        return self.host, self.port
+        # `host` is without the dot that ends a full name, and that keeps the resolver from trying
+        # its search domains.
+        return self._dns_host, self.port
 
-    def _look_up(self, host: str, port: int) -> list[Any]:
+    def _look_up(self, host: str, port: int) -> list[Address]:
         """The addresses of a host, as getaddrinfo() gives them."""
         try:
-            return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+            return _names.addresses(host, port, _call.get().lifeline)
+        except (TimeoutError, ConnectionAbortedError):
+            raise
         except (OSError, UnicodeError) as error:
             raise urllib3.exceptions.NewConnectionError(self, "host name not found") from error
 
-    def _reach(self, sock: socket.socket, address: Any, seconds: float | None) -> socket.socket:
+    def _reach(self, sock: socket.socket, address: Any, seconds: float) -> socket.socket:
         """Connect a socket to an address within so many seconds; which socket to go on with."""
-        sock.settimeout(seconds)
-        sock.connect(address)
+        until = time.monotonic() + seconds
+        sock.settimeout(0)
+        with contextlib.suppress(BlockingIOError):  # it goes on by itself
+            sock.connect(address)
+        _finish_connecting(sock, until, _call.get().lifeline)
         return sock
 
     def _new_conn(self) -> socket.socket:
-        """Connect, each socket in the lifeline's hands before it connects."""
+        """Connect to the first address that can be reached, within the lifeline's limits."""
         lifeline = _call.get().lifeline
+        problem: OSError | None = None
         found = self._look_up(*self._peer())
-        problem: OSError = OSError("the host has no address")
-        for left, (family, kind, protocol, _, address) in zip(
-            range(len(found), 0, -1), found, strict=True
-        ):
-            sock = socket.socket(family, kind, protocol)
+        for tried, (family, kind, protocol, _, address) in enumerate(found):
             try:
-                return self._connect_one(sock, address, lifeline, left)
+                with contextlib.ExitStack() as stack:
+                    # A kernel without IPv6 refuses even the socket.
+                    sock = socket.socket(family, kind, protocol)
+                    stack.callback(sock.close)
+                    connected = self._connect_one(sock, address, lifeline, len(found) - tried)
+                    stack.pop_all()
+                    return connected
             except OSError as error:
-                problem = error
-                sock.close()
-                if lifeline.aborted or lifeline.expired:
-                    break
-            except BaseException:
-                sock.close()
-                raise
+                lifeline.check()
+                lifeline.remaining()
+                if problem is None or problem.errno in _UNUSABLE:
+                    problem = error
         raise urllib3.exceptions.NewConnectionError(self, "no connection") from problem
 
     def _connect_one(
         self, sock: socket.socket, address: Any, lifeline: Lifeline, left: int
     ) -> socket.socket:
         for option in self.socket_options or ():
-            sock.setsockopt(*option)
+            with contextlib.suppress(OSError):  # a connection without it is better than none
+                sock.setsockopt(*option)
         if self._wraps:
             # Wrapping in TLS empties this object. A second one for the same socket does not mind,
             # and serves an abort until the handshake is over.
             self._drop_handle()
             self._handle = sock.dup()
         lifeline.hold(self._handle or sock)
-        seconds = lifeline.timeout()
         # The last address has all the time there is; each before it, its share.
-        connected = self._reach(sock, address, seconds and seconds / left)
+        connected = self._reach(sock, address, lifeline.remaining() / left)
         connected.settimeout(lifeline.timeout())
         return connected
 
@@ -378,7 +397,7 @@ class _Connection(urllib3.connection.HTTPConnection):
         call = _call.get()
         if self.sock is None:
             self.connect()
-        call.lifeline.limit(*call.limit)
+        call.lifeline.limit(*call.limit, late=LATE)
         call.lifeline.hold(self.sock)
         if isinstance(self.sock, InnerTLS):
             self.sock.socket.lifeline = call.lifeline
@@ -387,6 +406,24 @@ class _Connection(urllib3.connection.HTTPConnection):
         call.sent = True
         query = f"?{call.query}" if call.query else ""
         super().putrequest(method, url + query, *args, **kwargs)
+
+
+def _finish_connecting(sock: socket.socket, until: float, lifeline: Lifeline) -> None:
+    """Wait until a connect() that was begun has succeeded. Raises OSError."""
+    while True:
+        # An abort before this line found a socket that was not connecting yet, which shutdown()
+        # leaves as it is; from here on it wakes the wait.
+        lifeline.check()
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        with contextlib.suppress(OSError):  # it raises this while still connecting
+            sock.getpeername()
+            return
+        seconds = until - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("connecting took too long")
+        wait_for(sock, seconds)
 
 
 class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
@@ -422,7 +459,7 @@ class _SOCKSConnection(_Connection):
         """What to name to the proxy: the host, or its addresses where this machine looks it up."""
         if self._proxy.looks_names_up:
             return [self.host]
-        found = self._look_up(self.host, self.port)
+        found = self._look_up(self._dns_host, self.port)
         if self._proxy.scheme == "socks4":
             found = [entry for entry in found if entry[0] == socket.AF_INET]
         return [entry[4][0] for entry in found]
@@ -437,19 +474,20 @@ class _SOCKSConnection(_Connection):
             try:
                 return super()._new_conn()
             except (urllib3.exceptions.NewConnectionError, APIConnectionError) as error:
+                lifeline.remaining()
                 problem = error
-                if lifeline.aborted or lifeline.expired or not getattr(error, "retryable", True):
+                if not getattr(error, "retryable", True):
                     break
         raise problem
 
-    def _reach(self, sock: socket.socket, address: Any, seconds: float | None) -> socket.socket:
+    def _reach(self, sock: socket.socket, address: Any, seconds: float) -> socket.socket:
         return socks_handshake.connect(
             sock,
             address,
             self._proxy,
             target=(self._target, self.port),
             lifeline=_call.get().lifeline,
-            seconds=seconds and seconds / self._targets_left,
+            seconds=seconds / self._targets_left,
         )
 
 
@@ -534,32 +572,45 @@ class _ForeignReply:
 
     def receive(self) -> bytes:
         """The next bytes of the body; b"" at its end."""
-        seconds = self._lifeline.timeout()
-        if self._socket is not None:
-            self._socket.settimeout(seconds)
         try:
-            data: bytes = self._raw.read1(READ_SIZE, decode_content=True)
-        except urllib3.exceptions.ReadTimeoutError:
-            self._lifeline.expire()
-            raise
+            self._wait_at_most(self._lifeline.timeout())
+        except TimeoutError as passed:
+            return self._receive_late(passed)
+        data: bytes = self._raw.read1(READ_SIZE, decode_content=True)
         self._lifeline.check()
         if not data:  # urllib3 has put the connection back for the next call
             self._socket = None
             self._lifeline.hold(None)
         return data
 
+    def _wait_at_most(self, seconds: float | None) -> None:
+        if self._socket is not None:
+            self._socket.settimeout(seconds)
+
+    def _receive_late(self, passed: TimeoutError) -> bytes:
+        """What is here without waiting; whatever is wrong with it, a limit has passed."""
+        self._wait_at_most(0)
+        try:
+            data: bytes = self._raw.read1(READ_SIZE, decode_content=True) if self._socket else b""
+            self._lifeline.allow(len(data))
+        except (*_TRANSLATED, ValueError, TypeError):
+            data = b""
+        self._lifeline.check()
+        if not data:
+            raise passed
+        return data
+
 
 def _send_within(call: _Call, send: Callable[..., requests.Response]) -> requests.Response:
     """Send over an adapter of the user's own, which is told the limits in requests' way."""
     connect = call.lifeline.timeout()
-    call.lifeline.limit(*call.limit)
+    call.lifeline.limit(*call.limit, late=LATE)
     try:
         return send(timeout=(connect, call.lifeline.timeout()))
     except requests.Timeout as error:
         call.sent = not isinstance(error, requests.ConnectTimeout)
         if not call.sent:
             call.lifeline.limit("connect", 0)
-        call.lifeline.expire()
         raise
 
 
@@ -594,7 +645,9 @@ class Exchange:
         except Exception as error:
             if not isinstance(error, _TRANSLATED) and not self._lifeline.aborted:
                 raise
-            failure = _body_failure(error, self._lifeline)
+            lost = error
+        failure = _body_failure(lost, self._lifeline)
+        del lost  # its traceback holds what the libraries below hold
         raise failure
 
     def read_error_body(self, *, limit: int, seconds: float) -> bytes:
@@ -609,8 +662,7 @@ class Exchange:
                     break
                 body += data
         except _TRANSLATED:  # the status is what matters, and it is known
-            if self._lifeline.expired != "total":
-                self._lifeline.expired = None
+            pass
         return body[:limit]
 
     def release(self) -> None:
@@ -703,13 +755,15 @@ class Transport:
                 raise ConnectionAbortedError
             return self._exchange(outgoing, call)
         except _TRANSLATED as error:
-            failure = _head_failure(error, call)
+            lost = error
         except BaseException:  # Ctrl-C, or what another signal's handler raises
             lifeline.cut()
             raise
         finally:
             _call.reset(token)
         lifeline.let_go()
+        failure = _head_failure(lost, call)
+        del lost  # it holds the request
         raise failure
 
     def _exchange(self, outgoing: Outgoing, call: _Call) -> Exchange:
@@ -778,38 +832,47 @@ def _shown(line: bytes) -> str:
     return repr(line[:80].decode("latin-1"))
 
 
-def _given_up(lifeline: Lifeline, sent: bool) -> APIError | None:
-    """The error for a lifeline that has ended the exchange, whatever the symptom was."""
+def _given_up(lifeline: Lifeline, chain: list[BaseException], *, sent: bool) -> APIError | None:
+    """The error when it is this side that has ended the exchange, whatever the symptom was."""
     if lifeline.aborted:
         return StreamCancelledError(f"the answer was {lifeline.aborted}", reason=lifeline.aborted)
-    if lifeline.expired:
+    if _timed_out(chain):
+        phase = lifeline.nearest
         what = {
             "connect": "no connection within the connect limit",
             "first_chunk": "no chunk within the first_chunk limit",
             "idle": "no further chunk within the idle limit",
             "total": "the answer was not whole within the total limit",
-        }[lifeline.expired]
-        return APITimeoutError(what, phase=lifeline.expired, sent=sent)
+        }[phase]
+        return APITimeoutError(what, phase=phase, sent=sent)
     return None
 
 
+def _timed_out(chain: list[BaseException]) -> bool:
+    """Whether a limit of ours passed. With an errno it is TCP that gave the connection up."""
+    numbers = [link.errno for link in chain if isinstance(link, TimeoutError)]
+    if numbers:
+        return None in numbers
+    foreign = (requests.Timeout, urllib3.exceptions.ReadTimeoutError)
+    return any(isinstance(link, foreign) for link in chain)
+
+
 def _body_failure(error: Exception, lifeline: Lifeline) -> APIError:
-    ended = _given_up(lifeline, True)
+    chain = _chain(error)
+    ended = _given_up(lifeline, chain, sent=True)
     if ended is not None:
         return ended
     if isinstance(error, StreamProtocolError):
         return StreamProtocolError(error.message)
     if isinstance(error, urllib3.exceptions.DecodeError):
         return StreamProtocolError("the body's Content-Encoding is broken")
-    return StreamInterruptedError(f"the connection was lost: {_reason(error)}")
+    return StreamInterruptedError(f"the connection was lost: {_reason(chain)}")
 
 
 def _head_failure(error: Exception, call: _Call) -> WebsopyError:
     """What to raise for a failure before the answer's head was there."""
-    chain = list(_chain(error))
-    if any(isinstance(link, TimeoutError) and link.errno is None for link in chain):
-        call.lifeline.expire()
-    ended = _given_up(call.lifeline, call.sent)
+    chain = _chain(error)
+    ended = _given_up(call.lifeline, chain, sent=call.sent)
     if ended is not None:
         return ended
     if isinstance(error, APIConnectionError):
@@ -820,7 +883,7 @@ def _head_failure(error: Exception, call: _Call) -> WebsopyError:
     if refused is not None:
         return refused
     what = "the connection was lost" if call.sent else "no connection"
-    return APIConnectionError(f"{what}: {_reason(error)}", sent=call.sent)
+    return APIConnectionError(f"{what}: {_reason(chain)}", sent=call.sent)
 
 
 def _refusal(chain: list[BaseException], *, sent: bool) -> WebsopyError | None:
@@ -846,22 +909,28 @@ def _refusal(chain: list[BaseException], *, sent: bool) -> WebsopyError | None:
     return None
 
 
-def _chain(error: BaseException | None, depth: int = 8) -> Iterator[BaseException]:
-    """An error and all it was made from: urllib3 and requests pack them as arguments or causes."""
-    if error is None or depth == 0:
-        return
-    yield error
-    for inner in (*error.args, getattr(error, "reason", None), error.__cause__, error.__context__):
-        if isinstance(inner, BaseException):
-            yield from _chain(inner, depth - 1)
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error and all it was made from: urllib3 and requests pack them as arguments or causes.
+
+    To be called when no `except` block is active any more. What the caller of this package is
+    handling just then, a time-out perhaps, is the last context of every error and no part of it.
+    """
+    outer, found = sys.exception(), [error]
+    for link in found:
+        inner = (*link.args, getattr(link, "reason", None), link.__cause__, link.__context__)
+        for each in inner:
+            known = each is outer or any(each is other for other in found)
+            if isinstance(each, BaseException) and not known:
+                found.append(each)
+    return found
 
 
-def _reason(error: Exception) -> str:
+def _reason(chain: list[BaseException]) -> str:
     """Why, in words that come from the operating system or from here: never a URL or a header."""
-    words = [link.strerror for link in _chain(error) if isinstance(link, OSError) and link.strerror]
+    words = [link.strerror for link in chain if isinstance(link, OSError) and link.strerror]
     if words:
         return str(words[-1]).lower()
-    for link in _chain(error):
+    for link in chain:
         if isinstance(link, http.client.RemoteDisconnected | http.client.IncompleteRead):
             return "the server ended it early"
-    return type(error).__name__
+    return type(chain[0]).__name__

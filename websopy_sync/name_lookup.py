@@ -1,0 +1,151 @@
+"""The addresses of a host name, found within the limits of a call.
+
+`getaddrinfo()` takes no timeout and nothing can interrupt it: with a dead name server it blocks for
+half a minute. So a helper thread makes the call, and its caller leaves it behind when a limit
+passes or cancel() is called. Knows nothing of connecting.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections import deque
+from typing import Any
+
+from .cancel import Wake
+from .lifeline import Lifeline
+
+__all__ = ["Address", "NameLookup"]
+
+Address = tuple[Any, Any, int, str, Any]
+"""What getaddrinfo() returns: family, type, protocol, canonical name, address."""
+
+MAX_THREADS = 16
+"""Look-ups at a time in one process. With a dead name server this many threads are left behind at
+most; glibc gives up after 10 to 30 seconds, and then they end."""
+
+
+class _Job:
+    """One name to look up, and how to wake its caller."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        self.wake = Wake()
+        self.finished = False
+        self.found: list[Address] = []
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.found = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
+        except Exception as error:  # noqa: BLE001  # raised in the caller's thread
+            self.failure = error.with_traceback(None)
+        finally:
+            self.finished = True
+            self.wake.set()
+
+
+class NameLookup:
+    """Looks names up in a bounded number of threads, which end when there is nothing to do.
+
+    May be used from many threads, and by forked children.
+    """
+
+    def __init__(self, max_threads: int = MAX_THREADS) -> None:
+        self._max_threads = max_threads
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        # Reentrant, as a signal handler may ask something while its thread is in here.
+        self._lock = threading.RLock()
+        self._queue: deque[_Job] = deque()
+        self._threads = 0
+
+    def addresses(self, host: str, port: int, lifeline: Lifeline) -> list[Address]:
+        """The addresses of a host, never empty. A numeric one needs no thread.
+
+        Raises:
+            OSError, UnicodeError: The name has none.
+            TimeoutError: A limit passed.
+            ConnectionAbortedError: The lifeline was aborted.
+        """
+        numeric = _numeric(host, port)
+        if numeric is not None:
+            return [numeric]
+        if self._pid != os.getpid():  # in a forked child, which has none of the threads
+            self._reset()
+        job = _Job(host, port)
+        try:
+            self._start(job)
+            while not job.finished:
+                lifeline.check()
+                lifeline.wait(lifeline.remaining(), job.wake)
+        finally:
+            self._take(job)
+        lifeline.check()
+        if job.failure is not None:
+            raise job.failure
+        if not job.found:
+            raise OSError("the host has no address")
+        return job.found
+
+    def _start(self, job: _Job) -> None:
+        """Have a thread run the job: a new one, or when there are enough the next that is free."""
+        with self._lock:
+            self._queue.append(job)
+            if self._threads >= self._max_threads:
+                return
+            self._threads += 1
+        try:
+            threading.Thread(target=self._work, name="websopy-lookup", daemon=True).start()
+        except (RuntimeError, MemoryError):  # the system has no thread to give
+            with self._lock:
+                self._threads -= 1
+                alone = self._threads == 0
+            # Another thread would find the job in the queue. Without one, a look-up that obeys no
+            # limit is better than none.
+            if alone and self._take(job):
+                job.run()
+
+    def _take(self, job: _Job) -> bool:
+        """Take a job out of the queue; False when a thread has it."""
+        with self._lock:
+            if job not in self._queue:
+                return False
+            self._queue.remove(job)
+            return True
+
+    def _work(self) -> None:
+        """Run the jobs in the queue, until there are none."""
+        while True:
+            with self._lock:
+                if not self._queue:
+                    self._threads -= 1
+                    return
+                job = self._queue.popleft()
+            job.run()
+
+
+def _numeric(host: str, port: int) -> Address | None:
+    """The address of a host that is one already, None for a name.
+
+    Raises OSError for a scope (`fe80::1%eth0`) that is no interface here.
+    """
+    host, _, scope = host.partition("%")
+    if _is_address(socket.AF_INET, host) and not scope:
+        return socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port)
+    if not _is_address(socket.AF_INET6, host):
+        return None
+    scope_id = int(scope) if scope.isdigit() else socket.if_nametoindex(scope) if scope else 0
+    address = (host, port, 0, scope_id)
+    return socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address
+
+
+def _is_address(family: int, host: str) -> bool:
+    try:
+        socket.inet_pton(family, host)
+    except (OSError, ValueError):
+        return False
+    return True
