@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -63,12 +63,15 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(
-    *arguments: str, typed: bytes = b"", env: Mapping[str, str] | None = None
+    *arguments: str,
+    typed: bytes = b"",
+    stdin: IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """A whole run, its output read as UTF-8."""
     done = subprocess.run(
         [*COMMAND, *arguments],
-        input=typed,
+        **({"stdin": stdin} if stdin else {"input": typed}),
         capture_output=True,
         env=env or environment(),
         timeout=PATIENCE,
@@ -109,11 +112,11 @@ def chat(here: Run) -> Run:
 
 
 @contextlib.contextmanager
-def started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(*arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
     """A process under way, which is gone afterwards."""
     process = subprocess.Popen(
         [*COMMAND, *arguments],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
@@ -131,14 +134,15 @@ def read_until(pipe: IO[bytes] | None, text: str) -> str:
     return _until(pipe.fileno(), text)
 
 
-def _until(descriptor: int, text: str) -> str:
+def _until(descriptor: int, text: str, *, pattern: bytes = b"") -> str:
     data, deadline = b"", time.monotonic() + PATIENCE
-    while text.encode() not in data:
+    pattern = pattern or re.escape(text.encode())
+    while not re.search(pattern, data, re.DOTALL):
         ready, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
         piece = os.read(descriptor, 65536) if ready else b""
         assert piece, f"expected {text!r}, got {data!r}"
         data += piece
-    return data.decode()
+    return data.decode("utf-8", "replace")
 
 
 # --- chat ----------------------------------------------------------------------------------------
@@ -181,17 +185,133 @@ def test_json(chat: Run) -> None:
     assert chunks[3] == websopy_sync.DoneChunk(websopy_sync.Usage(20, 150))
 
 
+def asked(sandbox: Sandbox) -> list[str]:
+    """The last question of each request."""
+    return [request.json["messages"][-1]["content"] for request in sandbox.requests]
+
+
 def test_question_on_standard_input() -> None:
-    """Without MESSAGE what is piped in is asked: UTF-8, without the white space around it."""
+    """Without MESSAGE what is piped in is asked, without the white space around it."""
     with Sandbox(pause=0) as sandbox:
         answer = run("chat", "--base-url", sandbox.url, typed=f"  {GUIDE_QUESTION}\n".encode())
         assert answer.stdout == "AI 正在改变世界...\n"
-        run("chat", "--base-url", sandbox.url, typed=b"a\nb\xff")
         nothing = run("chat", "--base-url", sandbox.url, typed=b" \n")
     assert nothing.returncode == 2
     assert "no message" in nothing.stderr
-    contents = [request.json["messages"][0]["content"] for request in sandbox.requests]
-    assert contents == [GUIDE_QUESTION, "a\nb\ufffd"]
+    assert asked(sandbox) == [GUIDE_QUESTION]
+
+
+@pytest.mark.parametrize(
+    ("piped", "message", "question"),
+    [
+        (b"line 1\nline 2\n", "summarise", "line 1\nline 2\n\nsummarise"),
+        (b"no line end", "summarise", "no line end\n\nsummarise"),
+        (b"\n  indented\n\n\n", "why?", "\n  indented\n\nwhy?"),
+        (b"a\r\nb\r\n", "q", "a\r\nb\n\nq"),
+        ("\ufeff一\n".encode(), "二", "一\n\n二"),
+        (b"a\0b", "q", "a\0b\n\nq"),
+        (b"\x1b[31mred\x7f", "q", "\x1b[31mred\x7f\n\nq"),
+        (b"", "q", "q"),
+        (b" \n\t\n", " q ", " q "),
+        (b"a\r\nb\r\n", "", "a\r\nb"),
+        (b"x" * 3_000_000, "q", "x" * 3_000_000 + "\n\nq"),
+    ],
+    ids=lambda value: ascii(value)[:20],
+)
+@pytest.mark.parametrize("through", ["pipe", "file"])
+def test_a_piped_text_and_an_argument_are_both_sent(
+    piped: bytes, message: str, question: str, through: str, tmp_path: Path
+) -> None:
+    """The text as it is, a blank line, the argument: one message of the user."""
+    path = tmp_path / "text"
+    path.write_bytes(piped)
+    with Sandbox([say("ok"), done()]) as sandbox:
+        arguments = ("chat", "--base-url", sandbox.url, message)
+        if through == "pipe":
+            answer = run(*arguments, typed=piped)
+        else:
+            with path.open("rb") as file:
+                answer = run(*arguments, stdin=file)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "ok\n", "")
+    (request,) = sandbox.requests
+    assert request.json["messages"] == [{"role": "user", "content": question}]
+
+
+def test_a_piped_text_and_an_argument_for_the_sandbox() -> None:
+    """As the first thing that one tries."""
+    answer = run("chat", "--sandbox", "summarise", typed=b"the file\n")
+    assert (answer.returncode, answer.stderr) == (0, NO_MODEL)
+    assert "the file" in answer.stdout and "summarise" in answer.stdout
+
+
+@pytest.mark.parametrize("message", [[], ["summarise"]], ids=["alone", "with MESSAGE"])
+@pytest.mark.parametrize(
+    ("piped", "reason"),
+    [
+        (b"a\nb\xff", "standard input: expected UTF-8 text, got something else at byte 3"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "at byte 0"),
+        ("汉字".encode("gbk"), "at byte 0"),
+        ("写".encode("utf-16"), "at byte 0"),
+        ("写".encode()[:2], "at byte 0"),
+        (b"\xed\xa0\x80", "at byte 0"),  # half a surrogate pair
+    ],
+    ids=ascii,
+)
+def test_a_piped_text_that_is_no_text(piped: bytes, reason: str, message: list[str]) -> None:
+    """Nothing is sent, as a part of it would be lost; one line says why."""
+    with Sandbox() as sandbox:
+        answer = run("chat", "--base-url", sandbox.url, *message, typed=piped)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr.startswith("websopy-sync: error: standard input: expected UTF-8 text")
+    assert reason in answer.stderr and answer.stderr.count("\n") == 1
+    assert sandbox.requests == []
+
+
+def test_an_argument_that_is_no_text() -> None:
+    """The same for the command line's own bytes."""
+    for arguments in (["a\udcff"], ["--system", "\udcff", "a"]):
+        answer = run("chat", "--sandbox", *arguments)
+        assert (answer.returncode, answer.stdout) == (2, "")
+        assert "expected UTF-8 text" in answer.stderr
+
+
+def test_a_pipe_that_floods() -> None:
+    """`yes | websopy-sync chat "stop"` ends, and says so."""
+    flood = ["sh", "-c", 'yes | "$@"', "sh", *COMMAND, "chat", "--sandbox", "stop"]
+    answer = subprocess.run(flood, capture_output=True, env=environment(), timeout=30, check=False)
+    assert answer.returncode == 2
+    assert b"standard input: expected at most 67108864 bytes, got more" in answer.stderr
+
+
+def test_a_pipe_that_never_ends() -> None:
+    """After a while it says what it waits for, and Ctrl-C ends it; nothing was sent."""
+    ours, theirs = os.pipe()
+    with Sandbox() as sandbox:
+        with started("chat", "--base-url", sandbox.url, "summarise", stdin=ours) as process:
+            assert "reading standard input" in read_until(process.stderr, "keeps it out\n")
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=PATIENCE) == (b"", b"")
+            assert process.returncode == 130
+    os.close(ours)
+    os.close(theirs)
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    "shell",
+    ['exec "$@" </dev/null', 'exec "$@" <&-', 'exec "$@" 0>/dev/null'],
+    ids=["/dev/null", "closed", "nohup"],
+)
+def test_no_standard_input_beside_an_argument(shell: str) -> None:
+    """As from cron, from a service, or under nohup, which opens it for writing only."""
+    with Sandbox([say("ok"), done()]) as sandbox:
+        command = ["sh", "-c", shell, "sh", *COMMAND, "chat", "--base-url", sandbox.url]
+        options: Any = {"capture_output": True, "env": environment(), "timeout": PATIENCE}
+        answer = subprocess.run([*command, "Hi"], check=False, **options)
+        alone = subprocess.run(command, check=False, **options)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, b"ok\n", b"")
+    assert asked(sandbox) == ["Hi"]
+    assert (alone.returncode, b"no message" in alone.stderr) == (2, True)
 
 
 def test_system(here: Run) -> None:
@@ -411,15 +531,16 @@ class Terminal:
         "os.execv(sys.executable, [sys.executable, '-m', 'websopy_sync', *sys.argv[1:]])"
     )
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, shell: str = "", **more: str) -> None:
         self._ours, theirs = pty.openpty()
+        command = ["sh", "-c", shell] if shell else [sys.executable, "-c", self.TAKE, *arguments]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", self.TAKE, *arguments],
+            command,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            env=environment(),
+            env=environment(**more),
         )
         os.close(theirs)
 
@@ -435,9 +556,17 @@ class Terminal:
         """What appears up to a text, line ends as LF."""
         return _until(self._ours, text).replace("\r\n", "\n")
 
+    def answered(self) -> None:
+        """Wait for an answer and the prompt after it."""
+        _until(self._ours, "an answer, and a prompt", pattern=rb"answer\r\n(\x1b\[\?2004h)?> $")
+
     def type(self, text: str) -> None:
         """Type; \x03 is Ctrl-C, \x04 Ctrl-D."""
-        os.write(self._ours, text.encode())
+        self.type_bytes(text.encode())
+
+    def type_bytes(self, data: bytes) -> None:
+        """Type what need not be text."""
+        os.write(self._ours, data)
 
     def ended(self) -> int:
         """The exit code, once there is one."""
@@ -477,6 +606,111 @@ def test_conversation() -> None:
             assert terminal.ended() == 0
     turns = [[turn["content"] for turn in request.json["messages"]] for request in sandbox.requests]
     assert turns == [["s", "one"], ["s", "one", "answer", "二"]]
+
+
+FOUR_LINES = "first\n  second\n\nfourth 四"
+
+
+def in_one_go(terminal: Terminal, text: str) -> None:
+    """As a terminal pastes that does not mark what is pasted."""
+    terminal.type(text.replace("\n", "\r") + "\r")
+
+
+def without_its_last_line_end(terminal: Terminal, text: str) -> None:
+    """What was copied without one waits for Enter."""
+    terminal.type(text.replace("\n", "\r"))
+    terminal.until("fourth 四")
+    terminal.type("\r")
+
+
+def in_parts(terminal: Terminal, text: str) -> None:
+    """As over a slow line."""
+    for line in text.splitlines():
+        terminal.type(f"{line}\r")
+        time.sleep(0.01)
+
+
+def marked(terminal: Terminal, text: str) -> None:
+    """As a terminal pastes that was told to mark it (bracketed paste), and then Enter."""
+    pasted = text.replace("\n", "\r")
+    terminal.type(f"\x1b[200~{pasted}\x1b[201~")
+    terminal.until("fourth 四")
+    terminal.type("\r")
+
+
+@pytest.mark.parametrize(
+    ("paste", "kind"),
+    [
+        (in_one_go, "dumb"),
+        (in_parts, "dumb"),
+        (without_its_last_line_end, "dumb"),
+        (in_one_go, "xterm-256color"),
+        (in_parts, "xterm-256color"),
+        (without_its_last_line_end, "xterm-256color"),
+        (marked, "xterm-256color"),
+        (marked, "tmux-256color"),
+    ],
+)
+def test_four_pasted_lines_are_one_message(
+    paste: Callable[[Terminal, str], None], kind: str
+) -> None:
+    """Not four, whichever way the terminal pastes; the next line is the next message."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, TERM=kind) as terminal:
+            terminal.until("> ")
+            paste(terminal, FOUR_LINES)
+            terminal.answered()
+            terminal.type("next\r")
+            terminal.answered()
+            terminal.type("\x04")
+            assert terminal.ended() == 0
+    assert asked(sandbox) == [FOUR_LINES, "next"]
+
+
+def test_pasted_lines_and_the_end_of_input() -> None:
+    """The lines are asked, and then the conversation is over."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            terminal.type("one\ntwo\n\x04")
+            terminal.until("answer")
+            assert terminal.ended() == 0
+    assert asked(sandbox) == ["one\ntwo"]
+
+
+def test_pasted_lines_while_the_answer_goes_elsewhere() -> None:
+    """`websopy-sync chat > FILE`: the prompt is on stderr then, and the rule is the same."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        pasted = f"{sys.executable} -m websopy_sync chat --base-url {sandbox.url} > /dev/null"
+        with Terminal(shell=pasted) as terminal:
+            terminal.until("> ")
+            terminal.type("one\ntwo\nthree\n")
+            terminal.until("> ")
+            terminal.type("\x04")
+            assert terminal.ended() == 0
+    assert asked(sandbox) == ["one\ntwo\nthree"]
+
+
+def test_typed_bytes_that_are_no_text() -> None:
+    """They are an error, and the conversation goes on."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            terminal.type_bytes(b"\xff\xfe\n")
+            assert "error: message: expected UTF-8 text" in terminal.until("> ")
+            terminal.type("two\n")
+            terminal.until("answer")
+    assert asked(sandbox) == ["two"]
+
+
+def test_an_argument_on_a_terminal() -> None:
+    """The terminal is not read: one question, one answer."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, "Hi") as terminal:
+            terminal.type("typed ahead\n")
+            terminal.until("answer")
+            assert terminal.ended() == 0
+    assert asked(sandbox) == ["Hi"]
 
 
 def test_conversation_goes_on_after_an_error() -> None:

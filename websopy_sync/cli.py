@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -36,14 +38,27 @@ from .sandbox import Sandbox
 from .stream import ChatStream
 
 try:
-    import readline  # noqa: F401  # with it loaded, input() can edit its line
+    import readline  # with it loaded, input() can edit its line
 except ImportError:  # not on every platform
-    pass
+    HAS_READLINE = False
+else:
+    HAS_READLINE = True
 
 __all__ = ["main", "visible"]
 
 PROMPT = "> "
+GOES_ON = "  "
 WAITING = "waiting ..."
+
+PASTED = 0.05
+"""Seconds within which a further line belongs to the same message: nobody types so fast."""
+
+MOST_PIPED = 64 * 1024 * 1024
+"""Bytes of standard input that are asked at most; `yes` would never end."""
+
+QUIET = 2.0
+"""Seconds after which it is said that standard input is being waited for."""
+
 NO_MODEL = "This is the websopy-sync sandbox, played on this machine: no model."
 
 _VISIBLE = {
@@ -115,13 +130,16 @@ def _add_chat(commands: Any) -> None:
         "chat",
         help="ask, and watch the answer come",
         description="Ask, and watch the answer come. Ctrl-C cancels it. The key is taken from "
-        "WEBSOPY_API_KEY.",
+        "WEBSOPY_API_KEY. What is piped in is asked too, before MESSAGE and a blank line: "
+        "cat FILE | websopy-sync chat 'Summarise this'. `< /dev/null` keeps it out. Without "
+        "either, on a terminal, a conversation is held; lines that are pasted together are one "
+        "message.",
     )
     parser.add_argument(
         "message",
         nargs="?",
         metavar="MESSAGE",
-        help="what to ask; without it, standard input is asked, or a conversation held",
+        help="what to ask; standard input, unless it is a terminal, is asked before it",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--sandbox", action="store_true", help="ask the sandbox, which is no model")
@@ -141,58 +159,127 @@ def _chat(args: argparse.Namespace) -> int:
             key, url = "sandbox", stack.enter_context(Sandbox()).url
             _tell(NO_MODEL)
         client = stack.enter_context(WebsopyClient(key, base_url=url, timeout=args.timeout))
-        conversation = client.ai.conversation(args.system)
-        if args.message is None and sys.stdin and sys.stdin.isatty():
+        conversation = client.ai.conversation(args.system and _text_of(args.system, "--system"))
+        on_terminal = bool(sys.stdin) and sys.stdin.isatty()
+        if args.message is None and on_terminal:
             return _converse(conversation, as_json=args.json)
-        question = _text_of(args.message) if args.message is not None else _piped()
+        message = _text_of(args.message or "", "MESSAGE")
+        question = _joined("" if on_terminal else _piped(), message)
         _answer(partial(conversation.send, question), as_json=args.json)
     return 0
 
 
-def _text_of(argument: str) -> str:
+def _text_of(argument: str, name: str) -> str:
     """An argument as text: where the locale could not decode it, it is taken for UTF-8."""
     try:
         argument.encode()
     except UnicodeEncodeError:
-        return os.fsencode(argument).decode("utf-8", "replace")
+        return _decoded(os.fsencode(argument), name)
     return argument
 
 
-def _piped() -> str:
-    question = sys.stdin.buffer.read().decode("utf-8", "replace").strip() if sys.stdin else ""
-    if not question:
+def _decoded(data: bytes, name: str) -> str:
+    """Bytes as text. What is no text is an error: a replacement would be asked in its place."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        position = error.start
+    raise ConfigError(f"{name}: expected UTF-8 text, got something else at byte {position}")
+
+
+def _joined(piped: str, message: str) -> str:
+    """What to ask: what is piped in, then the argument, with a blank line between them."""
+    if not piped.strip():
+        piped = ""
+    if piped and message.strip():
+        return piped.rstrip("\r\n") + "\n\n" + message
+    question = piped.strip() or message
+    if not question.strip():
         raise ConfigError("no message: give one as an argument or on standard input")
     return question
 
 
+def _piped() -> str:
+    """What standard input holds, "" without one that can be read."""
+    if not sys.stdin or sys.stdin.closed:
+        return ""
+    try:
+        if not _waits(QUIET, unknown=True):
+            _tell("reading standard input; `< /dev/null` keeps it out")
+        data = sys.stdin.buffer.read(MOST_PIPED + 1)
+    except OSError as error:
+        # Under nohup it is open for writing only. Without a number it is no file, but what a
+        # test or a notebook put in its place.
+        if error.errno not in (errno.EBADF, None):
+            raise
+        return ""
+    if len(data) > MOST_PIPED:
+        raise ConfigError(f"standard input: expected at most {MOST_PIPED} bytes, got more")
+    return _decoded(data, "standard input")
+
+
+def _waits(seconds: float, *, unknown: bool) -> bool:
+    """Whether standard input has something to read, its end included, within so many seconds."""
+    try:
+        return bool(select.select([sys.stdin], [], [], seconds)[0])
+    except (OSError, ValueError):  # no file, or a platform that can select sockets only
+        return unknown
+
+
 def _converse(conversation: Conversation, *, as_json: bool) -> int:
     """Ask what is typed until its end. Ctrl-C at an answer ends that, at the prompt all."""
-    while True:
-        try:
-            question = _prompted()
-        except EOFError:
-            _tell("", name="")
-            return 0
-        except KeyboardInterrupt:
-            _tell("", name="")
-            raise
-        if not question:
-            continue
-        try:
-            _answer(partial(conversation.send, question), as_json=as_json)
-        except KeyboardInterrupt:
-            _tell("cancelled")
-        except ConfigError:
-            raise
-        except WebsopyError as error:
-            _tell(f"error: {error}")
+    if HAS_READLINE and os.environ.get("TERM", "dumb") != "dumb":
+        # What is pasted can be edited as a whole then, and Enter asks it. Python turns it off.
+        readline.parse_and_bind("set enable-bracketed-paste on")
+    try:
+        for question in _typed():
+            if question.strip():
+                _try(conversation, question, as_json=as_json)
+    except KeyboardInterrupt:
+        _tell("", name="")
+        raise
+    _tell("", name="")
+    return 0
 
 
-def _prompted() -> str:
+def _try(conversation: Conversation, question: str, *, as_json: bool) -> None:
+    try:
+        text = _text_of(question.strip(), "message")
+    except ConfigError as error:
+        _tell(f"error: {error}")
+        return
+    try:
+        _answer(partial(conversation.send, text), as_json=as_json)
+    except KeyboardInterrupt:
+        _tell("cancelled")
+    except ConfigError:
+        raise
+    except WebsopyError as error:
+        _tell(f"error: {error}")
+
+
+def _typed() -> Iterator[str]:
+    """What is typed until its end, message by message.
+
+    Lines that wait already when one is read belong to the same message: they were pasted.
+    """
+    with contextlib.suppress(EOFError):
+        while True:
+            lines = [_line(PROMPT)]
+            try:
+                while _waits(PASTED, unknown=False):
+                    lines.append(_line(GOES_ON))
+            except EOFError:
+                yield "\n".join(lines)
+                return
+            yield "\n".join(lines)
+
+
+def _line(prompt: str) -> str:
     if sys.stdout and sys.stdout.isatty():
-        return _text_of(input(PROMPT)).strip()
-    _tell(PROMPT, name="", end="")  # input() would write it among the answers
-    return _text_of(input()).strip()
+        return input(prompt)
+    _tell(prompt, name="", end="")  # input() would write it among the answers
+    return input()
 
 
 def _answer(ask: Callable[[], ChatStream], *, as_json: bool) -> None:
@@ -339,10 +426,17 @@ def _tell(text: str, *, name: str = "websopy-sync: ", end: str = "\n") -> None:
 
 
 def _forgive_encodings() -> None:
-    """Write `?` for what the locale's encoding lacks, where Python would raise."""
-    for stream in (sys.stdout, sys.stderr):
+    """Write `?` for what the locale's encoding lacks, where Python would raise.
+
+    What is typed and is no text in it is kept, for `_text_of` to say so.
+    """
+    for stream, errors in (
+        (sys.stdin, "surrogateescape"),
+        (sys.stdout, "replace"),
+        (sys.stderr, "replace"),
+    ):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=errors)
 
 
 def _drop_unwritable() -> None:
