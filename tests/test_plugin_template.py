@@ -1,31 +1,21 @@
 """The plugin template, as its page says: installed in a new virtual environment, and used there.
 
-Nothing is downloaded: pip, setuptools and what websopy-sync needs are lent to the environment from
-the one that runs the tests; websopy-sync itself is built from the sources and installed.
+Nothing is downloaded; websopy-sync itself is built from the sources and installed.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 import re
 import shutil
-import subprocess
-import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import attrs
 import pytest
-from packaging.version import Version
+from environments import Environment
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = ROOT / "examples" / "plugin-template"
 PAGE = ROOT / "docs" / "how-to" / "write-a-plugin.md"
-LENT = (
-    *("requests", "urllib3", "certifi", "idna", "charset-normalizer", "pluggy", "attrs"),
-    *("pip", "setuptools", "pytest", "iniconfig", "packaging", "pygments"),
-)
 QUESTION, ANSWER = "写一篇关于 AI 的文章", "AI 正在改变世界..."  # the sandbox's shortest
 GENERATED = shutil.ignore_patterns("build", "*.egg-info", "__pycache__", ".*")
 BROKEN = "raise RuntimeError('this plugin is broken')\n"
@@ -34,52 +24,14 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(240),
     pytest.mark.skipif(not TEMPLATE.is_dir(), reason="needs the repository's examples/"),
-    pytest.mark.skipif(
-        Version(importlib.metadata.version("setuptools")) < Version("77"),
-        reason="needs setuptools 77, which is what the template asks for",
-    ),
 ]
 
 
-@attrs.frozen
-class Environment:
-    """A virtual environment with websopy-sync in it."""
-
-    folder: Path
-
-    @property
-    def site_packages(self) -> Path:
-        """Where its packages are."""
-        (found,) = self.folder.glob("lib/python*/site-packages")
-        return found
-
-    def run(self, *command: str, cwd: Path | None = None, **settings: str) -> tuple[str, str]:
-        """What a command of it writes to stdout and stderr. It must succeed."""
-        clean = {n: v for n, v in os.environ.items() if not n.startswith(("WEBSOPY", "PYTEST"))}
-        finished = subprocess.run(
-            [self.folder / "bin" / command[0], *command[1:]],
-            cwd=cwd or self.folder,
-            env={**clean, "PYTHONIOENCODING": "utf-8", **settings},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=120,
-        )
-        assert finished.returncode == 0, finished.stdout + finished.stderr
-        return finished.stdout, finished.stderr
-
-    def install(self, source: Path) -> None:
-        """`pip install`, offline; that everything it needs is here is checked all the same."""
-        options = ("--no-index", "--no-build-isolation", "--disable-pip-version-check", "--quiet")
-        self.run("python", "-m", "pip", "install", *options, str(source))
-
-
 @pytest.fixture(scope="module")
-def new_environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def new_environment(tmp_path_factory: pytest.TempPathFactory, wheel_index: Path) -> Environment:
     """A new virtual environment with websopy-sync, and nothing else of ours."""
     folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder / "venv")  # pip of Python 3.11 would bring a setuptools that is too old
-    environment = Environment(folder / "venv")
-    lend(environment, folder / "lent")
+    environment = Environment.make(folder / "venv", wheel_index)
     source = folder / "source"
     source.mkdir()
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
@@ -113,19 +65,6 @@ def module(environment: Environment) -> Iterator[Path]:
     path.write_text(text, "utf-8")
 
 
-def lend(environment: Environment, folder: Path) -> None:
-    """Make the packages in LENT importable there, and visible to pip; no other."""
-    folder.mkdir()
-    for name in LENT:
-        distribution = importlib.metadata.distribution(name)
-        tops = {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
-        for top in tops:
-            link = folder / top
-            if not link.exists():
-                link.symlink_to(Path(str(distribution.locate_file(top))))
-    (environment.site_packages / "lent.pth").write_text(f"{folder}\n", "utf-8")
-
-
 def test_page_shows_the_template(template: Path) -> None:
     """Every file of the template stands in the page as it is."""
     page = PAGE.read_text("utf-8")
@@ -156,6 +95,7 @@ def test_it_is_called(environment: Environment) -> None:
 
 def test_its_own_tests_pass(environment: Environment, template: Path) -> None:
     """The test file of the template runs there."""
+    environment.run("python", "-m", "pip", "install", "--quiet", "pytest")
     out, _ = environment.run("python", "-m", "pytest", "-q", "tests", cwd=template)
     assert "1 passed" in out
 

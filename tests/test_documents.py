@@ -1,0 +1,238 @@
+"""The commands in README.md, docs/ and the other READMEs, typed in a new virtual environment.
+
+A block marked `bash` holds commands; one marked `console` holds them after `$ `, and what they
+print. They are typed in their order, in one shell for each document, at the root of a copy of the
+sources. (Python examples run where conftest.py has them collected.)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+from environments import Environment
+
+from websopy_sync.sandbox import Sandbox
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", "docs/**/*.md", "plugins/*/README.md", "examples/**/*.md")
+    for path in ROOT.glob(pattern)
+    if "node_modules" not in path.parts
+)
+BUILT_PAGE = ROOT / "examples" / "chat" / "dist"
+NOT_SOURCE = shutil.ignore_patterns(
+    ".*", "build", "dist", "*.egg-info", "__pycache__", "_build", "node_modules"
+)
+
+NOT_TYPED_HERE = {
+    "pip install -r requirements-test.txt && pytest": ".ci/run types it",
+    "npm --prefix examples/chat ci && npm --prefix examples/chat run build": ".ci/run types it",
+    "pip install -e . -r benchmarks/requirements.txt": ".ci/run types it",
+    "python -m benchmarks": "takes half an hour; test_benchmarks.py runs a short one",
+    "python -m benchmarks --cases at-once-1,paced-chunked --clients read1,ours --rounds 3": (
+        "takes minutes; test_benchmarks.py runs a short one"
+    ),
+    "python -m benchmarks --quick": "test_benchmarks.py runs it",
+    "WEBSOPY_API_KEY=… pytest --websopy-record -k greeting": "test_websopy_readme.py types it",
+}
+
+SERVERS = {
+    "websopy-sync sandbox --port 8899": 8899,
+    "pip install . flask django && python examples/chat/flask_app.py --sandbox": 8000,
+}
+"""Commands that run until Ctrl-C, and the port at which they serve."""
+
+PLACEHOLDERS = {
+    "3f9a": '$(python -c "import websopy_persistence as p; print(p.History().list()[0].id[:8])")',
+}
+"""What each reader has of their own, and where the test gets it."""
+
+FILES = {
+    "my_script.py": """
+from websopy_sync import WebsopyClient
+WebsopyClient().ai.chat("Hello", model="websopy-1")
+""",
+}
+"""What a document takes for granted that its reader has."""
+
+
+@attrs.frozen
+class Command:
+    """One command of a document, and the lines that it is said to print."""
+
+    text: str
+    line: int
+    output: tuple[str, ...] = ()
+
+    @property
+    def bare(self) -> str:
+        """Without the comment at its end."""
+        return re.sub(r"\s+# .*", "", self.text)
+
+    @property
+    def filled(self) -> str:
+        """With the reader's own in place of what stands for it."""
+        text = self.text
+        for name, value in PLACEHOLDERS.items():
+            text = text.replace(name, value)
+        return text
+
+    def is_shown(self, printed: str) -> bool:
+        """Whether it printed what the document shows: other digits, and anything for `…`."""
+        lines = iter(printed.splitlines())
+        return all(any(_alike(shown, line) for line in lines) for shown in self.output)
+
+
+def _alike(shown: str, printed: str) -> bool:
+    pattern = re.sub(r"\\?\d+", r"\\d+", re.escape(shown.strip())).replace("…", ".*")
+    return re.fullmatch(pattern, printed.strip()) is not None
+
+
+def blocks(document: str) -> Iterator[tuple[str, int, list[str]]]:
+    """Language, line number and lines of each fenced block."""
+    language, begun, lines = None, 0, []
+    for number, line in enumerate((ROOT / document).read_text("utf-8").splitlines(), 1):
+        fence = re.fullmatch(r" *```(.*)", line)
+        if fence is None:
+            lines.append(line)
+        elif language is None:
+            language, begun, lines = fence[1], number + 1, []
+        else:
+            yield language, begun, lines
+            language = None
+
+
+def commands(document: str) -> list[Command]:
+    """What a document says to type, in its order."""
+    text = (ROOT / document).read_text("utf-8")
+    found = [
+        Command(match[1], text.count("\n", 0, match.start()) + 1)
+        for match in re.finditer(r"`(pip install [^`\n]+)`", text)
+    ]
+    for language, first, lines in blocks(document):
+        for number, line in enumerate(lines, first):
+            if language == "bash" and line.strip():
+                found.append(Command(line.strip(), number))
+            elif language == "console" and line.startswith("$ "):
+                found.append(Command(line.removeprefix("$ "), number))
+            elif language == "console":
+                found[-1] = attrs.evolve(found[-1], output=(*found[-1].output, line))
+    return sorted(found, key=lambda command: command.line)
+
+
+def typed_here(document: str) -> list[Command]:
+    return [command for command in commands(document) if command.bare not in NOT_TYPED_HERE]
+
+
+def test_every_block_has_a_language() -> None:
+    """A block of commands that is not marked would never be typed."""
+    known = {"bash", "console", "python", "text", "ini", "toml"}
+    for document in DOCUMENTS:
+        for language, line, _ in blocks(document):
+            assert language in known or language.startswith("{"), f"{document}:{line}"
+
+
+def test_every_exception_is_there() -> None:
+    """What is not typed here, and what serves, stands in some document."""
+    typed = {command.bare for document in DOCUMENTS for command in commands(document)}
+    exceptions = {*NOT_TYPED_HERE, *SERVERS}
+    assert exceptions <= typed
+
+
+SHELL = """
+serving() {
+    for _ in $(seq 1000); do
+        (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
+        sleep 0.1
+    done
+    return 1
+}
+"""
+
+
+def script(typed: list[Command]) -> str:
+    """For bash: each command between two marks, the second with its exit status."""
+    lines = [SHELL]
+    for number, command in enumerate(typed):
+        lines.append(f"echo; echo '@@ {number}'")
+        if port := SERVERS.get(command.bare):
+            lines.append(f"{{ {command.bare}; }} </dev/null & serving {port}")
+        else:
+            lines.append(f"{{ {command.filled}\n}} </dev/null")
+        lines.append('status=$?; echo; echo "@= $status"')
+    return "\n".join([*lines, "kill 0"])  # all of its process group
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("document", list(filter(typed_here, DOCUMENTS)))
+def test_commands_work_as_typed(
+    document: str, tmp_path: Path, wheel_index: Path, needs: Callable[[object, str], None]
+) -> None:
+    """Each succeeds, prints what the document shows, and a server comes up."""
+    typed = typed_here(document)
+    for port in {SERVERS[command.bare] for command in typed if command.bare in SERVERS}:
+        needs(is_free(port), f"port {port} to be free")
+    if document == "examples/chat/README.md":
+        needs(BUILT_PAGE.is_dir(), "the page: npm --prefix examples/chat ci && … run build")
+    environment = Environment.make(tmp_path / "venv", wheel_index)
+    home = copy_of_the_sources(tmp_path / "websopy-sync")
+    with Sandbox(pause=0.001) as service:
+        variables = environment.variables(
+            HOME=str(tmp_path), WEBSOPY_API_KEY="key", WEBSOPY_BASE_URL=service.url
+        )
+        printed = type_in_bash(script(typed), home, variables)
+    for number, command in enumerate(typed):
+        place = f"{document}:{command.line}: {command.text}"
+        answer = re.search(rf"^@@ {number}$(.*?)^@= (\d+)$", printed, re.M | re.S)
+        assert answer, f"{place}\nnever ended:\n{printed}"
+        assert answer[2] == "0", f"{place}\nfailed:{answer[1]}"
+        assert command.is_shown(answer[1]), f"{place}\nprinted:{answer[1]}"
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def copy_of_the_sources(folder: Path) -> Path:
+    shutil.copytree(ROOT, folder, ignore=NOT_SOURCE)
+    if BUILT_PAGE.is_dir():
+        shutil.copytree(BUILT_PAGE, folder / BUILT_PAGE.relative_to(ROOT))
+    for name, text in FILES.items():
+        (folder / name).write_text(text, "utf-8")
+    return folder
+
+
+def type_in_bash(script: str, folder: Path, variables: dict[str, str]) -> str:
+    """What it prints."""
+    with subprocess.Popen(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        start_new_session=True,
+    ) as bash:
+        try:
+            return bash.communicate(timeout=200)[0]
+        except BaseException:
+            os.killpg(bash.pid, signal.SIGKILL)
+            raise
