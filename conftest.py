@@ -42,9 +42,10 @@ def known_environment() -> Iterator[None]:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    theirs = ("_proxy", "_ca_bundle")
     with pytest.MonkeyPatch.context() as environment:
         for name in list(os.environ):
-            if name.startswith("WEBSOPY_") or name.lower().endswith(("_proxy", "_ca_bundle")):
+            if name.startswith(("WEBSOPY_", "SSL_CERT_")) or name.lower().endswith(theirs):
                 environment.delenv(name)
         environment.setenv("WEBSOPY_PLUGINS", "")
         yield

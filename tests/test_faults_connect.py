@@ -569,3 +569,42 @@ def test_reused_connection_that_dies_under_the_question() -> None:
         assert len(server.requests) == 3
         again = [request.header("idempotency-key") for request in server.requests[1:]]
         assert again[0] == again[1]
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_error_names_host_port_and_attempts(retries: int) -> None:
+    """An error says where there was no connection, and how often that was tried."""
+    with closed_port() as owner, client_at(url_of(owner), max_retries=retries) as asker:
+        error = listen(lambda: asker.ai.chat_stream("hi")).error
+        place = f"127.0.0.1:{owner.getsockname()[1]}"
+    told = f"no connection to {place}: connection refused"
+    assert str(error) == error.message == (f"{told} (3 attempts)" if retries else told)
+    assert error.attempts == retries + 1
+    assert repr(error) == f"APIConnectionError({error.message!r})"
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://[::1%25nowhere]/v1", "[::1%25nowhere]:80"),
+        ("https://[::1%25nowhere]/v1", "[::1%25nowhere]:443"),
+    ],
+)
+def test_error_names_the_port_that_the_url_leaves_out(url: str, place: str) -> None:
+    """The port is the scheme's own where the URL has none, and IPv6 keeps its brackets."""
+    with client_at(url, max_retries=0) as asker:
+        assert f" {place}: " in str(listen(lambda: asker.ai.chat_stream("hi")).error)
+
+
+def test_more_connections_than_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """Beyond the 256 idle connections that are kept, one is closed without a word."""
+    answers = faults.answers("hi")
+    with play(always=answers) as server, client(server, timeout=30) as asker:
+        streams = [asker.ai.chat_stream("hi") for _ in range(260)]
+        assert {next(stream).content for stream in streams} == {"hi"}
+        for stream in streams:
+            assert [piece.type for piece in stream] == ["done"]
+        assert len(server.conns) == 260
+        ask(server, through=asker)
+        assert len(server.conns) == 260
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []

@@ -381,6 +381,20 @@ def test_answer_nobody_asked_for(way: Way) -> None:
         assert [journey.ask().text for _ in range(2)] == ["one", "two"]
 
 
+@every_way
+@pytest.mark.parametrize(
+    "script", [faults.hang_up, faults.silence, body(text("half"), end=False), stall_after(DONE[:9])]
+)
+def test_error_names_host_and_port(way: Way, script: Script) -> None:
+    """An error names the service and the proxy it was asked by, and never the proxy's password."""
+    with travel(way, script, timeout=Timeouts(total=0.3), max_retries=0) as journey:
+        told = str(journey.ask().error)
+        assert f"localhost:{journey.service.port}" in told
+        assert journey.proxy is None or f"proxy 127.0.0.1:{journey.proxy.port}" in told
+    assert PASSWORD not in told
+    assert USER not in told.split()
+
+
 @by_tunnel
 @pytest.mark.parametrize("phase", ["connect", "total"])
 def test_proxy_that_stalls(way: Way, phase: str) -> None:

@@ -133,6 +133,9 @@ class Source:
             delay = backoff(retry, random=self._policy.random)
             if not self._pause(failure, delay, on_retry):
                 break
+        if self.attempts > 1:
+            failure.message += f" ({self.attempts} attempts)"
+            failure.args = (failure.message,)
         raise failure
 
     def _ask(self, outgoing: Outgoing, limit: Limit) -> None:

@@ -27,6 +27,7 @@ import functools
 import http.client
 import io
 import os
+import queue
 import re
 import socket
 import ssl
@@ -48,6 +49,7 @@ import urllib3.exceptions
 from urllib3.util.ssltransport import SSLTransport
 
 from . import socks_handshake
+from .certificates import client_certificate, trust_of
 from .errors import (
     APIConnectionError,
     APIError,
@@ -62,7 +64,7 @@ from .errors import (
 from .http1 import Body, ChunkedBody, Inflater, UntilCloseBody, body_of, inflater_of
 from .lifeline import LATE, Lifeline
 from .name_lookup import Address, NameLookup
-from .proxies import Proxy, parse_proxy, proxy_for
+from .proxies import Proxy, host_and_port, parse_proxy, proxy_for
 from .receiver import Receiver
 from .redaction import Secret
 from .sockets import wait_for
@@ -141,9 +143,23 @@ class _Call:
 
     lifeline: Lifeline
     limit: Limit
+    url: str
     query: str
+    proxy: Proxy | None = None
     sent: bool = False
     reply: _Reply | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the request goes, as errors name it."""
+        place = host_and_port(self.url)
+        return f"{place} through the proxy {host_and_port(self.proxy.url)}" if self.proxy else place
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether there is TLS on the way."""
+        by_proxy = self.proxy is not None and self.proxy.scheme == "https"
+        return by_proxy or urlsplit(self.url).scheme == "https"
 
 
 _call: contextvars.ContextVar[_Call] = contextvars.ContextVar("websopy_sync.call")
@@ -495,11 +511,27 @@ class _SOCKSTLSConnection(_SOCKSConnection, _TLSConnection):
     """The same over TLS by way of a SOCKS proxy."""
 
 
-class _Pool(urllib3.connectionpool.HTTPConnectionPool):
+class _IdleConnections:
+    """A pool that closes a connection for which it has no room, without urllib3's warning."""
+
+    pool: queue.LifoQueue[Any] | None
+
+    def _put_conn(self, conn: Any) -> None:
+        try:
+            if self.pool is not None:
+                self.pool.put(conn, block=False)
+                return
+        except queue.Full:
+            pass
+        if conn:
+            conn.close()
+
+
+class _Pool(_IdleConnections, urllib3.connectionpool.HTTPConnectionPool):
     ConnectionCls: type[_Connection] = _Connection
 
 
-class _TLSPool(urllib3.connectionpool.HTTPSConnectionPool):
+class _TLSPool(_IdleConnections, urllib3.connectionpool.HTTPSConnectionPool):
     ConnectionCls: type[_TLSConnection] = _TLSConnection
 
     def _validate_conn(self, conn: Any) -> None:
@@ -529,6 +561,11 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        # requests goes by the service's URL, and so would not verify the https proxy of an http
+        # service.
+        super().cert_verify(conn, f"{conn.scheme}://", verify, cert)  # type: ignore[no-untyped-call]  # has no types
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """The pools behind a proxy; they are kept."""
@@ -621,13 +658,14 @@ class Exchange:
     """
 
     def __init__(
-        self, response: requests.Response, reply: _Reply | _ForeignReply, lifeline: Lifeline
+        self, response: requests.Response, reply: _Reply | _ForeignReply, call: _Call
     ) -> None:
         self.status_code: int = response.status_code
         self.headers = _plain_headers(response.raw.headers)
         self._response = response
         self._reply: _Reply | _InflatedReply | _ForeignReply = reply
-        self._lifeline = lifeline
+        self._call = call
+        self._lifeline = call.lifeline
 
     def decode(self) -> None:
         """Undo the body's Content-Encoding. Raises StreamProtocolError for an unknown one."""
@@ -646,7 +684,7 @@ class Exchange:
             if not isinstance(error, _TRANSLATED) and not self._lifeline.aborted:
                 raise
             lost = error
-        failure = _body_failure(lost, self._lifeline)
+        failure = _body_failure(lost, self._call)
         del lost  # its traceback holds what the libraries below hold
         raise failure
 
@@ -703,16 +741,14 @@ class Transport:
         self._key = key
         self._session = session
         self._trust_env = session is None or session.trust_env
-        # A session's own bundle counts; that it verifies nothing does not: only `verify` says that.
-        if verify is True and session is not None and isinstance(session.verify, str):
-            verify = session.verify
-        if verify is True and self._trust_env:
-            environment = os.environ
-            verify = (
-                environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE") or True
-            )
-        if isinstance(verify, str) and not os.path.exists(verify):
-            raise ConfigError(f"verify: expected the path of a CA bundle, got {verify!r:.200}")
+        self._trust = trust_of(
+            verify,
+            session_verify=session.verify if session else True,
+            environment=os.environ if self._trust_env else {},
+        )
+        if self._trust.source in ("verify", "session.verify") and self._trust.missing:
+            raise ConfigError(self._trust.missing)
+        self._certificate: tuple[Any, Any] = None, None  # the session's, and as requests takes it
         if verify is False:
             warnings.warn(
                 "verify=False: the server's certificate is not checked, and anyone on the way "
@@ -720,7 +756,6 @@ class Transport:
                 UserWarning,
                 stacklevel=3,  # whoever made the client
             )
-        self._verify = verify
         self._adapter = _Adapter()
         self._pid = os.getpid()
 
@@ -746,7 +781,7 @@ class Transport:
         Raises APIConnectionError, APITimeoutError, StreamProtocolError, StreamCancelledError or
         ConfigError, without a cause and without a trace of the libraries below.
         """
-        call = _Call(lifeline, limit, outgoing.query)
+        call = _Call(lifeline, limit, outgoing.url, outgoing.query)
         lifeline.limit("connect", connect)
         token = _call.set(call)
         try:
@@ -764,9 +799,15 @@ class Transport:
         lifeline.let_go()
         failure = _head_failure(lost, call)
         del lost  # it holds the request
+        if call.speaks_tls and not call.sent and type(failure) is APIConnectionError:
+            problem = self._file_problem()
+            failure = ConfigError(problem) if problem else failure
         raise failure
 
     def _exchange(self, outgoing: Outgoing, call: _Call) -> Exchange:
+        call.proxy = self._proxy_for(outgoing.url)
+        if call.speaks_tls and self._trust.missing:
+            raise ConfigError(self._trust.missing)
         adapter = self._adapter_for(outgoing.url)
         ours = isinstance(adapter, _Adapter)
         query = f"?{outgoing.query}" if outgoing.query and not ours else ""
@@ -779,13 +820,13 @@ class Transport:
             adapter.send,
             prepared,
             stream=True,
-            verify=self._verify,
-            cert=self._session.cert if self._session else None,
-            proxies=self._proxies(outgoing.url),
+            verify=self._trust.verify,
+            cert=self._client_certificate() if call.speaks_tls else None,
+            proxies={urlsplit(call.url).scheme: call.proxy.url} if call.proxy else {},
         )
         response = send(timeout=None) if ours else _send_within(call, send)
         reply = call.reply or _ForeignReply(response.raw, call.lifeline)
-        return Exchange(response, reply, call.lifeline)
+        return Exchange(response, reply, call)
 
     def _adapter_for(self, url: str) -> Any:
         """The user's own adapter if one is mounted for this URL, else ours.
@@ -809,10 +850,25 @@ class Transport:
             headers["Authorization"] = f"Bearer {self._key.value}"
         return headers
 
-    def _proxies(self, url: str) -> dict[str, str]:
+    def _proxy_for(self, url: str) -> Proxy | None:
         session_proxies = self._session.proxies if self._session else {}
-        proxy = proxy_for(url, session_proxies=session_proxies, trust_env=self._trust_env)
-        return {urlsplit(url).scheme: proxy.url} if proxy else {}
+        return proxy_for(url, session_proxies=session_proxies, trust_env=self._trust_env)
+
+    def _client_certificate(self) -> Any:
+        """The session's, as requests takes it. Its files are loaded once, to find what is wrong."""
+        cert = self._session.cert if self._session else None
+        if cert != self._certificate[0]:
+            self._certificate = cert, client_certificate(cert)
+        return self._certificate[1]
+
+    def _file_problem(self) -> str:
+        """What is wrong with the files that TLS needs, after a connection has failed."""
+        self._certificate = None, None
+        try:
+            self._client_certificate()
+        except ConfigError as error:
+            return error.message
+        return self._trust.missing or self._trust.broken
 
 
 def _raise_for(failure: str) -> None:
@@ -832,17 +888,18 @@ def _shown(line: bytes) -> str:
     return repr(line[:80].decode("latin-1"))
 
 
-def _given_up(lifeline: Lifeline, chain: list[BaseException], *, sent: bool) -> APIError | None:
+def _given_up(call: _Call, chain: list[BaseException], *, sent: bool) -> APIError | None:
     """The error when it is this side that has ended the exchange, whatever the symptom was."""
+    lifeline = call.lifeline
     if lifeline.aborted:
         return StreamCancelledError(f"the answer was {lifeline.aborted}", reason=lifeline.aborted)
     if _timed_out(chain):
         phase = lifeline.nearest
         what = {
-            "connect": "no connection within the connect limit",
-            "first_chunk": "no chunk within the first_chunk limit",
-            "idle": "no further chunk within the idle limit",
-            "total": "the answer was not whole within the total limit",
+            "connect": f"no connection to {call.place} within the connect limit",
+            "first_chunk": f"no chunk from {call.place} within the first_chunk limit",
+            "idle": f"no further chunk from {call.place} within the idle limit",
+            "total": f"no whole answer from {call.place} within the total limit",
         }[phase]
         return APITimeoutError(what, phase=phase, sent=sent)
     return None
@@ -857,55 +914,43 @@ def _timed_out(chain: list[BaseException]) -> bool:
     return any(isinstance(link, foreign) for link in chain)
 
 
-def _body_failure(error: Exception, lifeline: Lifeline) -> APIError:
+def _body_failure(error: Exception, call: _Call) -> APIError:
     chain = _chain(error)
-    ended = _given_up(lifeline, chain, sent=True)
+    ended = _given_up(call, chain, sent=True)
     if ended is not None:
         return ended
     if isinstance(error, StreamProtocolError):
         return StreamProtocolError(error.message)
     if isinstance(error, urllib3.exceptions.DecodeError):
         return StreamProtocolError("the body's Content-Encoding is broken")
-    return StreamInterruptedError(f"the connection was lost: {_reason(chain)}")
+    return StreamInterruptedError(f"the connection to {call.place} was lost: {_reason(chain)[0]}")
 
 
 def _head_failure(error: Exception, call: _Call) -> WebsopyError:
     """What to raise for a failure before the answer's head was there."""
     chain = _chain(error)
-    ended = _given_up(call.lifeline, chain, sent=call.sent)
+    ended = _given_up(call, chain, sent=call.sent)
     if ended is not None:
         return ended
+    what = "the connection to {} was lost" if call.sent else "no connection to {}"
+    what = what.format(call.place)
     if isinstance(error, APIConnectionError):
-        return APIConnectionError(f"no connection: {error.message}", retryable=error.retryable)
+        return APIConnectionError(f"{what}: {error.message}", retryable=error.retryable)
     if isinstance(error, WebsopyError):
         return type(error)(error.message)
-    refused = _refusal(chain, sent=call.sent)
-    if refused is not None:
-        return refused
-    what = "the connection was lost" if call.sent else "no connection"
-    return APIConnectionError(f"{what}: {_reason(chain)}", sent=call.sent)
+    refusal = _config_error(chain)
+    if refusal is not None:
+        return refusal
+    reason, may_pass = _reason(chain)
+    return APIConnectionError(f"{what}: {reason}", sent=call.sent, retryable=may_pass)
 
 
-def _refusal(chain: list[BaseException], *, sent: bool) -> WebsopyError | None:
-    """Failures that would come again, however often one tries."""
+def _config_error(chain: list[BaseException]) -> ConfigError | None:
     for link in chain:
-        if isinstance(link, ssl.SSLCertVerificationError):
-            why = link.verify_message or "it cannot be verified"
-            return APIConnectionError(f"TLS: certificate refused: {why}", retryable=False)
         if isinstance(link, urllib3.exceptions.LocationValueError | requests.URLRequired):
             return ConfigError("base_url or proxy: expected a URL with a host")
         if isinstance(link, requests.exceptions.InvalidURL | requests.exceptions.InvalidProxyURL):
             return ConfigError("base_url or proxy: not a URL")
-        tunnel = re.match(r"Tunnel connection failed: (\d{3})", str(link))
-        if tunnel:
-            retryable = int(tunnel[1]) >= 500
-            return APIConnectionError(
-                f"the proxy refused the tunnel with status {tunnel[1]}", retryable=retryable
-            )
-    for link in chain:
-        if isinstance(link, ssl.SSLError) and not isinstance(link, ssl.SSLEOFError):
-            why = link.reason or "no agreement"
-            return APIConnectionError(f"TLS: {why}", sent=sent, retryable=False)
     return None
 
 
@@ -925,12 +970,26 @@ def _chain(error: BaseException) -> list[BaseException]:
     return found
 
 
-def _reason(chain: list[BaseException]) -> str:
-    """Why, in words that come from the operating system or from here: never a URL or a header."""
+def _reason(chain: list[BaseException]) -> tuple[str, bool]:
+    """Why it failed, and whether that may pass.
+
+    The words are the operating system's, OpenSSL's or our own: never a URL or a header.
+    """
+    for link in chain:
+        if isinstance(link, ssl.SSLCertVerificationError):
+            why = link.verify_message or "it cannot be verified"
+            return f"TLS certificate refused: {why}", False
+        tunnel = re.match(r"Tunnel connection failed: (\d{3})", str(link))
+        if tunnel:
+            status = tunnel[1]
+            return f"the proxy refused the tunnel with status {status}", status >= "500"
+    for link in chain:
+        if isinstance(link, ssl.SSLError) and not isinstance(link, ssl.SSLEOFError):
+            return f"TLS: {link.reason or 'no agreement'}", False
     words = [link.strerror for link in chain if isinstance(link, OSError) and link.strerror]
     if words:
-        return str(words[-1]).lower()
-    for link in chain:
-        if isinstance(link, http.client.RemoteDisconnected | http.client.IncompleteRead):
-            return "the server ended it early"
-    return type(chain[0]).__name__
+        return str(words[-1]).lower(), True
+    early = http.client.RemoteDisconnected | http.client.IncompleteRead
+    if any(isinstance(link, early) for link in chain):
+        return "the server ended it early", True
+    return type(chain[0]).__name__, True

@@ -1,0 +1,110 @@
+"""Whom TLS trusts and who this client is: files that are named in several places, and checked.
+
+Knows nothing of connections. What is wrong is said with the name of the place that named the file.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import requests.utils
+
+from .errors import ConfigError
+
+__all__ = ["Trust", "client_certificate", "trust_of"]
+
+_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@attrs.frozen
+class Trust:
+    """Which authorities are trusted.
+
+    verify: as requests takes it: True, False, or the path of a bundle (file or directory).
+    source: the argument or the variable that says so.
+    """
+
+    verify: bool | str
+    source: str
+
+    @property
+    def _path(self) -> str | None:
+        if self.verify is False:
+            return None
+        return requests.utils.DEFAULT_CA_BUNDLE_PATH if self.verify is True else self.verify
+
+    @property
+    def missing(self) -> str:
+        """What is wrong when the bundle is not there, "" when it is."""
+        path = self._path
+        if path is None or os.path.exists(path):
+            return ""
+        return f"{self.source}: expected the path of a CA bundle, got {path!r:.200}"
+
+    @property
+    def broken(self) -> str:
+        """What is wrong when the bundle cannot be loaded, "" when it can."""
+        path = self._path
+        if path is None or os.path.isdir(path):
+            return ""
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except OSError:  # ssl's errors are
+            return f"{self.source}: expected a file of CA certificates, got {path!r:.200}"
+        return ""
+
+
+def trust_of(
+    verify: bool | str, *, session_verify: object, environment: Mapping[str, str]
+) -> Trust:
+    """The first that says something: the argument, the session, the environment, certifi.
+
+    A session's own bundle counts. That it verifies nothing does not: only the argument turns
+    verification off.
+    """
+    if verify is not True:
+        return Trust(verify, "verify")
+    if isinstance(session_verify, str):
+        return Trust(session_verify, "session.verify")
+    for name in _VARIABLES:
+        value = environment.get(name)
+        if value:
+            return Trust(_first_directory(value) if name == "SSL_CERT_DIR" else value, name)
+    return Trust(True, "certifi")
+
+
+def _first_directory(value: str) -> str:
+    """The first directory there is: OpenSSL takes a list of them, requests takes one."""
+    return next(filter(os.path.isdir, value.split(os.pathsep)), value)
+
+
+def client_certificate(cert: Any) -> str | tuple[str, str] | None:
+    """A session's `cert`, as requests takes it.
+
+    Args:
+        cert: None, the path of a file with certificate and key, or a pair of their paths.
+
+    Raises:
+        ConfigError: the files are missing, are none, or need a password.
+    """
+    if cert is None:
+        return None
+    given = cert if isinstance(cert, tuple | list) else [cert]
+    paths = [os.fspath(path) for path in given if isinstance(path, str | os.PathLike)]
+    if not 1 <= len(paths) == len(given) <= 2:
+        raise ConfigError("session.cert: expected a path, or a pair of paths")
+    for path in paths:
+        if not os.path.isfile(path):
+            raise ConfigError(f"session.cert: expected a file, got {path!r:.200}")
+    try:
+        # OpenSSL asks for a missing password on the terminal, unless it is given one.
+        key = paths[-1]
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(paths[0], key, password="")
+    except OSError:  # ssl's errors are
+        expected = "a certificate and its key, without a password"
+        raise ConfigError(f"session.cert: expected {expected}, got {paths!r:.200}") from None
+    return (paths[0], paths[1]) if len(paths) == 2 else paths[0]
