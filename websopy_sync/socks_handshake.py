@@ -1,6 +1,6 @@
 """The handshake with a SOCKS proxy: PySocks' own, under the limits of the call.
 
-Knows nothing of HTTP, and looks up no name.
+Knows nothing of HTTP, looks up no name and connects nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ try:
 except ImportError:  # the extra "socks" is not installed
     socks = None
 
-__all__ = ["AVAILABLE", "connect"]
+__all__ = ["AVAILABLE", "shake_hands"]
 
 AVAILABLE = socks is not None
 """Whether PySocks is installed."""
@@ -46,60 +46,52 @@ class _Handshake(_SocksSocket):  # type: ignore[misc]  # PySocks has no types
         return super().recv_into(*args)
 
 
-def connect(
+def shake_hands(
     sock: socket.socket,
-    address: Any,
     proxy: Proxy,
     *,
     target: tuple[str, int],
     lifeline: Lifeline,
-    seconds: float,
+    until: float,
 ) -> socket.socket:
-    """Connect to a proxy, and have it connect to the target.
+    """Have a proxy connect to the target.
 
     Args:
-        sock: a socket that is not connected. It is used up, also by a failure.
-        address: the proxy's address.
-        proxy: what to speak with the proxy, and as whom.
-        target: host and port; a name only where the proxy looks names up.
-        lifeline: whose limits hold.
-        seconds: what all of it may take at most, infinity for no limit of its own.
+        sock: A socket that is connected to the proxy. It is used up, also by a failure.
+        proxy: What to speak with the proxy, and as whom.
+        target: Host and port; a name only where the proxy looks names up.
+        lifeline: Whose limits hold.
+        until: When it must be done at the latest, on the monotonic clock; infinity for no such
+            limit.
 
     Returns:
         A plain socket whose next byte is the target's.
 
     Raises:
-        OSError: the connection to the proxy failed or was lost, or a limit passed.
-        APIConnectionError: the proxy refused.
+        OSError: The connection was lost, or a limit passed.
+        APIConnectionError: The proxy refused.
     """
     family, kind, protocol = sock.family, sock.type, sock.proto
     handshake = _Handshake(family, kind, protocol, sock.detach())
-    handshake.lifeline = lifeline
-    handshake.until = time.monotonic() + seconds
-    handshake.settimeout(None if seconds == math.inf else seconds)
+    handshake.lifeline, handshake.until = lifeline, until
+    handshake.settimeout(lifeline.timeout())
     version = socks.SOCKS5 if proxy.scheme.startswith("socks5") else socks.SOCKS4
     who = proxy.username or None, proxy.password or None
-    handshake.set_proxy(version, *address[:2], proxy.looks_names_up, *who)
+    handshake.set_proxy(version, proxy.host, proxy.port, proxy.looks_names_up, *who)
     try:
-        lifeline.check()  # an abort so far found a socket that is not connecting yet
-        handshake.connect(target)
+        # Not connect(), which would also connect to the proxy: without a chance for cancel() in
+        # its first moment, and without telling one failure from another.
+        handshake._proxy_negotiators[version](handshake, *target)
+        return socket.socket(family, kind, protocol, handshake.detach())
     except socks.ProxyError as error:
         failure = _failure(error)
-    except BaseException:
+    finally:
         handshake.close()
-        raise
-    else:
-        return socket.socket(family, kind, protocol, handshake.detach())
-    handshake.close()
     raise failure
 
 
-def _failure(error: Any) -> Exception:
+def _failure(error: Any) -> APIConnectionError:
     """What PySocks' error stands for."""
-    while isinstance(error.socket_err, socks.ProxyError):  # it wraps its own errors too
-        error = error.socket_err
-    if isinstance(error.socket_err, OSError):
-        return error.socket_err.with_traceback(None)
     if isinstance(error, socks.SOCKS4Error | socks.SOCKS5Error):  # "0x05: Connection refused"
         code, _, why = error.msg.partition(": ")
         return APIConnectionError(

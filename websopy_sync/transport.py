@@ -497,13 +497,15 @@ class _SOCKSConnection(_Connection):
         raise problem
 
     def _reach(self, sock: socket.socket, address: Any, seconds: float) -> socket.socket:
-        return socks_handshake.connect(
-            sock,
-            address,
+        seconds /= self._targets_left
+        until = time.monotonic() + seconds
+        connected = super()._reach(sock, address, seconds)
+        return socks_handshake.shake_hands(
+            connected,
             self._proxy,
             target=(self._target, self.port),
             lifeline=_call.get().lifeline,
-            seconds=seconds / self._targets_left,
+            until=until,
         )
 
 
