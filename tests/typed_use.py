@@ -1,4 +1,4 @@
-"""A user's code as a type checker sees it; test_typing.py has mypy read it, nothing runs it.
+"""A user's code as type checkers see it; test_typing.py has them read it, nothing runs it.
 
 A line that carries `type: ignore` is one that must be refused.
 """
@@ -16,6 +16,7 @@ from websopy_sync import (
     Usage,
     WebsopyClient,
 )
+from websopy_sync.web import sse_body
 
 
 def narrowing_by_type(chunk: StreamChunk) -> str:
@@ -40,6 +41,30 @@ def narrowing_by_type(chunk: StreamChunk) -> str:
     return str(chunk.type)
 
 
+def narrowing_by_match(chunk: StreamChunk) -> str:
+    """`match chunk.type` leaves one class as well."""
+    match chunk.type:
+        case "content":
+            return assert_type(chunk, ContentChunk).content
+        case "tool_call":
+            return assert_type(chunk, ToolCallChunk).tool.arguments
+        case _:
+            return ""
+
+
+def narrowing_by_what_it_is_not(chunk: StreamChunk) -> str:
+    """An early return leaves one class after it."""
+    if chunk.type != "content":
+        return ""
+    return assert_type(chunk, ContentChunk).content
+
+
+def type_as_text(chunk: StreamChunk) -> bool:
+    """A type is a str; one that a later service adds is compared as one."""
+    seen: set[str] = {chunk.type}
+    return isinstance(chunk, UnknownChunk) and str(chunk.type) == "later" and "later" in seen
+
+
 def narrowing_by_class(chunk: StreamChunk) -> str:
     """`match` by class needs no default branch: the union is closed."""
     match chunk:
@@ -61,6 +86,7 @@ def wrong_uses(chunk: StreamChunk) -> None:
         chunk.content = ""  # type: ignore[misc]  # chunks are frozen
     if chunk.type == "done":
         chunk.usage.total_tokens  # type: ignore[union-attr]  # may be None
+    bool(chunk.type == "contents")  # type: ignore[comparison-overlap]  # misspelt
 
 
 def streaming(client: WebsopyClient) -> None:
@@ -76,3 +102,14 @@ def streaming(client: WebsopyClient) -> None:
     assert_type(stream.state, Literal["open", "done", "error", "cancelled", "closed"])
     client.ai.chat_stream()  # type: ignore[call-arg]  # messages are not optional
     client.ai.chat_stream("Hello", cancel_token="x")  # type: ignore[arg-type]
+
+
+async def passing_on(client: WebsopyClient) -> None:
+    """The body of a response, for both kinds of loop."""
+    body = sse_body(client.ai.chat_stream("Hello"), heartbeat=5, on_disconnect="finish")
+    for piece in body:
+        assert_type(piece, bytes)
+    async for piece in body:
+        assert_type(piece, bytes)
+    sse_body("Hello")  # type: ignore[arg-type]  # not a stream
+    sse_body(client.ai.chat_stream("Hello"), on_disconnect="stop")  # type: ignore[arg-type]

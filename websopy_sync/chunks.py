@@ -32,10 +32,9 @@ MAX_COUNT = 2**63 - 1
 """Most tokens that a usage may count: what 64 bits hold, in databases too."""
 
 if TYPE_CHECKING:
-
-    class UnknownType:
-        """To a type checker: not one of the known names, so that `chunk.type ==` narrows."""
-
+    # None of the known names, so that `chunk.type ==` narrows. It has to be a literal: pyright
+    # leaves a class whose `type` is none in every branch.
+    UnknownType = Literal["(a type that this version does not know)"]
 else:
     UnknownType = str
 
@@ -165,7 +164,8 @@ class ErrorChunk:
 class UnknownChunk:
     """A chunk of a type this version does not know; `data` is the service's JSON as it came.
 
-    At run time `type` is a plain str. A type checker sees it as none of the known names.
+    At run time `type` is the service's own string. A type checker sees a literal that is none of
+    the known names, so write `str(chunk.type) == "later"` to compare it.
     """
 
     type: UnknownType
