@@ -20,7 +20,7 @@ NAME = "websopy_sync"
 # other. One that is not written yet may stand here already.
 FLOORS = (
     {"errors", "_version"},
-    {"chunks", "cancel", "timing", "redaction", "certificates", "sockets"},
+    {"chunks", "cancel", "timing", "redaction", "certificates", "dependencies", "sockets"},
     {"http1", "lifeline", "proxies"},
     {"receiver", "name_lookup", "sse", "message", "socks_handshake", "tls_in_tls"},
     {"transport"},
@@ -35,8 +35,8 @@ FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in 
 
 # Each of these comes into the package by one door.
 DOORS = {
-    "requests": {"transport", "proxies", "certificates"},
-    "urllib3": {"transport", "tls_in_tls"},
+    "requests": {"transport", "proxies", "certificates", "dependencies"},
+    "urllib3": {"transport", "tls_in_tls", "dependencies"},
     "pluggy": {"hooks"},
     "socks": {"socks_handshake"},
     "socket": {
@@ -49,7 +49,7 @@ DOORS = {
         "sandbox",
     },
     "ssl": {"transport", "certificates", "http1", "sandbox"},
-    "http": {"transport", "http1", "sandbox"},
+    "http": {"transport", "dependencies", "http1", "sandbox"},
     "zlib": {"transport", "http1", "sandbox"},
 }
 

@@ -50,6 +50,7 @@ from urllib3.util.ssltransport import SSLTransport
 
 from . import socks_handshake
 from .certificates import client_certificate, trust_of
+from .dependencies import dependency_problem
 from .errors import (
     APIConnectionError,
     APIError,
@@ -740,6 +741,9 @@ class Transport:
         verify: bool | str = True,
         session: requests.Session | None = None,
     ) -> None:
+        problem = dependency_problem()
+        if problem:
+            raise ConfigError(problem)
         self._key = key
         self._session = session
         self._trust_env = session is None or session.trust_env
