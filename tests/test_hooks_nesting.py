@@ -242,6 +242,8 @@ class Asker:
     @hookimpl
     def on_done(self, message):
         {hook}
+    def close(self):
+        self.client.close()
 """
 
 

@@ -127,10 +127,16 @@ class WebsopyClient:
         self._closed = False
         _set_up_logging(os.environ.get("WEBSOPY_LOG", ""))
         self._hooks = Hooks(plugins, strict=strict_plugins)
-        self.ai = AI(self)
 
     def __repr__(self) -> str:
         return f"<WebsopyClient {self._base_url}>"
+
+    @property
+    def ai(self) -> AI:
+        """Chats with the model."""
+        # Made anew: held here, it would make a reference cycle, and a client that nobody holds
+        # would keep its connections and its plugins' threads until the garbage collector runs.
+        return AI(self)
 
     @property
     def plugins(self) -> list[PluginInfo]:

@@ -393,6 +393,10 @@ class ChatStream(_Stream[StreamChunk]):
             self._let_go()
         return taken
 
+    def _is_wanted(self) -> bool:
+        """Whether there is a reason to wait: it is not left, and the total limit has not passed."""
+        return not self._lifeline.aborted and self._lifeline.allows(0.0)
+
     def _finished(self) -> bool:
         """Whether the answer is complete. Raises what it ended with if it ended otherwise."""
         if self._failure is not None:

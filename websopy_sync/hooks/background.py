@@ -1,4 +1,8 @@
-"""A plugin whose hooks run in a thread of its own. Knows nothing of clients or of other plugins."""
+"""A plugin whose hooks run in a thread of its own. Knows nothing of clients or of other plugins.
+
+A destructor may tell of a stream's end in the middle of any line here, in the same thread. So
+nothing takes a lock: SimpleQueue is reentrant, and whoever pops `_rights` may start the thread.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import functools
 import logging
 import os
 import queue
+import sys
 import threading
 import time
 import weakref
@@ -18,19 +23,38 @@ from ..errors import ConfigError, PluginError
 
 _log = logging.getLogger("websopy_sync.plugins")
 
+LOOK_SECONDS = 0.02
+"""How often a stream that waits for room looks whether it is still wanted."""
+
+
+def _always() -> bool:
+    return True
+
 
 class BackgroundPlugin:
-    """Runs another plugin's hooks in a thread of its own, so that it delays no stream.
+    """Runs another plugin's hooks in its own thread, so that it delays no stream.
 
-    plugin: the plugin; its on_request still runs in the stream's thread, as it may edit.
-    queue_size: how many calls may wait. when_full: "block" the stream until there is room,
-    "drop" the call and count it in `dropped`, or "error": raise in the stream's thread, which
-    counts as the plugin's failure.
+    `on_request` still runs in the stream's thread, as it may edit. All other calls are made one at
+    a time and in order, each in a copy of the context variables of the thread that reads the
+    stream at that moment. The end of a stream does not wait for them; what is queued is done at
+    the client's close() and at exit, each for at most `exit_seconds`. The thread ends with close()
+    or when nobody holds the plugin any more. A forked child starts with an empty queue.
 
-    The calls are made one at a time and in order, each in a copy of the context variables of the
-    thread that reads the stream at that moment. The end of a stream does not wait for them, as
-    that would delay it; what waits is done at the client's close() and at exit, each for at most
-    `exit_seconds`. A forked child starts with an empty queue and a thread of its own.
+    When no thread can be started, that is the plugin's failure, not the stream's. What is queued
+    then waits for a thread, or for flush(), close() or the program's exit to make the calls.
+
+    Args:
+        plugin: The plugin.
+        queue_size: How many calls may wait. The ends of streams, on_done and on_error, always find
+            room: they are never dropped and come on top, at most one for each stream.
+        when_full: What becomes of a chunk that finds no room. "block" waits until there is room,
+            but no longer than the stream's total limit, and not after cancel() or close(); so does
+            a new question. "drop" counts it in `dropped`. "error" raises in the stream's thread,
+            which counts as the plugin's failure.
+        exit_seconds: The longest that close() and the program's exit wait.
+
+    Raises:
+        ConfigError: An option that means nothing.
     """
 
     def __init__(
@@ -51,88 +75,211 @@ class BackgroundPlugin:
         self._queue_size = queue_size
         self._when_full = when_full
         self._exit_seconds = exit_seconds
-        self._start_over()
-        atexit.register(_flush_at_exit, weakref.ref(self))
+        self._worker = _Worker(queue_size)
+        flush_at_exit = functools.partial(self._worker.flush, exit_seconds)
+        atexit.register(flush_at_exit)
+        # At exit there is a flush to do first, and the thread ends with the process.
+        weakref.finalize(self, _leave, self._worker, flush_at_exit).atexit = False
 
-    def _start_over(self) -> None:
-        # A stream's ending may be told out of a destructor, in the middle of any line here in the
-        # same thread: so only what is reentrant is used, RLock and SimpleQueue.
-        self._pid = os.getpid()
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()  # a place for each call to wait
-        for _ in range(self._queue_size):
-            self._room.put(None)
-        self._lock = threading.RLock()
-        self._thread: threading.Thread | None = None
+    def submit(self, call: Callable[[], object], *, wanted: Callable[[], bool] = _always) -> None:
+        """Have a call made in the background.
 
-    def submit(self, call: Callable[[], None]) -> None:
-        """Have a call made in the background; what happens when the queue is full is the policy."""
-        if self._pid != os.getpid():
-            self._start_over()
-        with self._lock:
-            if self._thread is None:
-                work = (self._calls, self._room)
-                self._thread = threading.Thread(
-                    target=_work, args=work, name="websopy-plugin", daemon=True
-                )
-                self._thread.start()
-        try:
-            self._room.get(block=self._when_full == "block")
-            self._calls.put(functools.partial(contextvars.copy_context().run, call))
-        except queue.Empty:
+        Args:
+            call: The call.
+            wanted: Asked while the call waits for room; once it returns False, the call is dropped.
+
+        Raises:
+            PluginError: The queue is full and `when_full` is "error", or no thread can be started.
+        """
+        if sys.is_finalizing():  # the thread is frozen, and another one cannot be started
             self.dropped += 1
-            if self._when_full == "error":
-                raise PluginError(
-                    f"background queue: {self._queue_size} calls wait, one more was refused"
-                ) from None
+            return
+        worker = self._worker_here()
+        room = worker.take_room()
+        if not room and self._when_full == "block":
+            room = worker.wait_for_room(wanted)
+        if room or worker.is_here():
+            worker.put(call, room=room)
+        else:
+            self.dropped += 1
+        self._expect_thread()
+        if self._when_full == "error" and not (room or worker.is_here()):
+            raise PluginError(
+                f"background queue: {self._queue_size} calls wait, one more was refused"
+            )
+
+    def submit_end(self, call: Callable[[], object]) -> None:
+        """Have a call made in the background that never waits for room, and is never dropped.
+
+        Raises:
+            PluginError: No thread can be started; the call waits for one.
+        """
+        worker = self._worker_here()
+        worker.put(call, room=worker.take_room())
+        if not sys.is_finalizing():
+            self._expect_thread()
+
+    def wait_for_room(self, wanted: Callable[[], bool] = _always) -> None:
+        """Wait until a call would find room, as long as it is wanted, if the policy is "block"."""
+        if self._when_full == "block":
+            worker = self._worker_here()
+            if worker.take_room() or worker.wait_for_room(wanted):
+                worker.give_room()
 
     def flush(self, seconds: float | None = None) -> bool:
         """Wait until all calls so far are made, at most so many seconds; whether they were."""
-        if self._thread is None or self._pid != os.getpid():
-            return True
-        limit = self._exit_seconds if seconds is None else seconds
-        begun = time.monotonic()
-        done = threading.Event()
-        try:
-            self._room.get(timeout=limit)
-        except queue.Empty:
-            return False
-        self._calls.put(done.set)
-        return done.wait(max(limit - (time.monotonic() - begun), 0.0))
+        return self._worker.flush(self._exit_seconds if seconds is None else seconds)
 
     def close(self) -> None:
         """Flush and end the thread; the next call starts another."""
-        if self._pid != os.getpid():
-            return
+        end = time.monotonic() + self._exit_seconds
         self.flush()
-        with self._lock:
-            thread, self._thread = self._thread, None
-            if thread is not None:
-                self._calls.put(None)
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(self._exit_seconds)
+        self._worker.stop(end - time.monotonic())
+
+    def _worker_here(self) -> _Worker:
+        self._worker.leave_parent()
+        return self._worker
+
+    def _expect_thread(self) -> None:
+        if not self._worker.start():
+            raise PluginError("background queue: no thread can be started to make the calls")
 
 
-def _work(
-    calls: queue.SimpleQueue[Callable[[], None] | None], room: queue.SimpleQueue[None]
-) -> None:
-    """Make calls until told to stop. They were isolated by whoever submitted them."""
-    while True:
-        call = calls.get()
-        if call is None:
-            return
+class _Worker:
+    """The queue and the thread that makes its calls; it does not know the plugin."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._pid = os.getpid()
+        # Each call with whether it holds one of the places in `_room`; None ends the thread.
+        self._calls: queue.SimpleQueue[tuple[Callable[[], object], bool] | None]
+        self._calls = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(self._size):
+            self._room.put(None)
+        self._rights = [True]  # whoever pops it makes the calls
+        self._thread: threading.Thread | None = None
+
+    def leave_parent(self) -> None:
+        """In a forked child, begin with an empty queue and no thread."""
+        if self._pid != os.getpid():
+            self._start_over()
+
+    def is_here(self) -> bool:
+        """Whether a hook that it runs is asking, for which nothing can be waited for."""
+        return self._thread is threading.current_thread()
+
+    def take_room(self) -> bool:
+        """Take a place in the queue; whether there was one."""
+        try:
+            self._room.get_nowait()
+        except queue.Empty:
+            return False
+        return True
+
+    def wait_for_room(self, wanted: Callable[[], bool]) -> bool:
+        """The same, but wait for one as long as it is wanted and another thread makes room."""
+        while not self.is_here() and self.start() and wanted():
+            try:
+                self._room.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                continue
+            return True
+        return False
+
+    def give_room(self) -> None:
+        """Give a place back."""
+        self._room.put(None)
+
+    def put(self, call: Callable[[], object], *, room: bool) -> None:
+        """Queue a call, to be made in a copy of the context variables of this moment."""
+        self._calls.put((functools.partial(contextvars.copy_context().run, call), room))
+
+    def start(self) -> bool:
+        """Start the thread unless there is one; whether there is one now."""
+        try:
+            self._rights.pop()
+        except IndexError:  # there is one, or another thread is here
+            return True
+        thread = threading.Thread(target=self._work, name="websopy-plugin", daemon=True)
+        self._thread = thread
+        try:
+            thread.start()
+        except RuntimeError:  # a limit of the system, or the interpreter is about to end
+            return False
+        finally:
+            if thread.ident is None:  # it never ran, whatever stopped it
+                self._thread = None
+                self._rights.append(True)
+        return True
+
+    def _work(self) -> None:
+        while (queued := self._calls.get()) is not None:
+            self._make(*queued)
+            del queued  # it may hold the last reference to a stream
+        self._thread = None
+        self._rights.append(True)
+        if not self._calls.empty():  # queued after the None, when there still was a thread
+            self.start()
+
+    def _make(self, call: Callable[[], object], room: bool) -> None:
+        """Make one call. It was isolated by whoever submitted it."""
         try:
             call()
         except BaseException:  # noqa: BLE001  # a plugin's SystemExit: no use for it here
             _log.debug("a background call ended its thread's work", exc_info=True)
-        room.put(None)
-        del call  # it may hold the last reference to a stream
+        if room:
+            self.give_room()
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until what is queued is done, at most so many seconds; whether it is."""
+        idle = self._thread is None and self._calls.empty()
+        if idle or self._pid != os.getpid():
+            return True
+        if self.is_here():
+            return False
+        end = time.monotonic() + seconds
+        done = threading.Event()
+        self._calls.put((done.set, False))
+        if self.start():
+            return done.wait(seconds)
+        self._make_all(end)
+        return done.is_set()
+
+    def _make_all(self, end: float) -> None:
+        """Make the calls here, until that moment, as there is no thread to be had."""
+        try:
+            self._rights.pop()
+        except IndexError:
+            return
+        try:
+            while time.monotonic() < end and not self._calls.empty():
+                queued = self._calls.get()
+                if queued is not None:
+                    self._make(*queued)
+                del queued
+        finally:
+            self._rights.append(True)
+
+    def leave(self) -> None:
+        """Have the thread end after what is queued. Never blocks."""
+        if self._thread is not None and self._pid == os.getpid():
+            self._calls.put(None)
+
+    def stop(self, seconds: float) -> None:
+        """The same, and wait for it at most so many seconds."""
+        thread = self._thread
+        self.leave()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(seconds, 0.0))
 
 
-def _flush_at_exit(plugin: weakref.ref[BackgroundPlugin]) -> None:
-    background = plugin()
-    if background is not None:
-        background.flush()
+def _leave(worker: _Worker, flush_at_exit: Callable[[], object]) -> None:
+    worker.leave()
+    atexit.unregister(flush_at_exit)
 
 
 def _check_number(

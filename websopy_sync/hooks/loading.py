@@ -55,6 +55,12 @@ class Loader:
         caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
         return caller.get_hookimpls()[::-1]
 
+    def let_go(self) -> None:
+        """Forget the plugins: pluggy's objects refer to each other, and would keep them alive."""
+        if "_manager" in vars(self):
+            for plugin in self._manager.get_plugins():
+                self._manager.unregister(plugin)
+
     def load(self, plugins: Iterable[object] | None) -> None:
         """Load the plugins that were passed; None for those the environment chooses."""
         given = list(plugins or ())

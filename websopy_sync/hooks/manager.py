@@ -20,6 +20,7 @@ import attrs
 import pluggy
 
 from ..errors import PluginError
+from .background import BackgroundPlugin
 from .discovery import PluginInfo, installed_plugins, look_anew
 from .loading import Loader
 from .nesting import note_hook_call, run_as, running_plugins
@@ -66,6 +67,39 @@ class Listeners:
         )
 
 
+class Failures:
+    """What plugins raised: counted, and logged once. Knows neither the plugins nor their client.
+
+    So no call of a plugin refers back to the client, which would then be freed only by the garbage
+    collector, and a background thread would live on with it.
+    """
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, str]] = set()
+        self.counts: dict[tuple[str, str], int] = {}
+        """(plugin's name, hook) → how often it raised."""
+
+    def note(self, plugin: str, hook: str, error: BaseException, *, strict: bool) -> None:
+        """Count a failure and log the first of its kind; raise PluginError when strict."""
+        key = (plugin, hook)
+        self.counts[key] = self.counts.get(key, 0) + 1
+        if strict:
+            raise PluginError(
+                f"plugin {plugin} failed in {hook}: {type(error).__name__}: {error}",
+                plugin=plugin,
+                hook=hook,
+            ) from error
+        if key not in self._told:
+            self._told.add(key)
+            _log.error(
+                "plugin %s failed in %s; the stream goes on, and further failures there are "
+                "only counted",
+                plugin,
+                hook,
+                exc_info=error,
+            )
+
+
 class Hooks:
     """The plugins of one client, and the telling of them.
 
@@ -79,9 +113,7 @@ class Hooks:
 
     def __init__(self, plugins: Iterable[object] | None = None, *, strict: bool = False) -> None:
         self._strict = strict
-        self._told: set[tuple[str, str]] = set()
-        self.failures: dict[tuple[str, str], int] = {}
-        """(plugin's name, hook) → how often it raised."""
+        self._failures = Failures()
         loader = Loader(strict=strict)
         self._backgrounds, self._made = loader.backgrounds, loader.made
         try:
@@ -90,13 +122,19 @@ class Hooks:
             self._close_made()
             raise
         self._found, self._looked = loader.found, loader.looked
-        self._everybody = Listeners(
-            {
-                hook: [self._listener(hook, impl) for impl in loader.implementations(hook)]
-                for hook in HOOKS
-            }
-        )
+        of_hook = {
+            hook: [self._listener(hook, impl) for impl in loader.implementations(hook)]
+            for hook in HOOKS
+        }
+        loader.let_go()
+        of_hook["on_request"] += map(_waiting_for_room, self._backgrounds)
+        self._everybody = Listeners(of_hook)
         self._warned_of: set[str] = set()
+
+    @property
+    def failures(self) -> Mapping[tuple[str, str], int]:
+        """(plugin's name, hook) → how often it raised."""
+        return self._failures.counts
 
     @property
     def plugins(self) -> list[PluginInfo]:
@@ -120,7 +158,7 @@ class Hooks:
         silent = {
             listener.name
             for listener in self._everybody
-            if len(running) > 1 or listener.plugin is running[0]
+            if listener.name and (len(running) > 1 or listener.plugin is running[0])
         }
         for name in sorted(silent - self._warned_of):
             _log.warning("plugin %s is not told of questions that are asked in its hooks", name)
@@ -139,61 +177,72 @@ class Hooks:
                 try:
                     plugin.close()
                 except Exception as error:  # noqa: BLE001  # a plugin's own
-                    self._failed(type(plugin).__name__, "close", error, strict=False)
+                    self._failures.note(type(plugin).__name__, "close", error, strict=False)
 
     def _listener(self, hook: str, impl: pluggy.HookImpl) -> Listener:
         return Listener(impl.plugin, impl.plugin_name, self._call_of(hook, impl))
 
     def _call_of(self, hook: str, impl: pluggy.HookImpl) -> Tell:
         """A call of one implementation that isolates it: by position, in the background or not."""
-        function = _by_position(impl, argument_names(hook))
-        if hook != "on_chunk":
-            function = functools.partial(run_as, impl.plugin, function)
-
-        def call(*arguments: Any) -> None:
-            try:
-                result = function(*arguments)
-                if result is not None:
-                    _refuse_to_run(result)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as error:  # noqa: BLE001  # it must not reach the stream
-                # In the background there is nobody who could catch it.
-                strict = self._strict and not in_background
-                self._failed(impl.plugin_name, hook, error, strict=strict)
-
-        note_hook_call(call.__code__)
         background = next((b for b in self._backgrounds if b.plugin is impl.plugin), None)
-        in_background = background is not None and hook not in ("on_request", "register_commands")
-        if background is None or not in_background:
-            return call
+        if background is None or hook in ("on_request", "register_commands"):
+            return _isolated(hook, impl, self._failures, strict=self._strict)
+        # In the background there is nobody who could catch a PluginError.
+        call = _isolated(hook, impl, self._failures, strict=False)
+        return _submitted(hook, impl, background, call, self._failures, strict=self._strict)
 
-        def submit(*arguments: Any) -> None:
-            try:
-                background.submit(lambda: call(*arguments))
-            except PluginError as error:
-                self._failed(impl.plugin_name, hook, error, strict=self._strict)
 
-        return submit
+def _isolated(hook: str, impl: pluggy.HookImpl, failures: Failures, *, strict: bool) -> Tell:
+    """The call of an implementation, whose failure does not reach the stream."""
+    function = _by_position(impl, argument_names(hook))
+    if hook != "on_chunk":
+        function = functools.partial(run_as, impl.plugin, function)
 
-    def _failed(self, plugin: str, hook: str, error: BaseException, *, strict: bool) -> None:
-        key = (plugin, hook)
-        self.failures[key] = self.failures.get(key, 0) + 1
-        if strict:
-            raise PluginError(
-                f"plugin {plugin} failed in {hook}: {type(error).__name__}: {error}",
-                plugin=plugin,
-                hook=hook,
-            ) from error
-        if key not in self._told:
-            self._told.add(key)
-            _log.error(
-                "plugin %s failed in %s; the stream goes on, and further failures there are "
-                "only counted",
-                plugin,
-                hook,
-                exc_info=error,
-            )
+    def call(*arguments: Any) -> None:
+        try:
+            result = function(*arguments)
+            if result is not None:
+                _refuse_to_run(result)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  # it must not reach the stream
+            failures.note(impl.plugin_name, hook, error, strict=strict)
+
+    note_hook_call(call.__code__)
+    return call
+
+
+def _submitted(
+    hook: str,
+    impl: pluggy.HookImpl,
+    background: BackgroundPlugin,
+    call: Tell,
+    failures: Failures,
+    *,
+    strict: bool,
+) -> Tell:
+    """The same, made in the background."""
+
+    def submit(*arguments: Any) -> None:
+        try:
+            made = functools.partial(call, *arguments)
+            if hook in ("on_done", "on_error"):
+                background.submit_end(made)
+            else:
+                background.submit(made, wanted=arguments[-1]._is_wanted)
+        except PluginError as error:
+            failures.note(impl.plugin_name, hook, error, strict=strict)
+
+    return submit
+
+
+def _waiting_for_room(background: BackgroundPlugin) -> Listener:
+    """What holds a new question back while the queue is full, as ends do not wait for room."""
+
+    def tell(request: Any, stream: Any) -> None:
+        background.wait_for_room(stream._is_wanted)
+
+    return Listener(background.plugin, "", tell)
 
 
 def _all_of(tells: Sequence[Tell]) -> Tell | None:
