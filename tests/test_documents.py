@@ -1,34 +1,30 @@
 """The commands in README.md, docs/ and the other READMEs, typed in a new virtual environment.
 
 A block marked `bash` holds commands; one marked `console` holds them after `$ `, and what they
-print. They are typed in their order, in one shell for each document, at the root of a copy of the
-sources. (Python examples run where conftest.py has them collected.)
+print. A Python block after "this as `name.py`:" is saved there. All this is done in its order, in
+one shell for each document, at the root of a copy of the sources. (Python examples also run by
+themselves where conftest.py has them collected.)
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 import pytest
+from documents import DOCUMENTS, ROOT, blocks, saved_files
 from environments import Environment
 
 from websopy_sync.sandbox import Sandbox
 
-ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted(
-    path.relative_to(ROOT).as_posix()
-    for pattern in ("*.md", "docs/**/*.md", "plugins/*/README.md", "examples/**/*.md")
-    for path in ROOT.glob(pattern)
-    if "node_modules" not in path.parts
-)
 BUILT_PAGE = ROOT / "examples" / "chat" / "dist"
 NOT_SOURCE = shutil.ignore_patterns(
     ".*", "build", "dist", "*.egg-info", "__pycache__", "_build", "node_modules"
@@ -49,6 +45,9 @@ NOT_TYPED_HERE = {
 SERVERS = {
     "websopy-sync sandbox --port 8899": 8899,
     "pip install . flask django && python examples/chat/flask_app.py --sandbox": 8000,
+    "flask --app flask_chat run": 5000,
+    "python mysite/manage.py runserver": 8000,
+    "uvicorn fastapi_chat:api": 8000,
 }
 """Commands that run until Ctrl-C, and the port at which they serve."""
 
@@ -98,20 +97,6 @@ def _alike(shown: str, printed: str) -> bool:
     return re.fullmatch(pattern, printed.strip()) is not None
 
 
-def blocks(document: str) -> Iterator[tuple[str, int, list[str]]]:
-    """Language, line number and lines of each fenced block."""
-    language, begun, lines = None, 0, []
-    for number, line in enumerate((ROOT / document).read_text("utf-8").splitlines(), 1):
-        fence = re.fullmatch(r" *```(.*)", line)
-        if fence is None:
-            lines.append(line)
-        elif language is None:
-            language, begun, lines = fence[1], number + 1, []
-        else:
-            yield language, begun, lines
-            language = None
-
-
 def commands(document: str) -> list[Command]:
     """What a document says to type, in its order."""
     text = (ROOT / document).read_text("utf-8")
@@ -127,6 +112,8 @@ def commands(document: str) -> list[Command]:
                 found.append(Command(line.removeprefix("$ "), number))
             elif language == "console":
                 found[-1] = attrs.evolve(found[-1], output=(*found[-1].output, line))
+    for line, (name, code) in saved_files(document).items():
+        found.append(Command(f"cat >{name} <<'END OF FILE'\n{code}END OF FILE", line))
     return sorted(found, key=lambda command: command.line)
 
 
@@ -150,12 +137,22 @@ def test_every_exception_is_there() -> None:
 
 
 SHELL = """
-serving() {
-    for _ in $(seq 1000); do
-        (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
-        sleep 0.1
-    done
-    return 1
+answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# end PID: it and its children.
+end() {
+    local child
+    for child in $(cat "/proc/$1/task/$1/children"); do end "$child"; done
+    kill "$1"
+}
+
+# serve PORT COMMAND: succeeds once it answers there, in place of the server before it.
+serve() {
+    [[ -z ${server-} ]] || end "$server"
+    while answers "$1"; do sleep 0.1; done
+    eval "{ $2; } </dev/null &"
+    server=$!
+    until answers "$1"; do sleep 0.1 && kill -0 "$server" || return; done
 }
 """
 
@@ -166,7 +163,7 @@ def script(typed: list[Command]) -> str:
     for number, command in enumerate(typed):
         lines.append(f"echo; echo '@@ {number}'")
         if port := SERVERS.get(command.bare):
-            lines.append(f"{{ {command.bare}; }} </dev/null & serving {port}")
+            lines.append(f"serve {port} {shlex.quote(command.bare)}")
         else:
             lines.append(f"{{ {command.filled}\n}} </dev/null")
         lines.append('status=$?; echo; echo "@= $status"')
@@ -193,7 +190,7 @@ def test_commands_work_as_typed(
         )
         printed = type_in_bash(script(typed), home, variables)
     for number, command in enumerate(typed):
-        place = f"{document}:{command.line}: {command.text}"
+        place = f"{document}:{command.line}: {command.bare}"
         answer = re.search(rf"^@@ {number}$(.*?)^@= (\d+)$", printed, re.M | re.S)
         assert answer, f"{place}\nnever ended:\n{printed}"
         assert answer[2] == "0", f"{place}\nfailed:{answer[1]}"

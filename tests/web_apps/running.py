@@ -48,6 +48,7 @@ def running(
     *,
     port: int | None = None,
     ready: str = "/ping",
+    cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """A server, until left. `{port}` in the command is where it is to listen."""
@@ -61,6 +62,7 @@ def running(
                 "PYTHONUNBUFFERED": "1",
                 **(environment or {}),
             },
+            cwd=cwd,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -90,7 +92,7 @@ def _answers(port: int, path: str) -> bool:
     connection = HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status == 200
+        return connection.getresponse().status < 500
     except OSError:
         return False
     finally:
