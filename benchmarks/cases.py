@@ -102,6 +102,14 @@ CASES = {
         _threads(50),
         _threads(200),
         Case(
+            "threads-50-apart", "50 threads, a client each, one every 20 ms each", "paced_apart",
+            Answer(count=100, gap_us=20_000, streams=50), (CPU, P50, P99), EVERYONE,
+        ),
+        Case(
+            "client", "a client made", "made", Answer(count=3),
+            (Metric("made_us", "CPU µs", "µs", 0),), EVERYONE[1:], repeats=50,
+        ),
+        Case(
             "first-chunk", "asked until first chunk, less a raw socket's", "first_chunk",
             Answer(count=3), (Metric("first_us", "time to first chunk", "µs", 0),), EVERYONE,
             repeats=30, beyond="socket",

@@ -66,8 +66,19 @@ def at_once(client: Client, url: str, case: Case) -> Results:
 
 def paced(client: Client, url: str, case: Case) -> Results:
     """Delay from the server's clock to the loop, and CPU, of one stream or many threads."""
-    read = warmed(client, url, case.answer)
-    logs = [Log() for _ in range(case.answer.streams)]
+    return follow_all(warmed(client, url, case.answer), case.answer)
+
+
+def paced_apart(client: Client, url: str, case: Case) -> Results:
+    """The same, but each thread makes a client of its own when it begins."""
+    warmed(client, url, case.answer)
+    path = url + case.answer.path
+    return follow_all(lambda seen: client.reader(path)(seen), case.answer)
+
+
+def follow_all(read: Read, answer: Answer) -> Results:
+    """The results of as many streams as the answer says, each read in its thread."""
+    logs = [Log() for _ in range(answer.streams)]
     threads = [threading.Thread(target=log.follow, args=(read,)) for log in logs[1:]]
     gc.collect()
     for thread in threads:
@@ -75,7 +86,7 @@ def paced(client: Client, url: str, case: Case) -> Results:
     logs[0].follow(read)
     for thread in threads:
         thread.join()
-    return summary(logs, case.answer)
+    return summary(logs, answer)
 
 
 def summary(logs: list[Log], answer: Answer) -> Results:
@@ -109,6 +120,19 @@ class Log:
         self.delays.append(time.monotonic_ns() - int(text))
         if len(self.delays) == SKIPPED:
             self.cpu_first = time.process_time_ns()
+
+
+def made(client: Client, url: str, case: Case) -> Results:
+    """CPU of making a client, the median of many that are all kept."""
+    path = url + case.answer.path
+    check(client.reader(path), texts(case.answer.count))
+    kept, times = [], []
+    gc.collect()
+    for _ in range(case.repeats):
+        began = time.process_time_ns()
+        kept.append(client.reader(path))
+        times.append(time.process_time_ns() - began)
+    return {"made_us": statistics.median(times) / 1e3}
 
 
 def first_chunk(client: Client, url: str, case: Case) -> Results:
@@ -212,6 +236,16 @@ def until_out(read: Read, reading: threading.Event, out: deque[int]) -> None:
 
 MEASURES: dict[str, Callable[[Client, str, Case], Results]] = {
     function.__name__: function
-    for function in (at_once, paced, first_chunk, memory, large, import_time, cancel)
+    for function in (
+        at_once,
+        paced,
+        paced_apart,
+        made,
+        first_chunk,
+        memory,
+        large,
+        import_time,
+        cancel,
+    )
 }
 """Every kind of measurement by its name."""
