@@ -74,15 +74,22 @@ def relay(
         return
     with upstream:
         upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        upstream.sendall(first)
+        upstream.settimeout(0)
         conn.send(granted)
+        waiting: bytes | None = first  # for the server; None once it takes no more
         with contextlib.suppress(Gone):
             while not conn.server.over.is_set():
-                readable, _, _ = select.select([conn.sock, upstream], [], [], 0.05)
+                sources = [upstream, *([] if waiting else [conn.sock])]
+                readable, writable, _ = select.select(
+                    sources, [upstream] if waiting else [], [], 0.05
+                )
                 if upstream in readable:
                     _pass_on(upstream, conn, trickling is not None and trickling.is_set())
                 if conn.sock in readable:
-                    _pass_back(conn, upstream)
+                    read = _read_all(conn)
+                    waiting = None if waiting is None else read
+                if waiting and writable:
+                    waiting = _pass_back(waiting, upstream)
 
 
 def _pass_on(upstream: socket.socket, conn: Conn, trickles: bool) -> None:
@@ -101,14 +108,21 @@ def _pass_on(upstream: socket.socket, conn: Conn, trickles: bool) -> None:
             conn.send(data)
 
 
-def _pass_back(conn: Conn, upstream: socket.socket) -> None:
+def _read_all(conn: Conn) -> bytes:
     data = _received(conn.sock, 65536)
     while isinstance(conn.sock, ssl.SSLSocket) and conn.sock.pending():
         data += _received(conn.sock, 65536)
+    return data
+
+
+def _pass_back(data: bytes, upstream: socket.socket) -> bytes | None:
+    """What the server does not take yet, None when it takes no more; its answer may still come."""
     try:
-        upstream.sendall(data)
+        return data[upstream.send(data) :]
+    except BlockingIOError:
+        return data
     except OSError:
-        raise Gone from None
+        return None
 
 
 def socks5(port: int, asked: Asked, *, user: str = "", password: str = "") -> Script:

@@ -22,7 +22,7 @@ FLOORS = (
     {"errors", "_version"},
     {"chunks", "cancel", "timing", "redaction", "certificates", "dependencies", "sockets"},
     {"http1", "lifeline", "proxies"},
-    {"receiver", "name_lookup", "sse", "message", "socks_handshake", "tls_in_tls"},
+    {"receiver", "socket_writer", "name_lookup", "sse", "message", "socks_handshake", "tls_in_tls"},
     {"transport"},
     {"source", "hooks", "wire"},
     {"stream"},
@@ -48,7 +48,7 @@ DOORS = {
         "sockets",
         "sandbox",
     },
-    "ssl": {"transport", "certificates", "http1", "sandbox"},
+    "ssl": {"transport", "socket_writer", "certificates", "sandbox"},
     "http": {"transport", "dependencies", "http1", "sandbox"},
     "zlib": {"transport", "http1", "sandbox"},
 }

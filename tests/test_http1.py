@@ -24,6 +24,7 @@ from websopy_sync.http1 import (
     UntilCloseBody,
     body_of,
     inflater_of,
+    is_final_answer,
 )
 
 
@@ -530,3 +531,29 @@ def test_unknown_and_stacked_codings_are_refused(value: str) -> None:
     """One coding, and one that inflates in bounded steps."""
     with pytest.raises(StreamProtocolError, match="Content-Encoding"):
         inflater_of({"content-encoding": value})
+
+
+@pytest.mark.parametrize(
+    ("received", "final"),
+    [
+        (b"", False),
+        (b"HTTP/1.1 413 Payload Too Lar", False),  # its reader would wait for the rest
+        (b"HTTP/1.1 413 Payload Too Large\r\n", True),
+        (b"HTTP/1.0 500\n", True),
+        (b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", True),
+        (b"HTTP/1.1 100 Continue\r\n", False),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", False),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\n\r\n", False),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 401 Unauthorized\r\n", True),
+        (b"HTTP/1.1 100 A\r\n\r\nHTTP/1.1 103 B\r\nx: y\r\n\r\nHTTP/1.1 429 C\r\n", True),
+        (b"HTTP/1.1 103 B\nx: y\n\nHTTP/1.1 429 C\n", True),
+        (b"HTTP/1.1 103 B\r\nx: HTTP/1.1 413 C\r\n", False),
+        (b"HTTP/1.1 200 OK\r\n", False),
+        (b"HTTP/1.1 2000 OK\r\n", True),
+        (b"220 mail ready\r\n", True),
+        (b"\r\n", True),
+    ],
+)
+def test_final_answer_before_the_request_is_whole(received: bytes, final: bool) -> None:
+    """Only what is no interim answer and no success says that no more is wanted."""
+    assert is_final_answer(received) is final

@@ -16,13 +16,26 @@ from typing import Any, Protocol
 
 from .errors import StreamProtocolError
 
-__all__ = ["Body", "ChunkedBody", "Inflater", "UntilCloseBody", "body_of", "inflater_of"]
+__all__ = [
+    "Body",
+    "ChunkedBody",
+    "Inflater",
+    "UntilCloseBody",
+    "body_of",
+    "inflater_of",
+    "is_final_answer",
+]
 
 MAX_LINE = 65536
 """Bytes of a chunk's size line or of all trailers; http.client allows a header line as much."""
 
 INFLATE_STEP = 65536
 """Bytes that one step of inflation may give."""
+
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1\d\d[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n")
+"""The whole head of an interim answer."""
+
+_WANTS_MORE = re.compile(rb"HTTP/1\.[01] [12]\d\d(?!\d)")
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?")
 
@@ -254,6 +267,21 @@ class Inflater:
             return 31
         first, second = self._fed[0], self._fed[1]
         return 15 if first & 15 == 8 and (first * 256 + second) % 31 == 0 else -15
+
+
+def is_final_answer(received: bytes) -> bool:
+    """Whether a server that has not got the whole request wants no more of it.
+
+    That is so after anything but interim answers (RFC 9112 9.5) and a success, which may come
+    early too.
+
+    Args:
+        received: What has come of its answer.
+    """
+    while interim := _INTERIM.match(received):
+        received = received[interim.end() :]
+    line, end, _ = received.partition(b"\n")
+    return end != b"" and _WANTS_MORE.match(line) is None
 
 
 def body_of(status: int, headers: Mapping[str, str]) -> Body:

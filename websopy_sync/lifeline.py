@@ -21,12 +21,10 @@ from .sockets import shut_down
 
 __all__ = ["LATE", "Lifeline"]
 
-LATE = 4 * 1024 * 1024
-"""Bytes that may still be taken when a limit has passed: no more than what waited in the socket's
-buffer, which holds less than this, while its reader was busy elsewhere."""
+LATE = 0.1
+"""Seconds in which what is here already may still be taken, once a limit is found to have passed.
 
-_LEAST_LATE = 4096
-"""What the smallest receive counts as, so that a trickle cannot use LATE up byte by byte."""
+A whole socket buffer is read and parsed in less, and a server that floods it gains no more."""
 
 
 class Lifeline:
@@ -49,7 +47,8 @@ class Lifeline:
         self._total = math.inf if total is None else clock() + total
         self._phase: Phase = "connect"
         self._deadline = math.inf
-        self._late = 0
+        self._late = 0.0
+        self._late_until = math.inf  # set when the limit is found to have passed
         self.progress = False
         """Set by the reader when something came: the next wait begins the idle phase anew."""
         # Reentrant, as a signal handler may abort the very thread that is in here.
@@ -59,15 +58,15 @@ class Lifeline:
         self.aborted: Literal["", "cancelled", "closed"] = ""
         """Why it was ended on this side; "" while it was not."""
 
-    def limit(self, phase: Phase, seconds: float | None, *, late: int = 0) -> None:
+    def limit(self, phase: Phase, seconds: float | None, *, late: float = 0.0) -> None:
         """Begin a phase that may take so many seconds from now; None for no limit.
 
-        late: how many bytes `allow` lets through once the limit has passed.
+        late: for how long `allow_late` allows something once the limit has passed.
         """
         self.progress = False
         self._phase = phase
         self._deadline = math.inf if seconds is None else self._clock() + seconds
-        self._late = late
+        self._late, self._late_until = late, math.inf
 
     def remaining(self) -> float:
         """Seconds that a wait may still take, infinity for no limit.
@@ -79,7 +78,7 @@ class Lifeline:
             self.progress = False
             self._phase = "idle"
             self._deadline = now + self._idle
-            self._late = LATE
+            self._late, self._late_until = LATE, math.inf
         seconds = min(self._deadline, self._total) - now
         if seconds <= 0:
             raise TimeoutError(f"{self.nearest} limit passed")
@@ -95,17 +94,18 @@ class Lifeline:
         """The limit that passes first, or passed when a wait has just timed out."""
         return "total" if self._total < self._deadline else self._phase
 
-    def allow(self, size: int) -> None:
-        """Let bytes through that are here already, also when a limit has passed meanwhile.
+    def allow_late(self) -> None:
+        """Let something through that is here already, also when a limit has passed meanwhile.
 
         The time in which the consumer was busy elsewhere is not the server's. Raises TimeoutError
-        when they are more than can have waited, and when it is the total limit that has passed.
+        when it comes too late even so, and when it is the total limit that has passed.
         """
         try:
             self.remaining()
         except TimeoutError:
-            self._late -= max(size, _LEAST_LATE)
-            if self._late < 0 or self._clock() >= self._total:
+            now = self._clock()
+            self._late_until = min(self._late_until, now + self._late)
+            if now >= min(self._late_until, self._total):
                 raise
 
     @contextlib.contextmanager
@@ -115,7 +115,9 @@ class Lifeline:
         try:
             yield
         finally:
-            self._deadline += self._clock() - began
+            spent = self._clock() - began
+            self._deadline += spent
+            self._late_until += spent
 
     def check(self) -> None:
         """Raise ConnectionAbortedError once it was aborted."""

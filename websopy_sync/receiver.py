@@ -39,10 +39,15 @@ _KERNEL_WAITS = sys.platform == "linux" and struct.calcsize("l") == 8
 
 
 class Receiver(io.RawIOBase):
-    """Reads from a socket; also a raw file, for what wants lines."""
+    """Reads from a socket; also a raw file, for what wants lines.
 
-    def __init__(self, sock: Any, lifeline: Lifeline) -> None:
+    received: what was received already; the file begins with it. At most 64 KiB, which a buffered
+    file takes at once.
+    """
+
+    def __init__(self, sock: Any, lifeline: Lifeline, *, received: bytes = b"") -> None:
         self._socket = sock
+        self._received = received
         self._lifeline = lifeline
         self._timeout = math.inf  # what a receive waits
         self._thread = 0  # in which thread; none when it is to be set anew
@@ -62,7 +67,8 @@ class Receiver(io.RawIOBase):
         """Fill the buffer as far as `receive` gives something; how far."""
         if self.ended:
             return 0
-        data = self.receive(len(buffer))
+        data, self._received = self._received[: len(buffer)], self._received[len(buffer) :]
+        data = data or self.receive(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
@@ -105,7 +111,7 @@ class Receiver(io.RawIOBase):
         self._socket.settimeout(0)
         try:
             data: bytes = self._socket.recv(size)
-            self._lifeline.allow(len(data))
+            self._lifeline.allow_late()
         except OSError:  # nothing is here, TLS wants more, or the limits allow no more
             return None
         self._lifeline.check()

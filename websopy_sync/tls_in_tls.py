@@ -45,18 +45,18 @@ class OuterTLS:
 
     def recv(self, size: int) -> bytes:
         """The next bytes, b"" at the end."""
-        self._wait_within_the_limit()
+        self._wait_at_most(self._timeout)
         data: bytes = self.socket.recv(size)
         return data
 
     def sendall(self, data: bytes) -> None:
-        """Send all of it."""
-        self._wait_within_the_limit()
+        """Send all of it; with a timeout of 0 too, as a part of a record would be lost."""
+        self._wait_at_most(self._timeout or math.inf)
         self.socket.sendall(data)
 
-    def _wait_within_the_limit(self) -> None:
+    def _wait_at_most(self, seconds: float) -> None:
         # 0 asks for what is here already, which may be had after the limit too.
-        seconds = self._timeout and min(self._timeout, self.lifeline.remaining())
+        seconds = seconds and min(seconds, self.lifeline.remaining())
         self.socket.settimeout(None if seconds == math.inf else seconds)
 
 

@@ -62,12 +62,21 @@ from .errors import (
     StreamProtocolError,
     WebsopyError,
 )
-from .http1 import Body, ChunkedBody, Inflater, UntilCloseBody, body_of, inflater_of
+from .http1 import (
+    Body,
+    ChunkedBody,
+    Inflater,
+    UntilCloseBody,
+    body_of,
+    inflater_of,
+    is_final_answer,
+)
 from .lifeline import LATE, Lifeline
 from .name_lookup import Address, NameLookup
 from .proxies import Proxy, host_and_port, parse_proxy, proxy_for
 from .receiver import Receiver
 from .redaction import Secret
+from .socket_writer import SocketWriter
 from .sockets import wait_for
 from .tls_in_tls import InnerTLS, OuterTLS
 
@@ -169,12 +178,15 @@ _call: contextvars.ContextVar[_Call] = contextvars.ContextVar("websopy_sync.call
 class _Reply(http.client.HTTPResponse):
     """An answer as http.client's own, but its head read strictly and its body by `http1`."""
 
-    def __init__(self, sock: Any, *args: Any, lifeline: Lifeline, **kwargs: Any) -> None:
+    def __init__(
+        self, sock: Any, *args: Any, lifeline: Lifeline, writer: SocketWriter, **kwargs: Any
+    ) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp.close()
         self._lifeline = lifeline
         self._socket = sock
-        self._receiver = Receiver(sock, lifeline)
+        self._receiver = Receiver(sock, lifeline, received=writer.received)
+        self._request_is_whole = not writer.stopped
         self.fp: Any = io.BufferedReader(self._receiver, READ_SIZE)
         self.surplus = False
         """Whether bytes came behind the answer that belong to none."""
@@ -208,7 +220,8 @@ class _Reply(http.client.HTTPResponse):
         self.chunked, self.length = isinstance(self._body, ChunkedBody), None
         connection = {token.strip() for token in named.get("connection", "").lower().split(",")}
         self.will_close = (
-            "close" in connection
+            not self._request_is_whole  # what is sent next would be taken for the rest of it
+            or "close" in connection
             or (version == 10 and "keep-alive" not in connection)
             or isinstance(self._body, UntilCloseBody)
             or ("transfer-encoding" in named and "content-length" in named)
@@ -298,7 +311,7 @@ class _InflatedReply:
             data = self._inflater.take()
             if data:  # maybe the thousandth piece of one receive: look at the clock
                 self._lifeline.check()
-                self._lifeline.allow(len(data))
+                self._lifeline.allow_late()
                 return data
             _raise_for(self._inflater.failure)
             coded = self._reply.receive()
@@ -315,6 +328,7 @@ class _Connection(urllib3.connection.HTTPConnection):
     debuglevel = 0  # above that http.client prints whole requests, key included
     _handle: socket.socket | None = None
     _wraps = False
+    _writer: SocketWriter | None = None
 
     def _peer(self) -> tuple[str, int]:
         """The host and port that the socket connects to."""
@@ -404,7 +418,8 @@ class _Connection(urllib3.connection.HTTPConnection):
         """Have the answers that come from here on read by `_Reply`, for this call."""
 
         def reply(*args: Any, **kwargs: Any) -> _Reply:
-            call.reply = _Reply(*args, lifeline=call.lifeline, **kwargs)
+            writer = self._writer_of(call)
+            call.reply = _Reply(*args, lifeline=call.lifeline, writer=writer, **kwargs)
             return call.reply
 
         self.response_class = reply  # type: ignore[assignment]  # typed as a class
@@ -418,11 +433,21 @@ class _Connection(urllib3.connection.HTTPConnection):
         call.lifeline.hold(self.sock)
         if isinstance(self.sock, InnerTLS):
             self.sock.socket.lifeline = call.lifeline
-        self.sock.settimeout(call.lifeline.timeout())
+        self._writer = None
         self._serve(call)
         call.sent = True
         query = f"?{call.query}" if call.query else ""
         super().putrequest(method, url + query, *args, **kwargs)
+
+    def send(self, data: Any) -> None:
+        """Send some of the request, within the limits; nothing more once the server refused it."""
+        self._writer_of(_call.get()).send(data)
+
+    def _writer_of(self, call: _Call) -> SocketWriter:
+        # A tunnel's request goes out over a socket that TLS replaces then.
+        if self._writer is None or self._writer.socket is not self.sock:
+            self._writer = SocketWriter(self.sock, call.lifeline, is_final_answer)
+        return self._writer
 
 
 def _finish_connecting(sock: socket.socket, until: float, lifeline: Lifeline) -> None:
@@ -632,7 +657,7 @@ class _ForeignReply:
         self._wait_at_most(0)
         try:
             data: bytes = self._raw.read1(READ_SIZE, decode_content=True) if self._socket else b""
-            self._lifeline.allow(len(data))
+            self._lifeline.allow_late()
         except (*_TRANSLATED, ValueError, TypeError):
             data = b""
         self._lifeline.check()

@@ -1,0 +1,80 @@
+"""Sends bytes within the limits of a call, and no more of them once the server has answered.
+
+A server may refuse a large question (413, 401, 429) before it has all of it. Then it closes, which
+resets the connection, or half-closes, or just reads no more. Whoever only sends learns nothing of
+the answer, so this looks for it in between. Knows sockets by their methods alone, and nothing of
+HTTP: what an answer is, it is told.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from .lifeline import Lifeline
+from .sockets import wait_for
+
+__all__ = ["SocketWriter"]
+
+PIECE = 16384
+"""Bytes sent at a time, a TLS record. OpenSSL wants a piece again as it was until it is sent."""
+
+MOST_RECEIVED = 65536
+"""Bytes of an answer that are taken before all is sent; what follows stays in the socket."""
+
+_NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class SocketWriter:
+    """Sends one request.
+
+    is_final(received): whether this beginning of an answer shows that the server wants no more of
+    the request.
+    """
+
+    def __init__(self, sock: Any, lifeline: Lifeline, is_final: Callable[[bytes], bool]) -> None:
+        self.socket = sock
+        self._lifeline = lifeline
+        self._is_final = is_final
+        self.received = b""
+        """What the server sent before it had the whole request."""
+        self.stopped = False
+        """The rest was not sent: the server has answered for good, or has ended the connection."""
+
+    def send(self, data: bytes) -> None:
+        """Send all of it, unless the server wants no more; then, and from then on, nothing.
+
+        Raises:
+            TimeoutError: A limit passed.
+            ConnectionAbortedError: The lifeline was aborted.
+        """
+        self.socket.settimeout(0)
+        rest = memoryview(data)
+        while rest and not self.stopped:
+            self._lifeline.check()
+            seconds = self._lifeline.remaining()
+            try:
+                rest = rest[self.socket.send(rest[:PIECE]) :]
+            except _NOT_YET:
+                wait_for(self.socket, seconds, answer=self._listens)
+            except OSError:  # ended by the server, which may have answered before
+                self.stopped = True
+            if rest and self._listens:
+                self._look()
+        self._lifeline.check()
+
+    @property
+    def _listens(self) -> bool:
+        return len(self.received) < MOST_RECEIVED
+
+    def _look(self) -> None:
+        """Take what the server has sent already."""
+        try:
+            data = self.socket.recv(MOST_RECEIVED - len(self.received))
+        except _NOT_YET:
+            return
+        except OSError:
+            data = b""
+        self.received += data
+        self.stopped = self.stopped or not data or self._is_final(self.received)
