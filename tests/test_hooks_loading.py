@@ -80,6 +80,16 @@ class _ClassAsync:
         pass
 
 
+class _NamedAsync:
+    @hookimpl
+    def on_chunk(self, chunk: object) -> None:
+        pass
+
+    @hookimpl(specname="on_done")
+    async def end(self) -> None:
+        pass
+
+
 class _DecoratedAsync:
     @hookimpl
     @sync
@@ -130,6 +140,7 @@ NEVER_RUN = {
     "one of two": (_OneOfTwo(), "on_done: an async function"),
     "staticmethod": (_StaticAsync(), "on_chunk: an async function"),
     "classmethod": (_ClassAsync(), "on_chunk: an async function"),
+    "named in the mark": (_NamedAsync(), "on_done: an async function"),
     "decorated": (_DecoratedAsync(), "on_chunk: an async function"),
     "decorated twice": (_DecoratedTwice(), "on_chunk: an async function"),
     "decorated generator": (_DecoratedGenerator(), "on_chunk: a generator"),
@@ -232,6 +243,14 @@ class _Decorated:
         pass
 
 
+class _Named:
+    """The hook's name is in the mark, and the function has another."""
+
+    @hookimpl(specname="on_chunk")
+    def look(self, chunk: object) -> None:
+        pass
+
+
 class _WithAny:
     """Attributes that answer to every name are no marks."""
 
@@ -249,7 +268,16 @@ class _WithAny:
         pass
 
 
-DRESSES = [_Static, _StaticInside, _Class, _ClassInside, _Decorated, _WithAny, BackgroundPlugin]
+DRESSES = [
+    _Static,
+    _StaticInside,
+    _Class,
+    _ClassInside,
+    _Decorated,
+    _Named,
+    _WithAny,
+    BackgroundPlugin,
+]
 
 
 @pytest.mark.parametrize("plugin", DRESSES)

@@ -130,17 +130,25 @@ class Loader:
             self.backgrounds.append(plugin)
         return tuple(caller.name for caller in self._manager.get_hookcallers(inner) or ())
 
+    def _unseen_mark(self, plugin: object) -> str:
+        """What hookimpl marks that is no function, as pluggy passes over it; "" for nothing."""
+        for name in dir(plugin):
+            attribute = inspect.getattr_static(plugin, name, None)
+            if _is_marked(attribute) and self._manager.parse_hookimpl_opts(plugin, name) is None:
+                kind = type(attribute).__name__
+                return f"{name}: expected hookimpl directly on a function, got a marked {kind}"
+        return ""
+
     def _problem_of(self, plugin: object) -> str:
         """Why a registered plugin cannot be used; "" when it can."""
-        callers = self._manager.get_hookcallers(plugin) or []
-        implemented = {
-            caller.name: impl
-            for caller in callers
+        implemented = [
+            (caller.name, impl)
+            for caller in self._manager.get_hookcallers(plugin) or []
             for impl in caller.get_hookimpls()
             if impl.plugin is plugin
-        }
-        problems = [_unseen_mark(plugin, set(implemented))]
-        for hook, impl in implemented.items():
+        ]
+        problems = [self._unseen_mark(plugin)]
+        for hook, impl in implemented:
             if impl.wrapper or impl.hookwrapper:
                 problems.append(f"{hook}: a hook of this project cannot be wrapped")
             elif kind := _never_runs(impl.function):
@@ -148,6 +156,10 @@ class Loader:
         if not implemented:
             problems.append(f"it implements none of the hooks {', '.join(HOOKS)}")
         return next(filter(None, problems), "")
+
+
+def _is_marked(attribute: object) -> bool:
+    return isinstance(inspect.getattr_static(attribute, f"{GROUP}_impl", None), dict)
 
 
 def _chosen() -> set[str] | None:
@@ -181,15 +193,4 @@ def _never_runs(function: Any) -> str:
         if inspect.isgeneratorfunction(function):
             return "a generator"
         function = getattr(function, "__wrapped__", None)
-    return ""
-
-
-def _unseen_mark(plugin: object, seen: set[str]) -> str:
-    """What hookimpl marks that is no function, as pluggy passes over it; "" for nothing."""
-    for name in dir(plugin):
-        marked = inspect.getattr_static(plugin, name, None)
-        mark = inspect.getattr_static(marked, f"{GROUP}_impl", None)
-        if isinstance(mark, dict) and name not in seen:
-            kind = type(marked).__name__
-            return f"{name}: expected hookimpl directly on a function, got a marked {kind}"
     return ""

@@ -31,15 +31,15 @@ class StreamLocal(MutableMapping[Any, Value]):
         self._streams: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
     def __setitem__(self, stream: Any, value: Value) -> None:
-        vars(stream).setdefault(_VALUES, {})[self._key] = value
+        stream.__dict__.setdefault(_VALUES, {})[self._key] = value
         self._streams[id(stream)] = stream
 
     def __getitem__(self, stream: Any) -> Value:
-        value: Value = vars(stream).get(_VALUES, {})[self._key]
+        value: Value = stream.__dict__[_VALUES][self._key]  # KeyError from either
         return value
 
     def __delitem__(self, stream: Any) -> None:
-        del vars(stream).get(_VALUES, {})[self._key]
+        del stream.__dict__[_VALUES][self._key]
         self._streams.pop(id(stream), None)
 
     def __iter__(self) -> Iterator[Any]:
