@@ -36,4 +36,4 @@ def blocks(document: str) -> Iterator[tuple[str, int, list[str]]]:
             language, begun, lines = fence[1], number + 1, []
         else:
             yield language, begun, lines
-            language = None
+            language, lines = None, []

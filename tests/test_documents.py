@@ -118,6 +118,8 @@ def commands(document: str) -> list[Command]:
 
 
 def typed_here(document: str) -> list[Command]:
+    if document == "README.zh-CN.md":
+        return []  # the same as README.md's
     return [command for command in commands(document) if command.bare not in NOT_TYPED_HERE]
 
 
@@ -134,6 +136,32 @@ def test_every_exception_is_there() -> None:
     typed = {command.bare for document in DOCUMENTS for command in commands(document)}
     exceptions = {*NOT_TYPED_HERE, *SERVERS}
     assert exceptions <= typed
+
+
+def test_chinese_readme_has_the_same_code() -> None:
+    """Block for block. Each README links to the other at its top, and both to the same pages."""
+    english, chinese = "README.md", "README.zh-CN.md"
+    shown = [
+        [(language, lines) for language, _, lines in blocks(name)] for name in (english, chinese)
+    ]
+    assert shown[0] == shown[1]
+    texts = [(ROOT / name).read_text("utf-8") for name in (english, chinese)]
+    assert f"]({chinese})" in texts[0].partition("\n## ")[0]
+    assert f"]({english})" in texts[1].partition("\n## ")[0]
+    links = [re.findall(r"\]\(([^)]+)\)", text) for text in texts]
+    assert set(links[0]) - {chinese} == set(links[1]) - {english}
+    sections = [len(re.findall(r"^## ", text, re.M)) for text in texts]
+    assert sections[0] == sections[1]
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link of every document is to a file that is there."""
+    for document in DOCUMENTS:
+        for link in re.findall(r"\]\(([^)\s]+)\)", (ROOT / document).read_text("utf-8")):
+            if not link.startswith(("http:", "https:", "#")):
+                assert (ROOT / document).parent.joinpath(link.partition("#")[0]).exists(), (
+                    f"{document}: {link}"
+                )
 
 
 SHELL = """
