@@ -1,4 +1,4 @@
-"""The table of promises (docs/promises.md) names places and tests that are there."""
+"""The tables of promises (docs/promises.md) name places and tests that are there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import websopy_sync
 
 TESTS = pathlib.Path(__file__).parent
 PACKAGE = pathlib.Path(websopy_sync.__file__).parent
+PLUGINS = TESTS.parent / "plugins"
 TABLE = (TESTS.parent / "docs" / "promises.md").read_text("utf-8")
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
@@ -41,20 +42,26 @@ def test_every_promise_of_a_stream_has_its_row() -> None:
     assert len(numbers) == len(set(numbers))
 
 
+def first(*paths: pathlib.Path) -> pathlib.Path | None:
+    """The first of these files that is there."""
+    return next((path for path in paths if path.exists()), None)
+
+
 def test_every_place_is_there() -> None:
-    """Each place of the table is in the package."""
+    """Each place of a table is in the package, or in the package of a plugin."""
     for number, _, places, _ in ROWS:
         for place in re.findall(r"`([^`]+)`", places):
             module, _, name = place.partition(".")
-            path = PACKAGE / f"{module}.py"
-            assert path.exists(), f"promise {number}: {place}"
+            path = first(PACKAGE / f"{module}.py", *PLUGINS.glob(f"*/src/{module}.py"))
+            assert path, f"promise {number}: {place}"
             assert not name or name in names_in(path), f"promise {number}: {place}"
 
 
 def test_every_test_is_there() -> None:
-    """Each test of the table is in the tests, and each promise has one."""
+    """Each test of a table is in the tests, and each promise has one."""
     for number, _, _, tests in ROWS:
         found = re.findall(r"`(\w+)::(\w+)`", tests)
         assert found, f"promise {number} has no test"
         for file, name in found:
-            assert name in names_in(TESTS / f"test_{file}.py"), f"promise {number}: {file}::{name}"
+            path = first(TESTS / f"test_{file}.py", *PLUGINS.glob(f"*/tests/test_{file}.py"))
+            assert path and name in names_in(path), f"promise {number}: {file}::{name}"

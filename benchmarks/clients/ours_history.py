@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from websopy_persistence import Limits, PersistencePlugin
+from websopy_persistence import PersistencePlugin
 
 from websopy_sync import WebsopyClient
 
@@ -17,10 +17,7 @@ from . import Read, Seen
 
 def reader(base: str) -> Read:
     folder = tempfile.TemporaryDirectory()
-    # An answer that is here at once is faster than any disk: as it is installed, the plugin would
-    # count what finds no room as lost.
-    limits = Limits(records=100_000)
-    plugin = PersistencePlugin(Path(folder.name) / "history.db", limits=limits)
+    plugin = PersistencePlugin(Path(folder.name) / "history.db")
     client = WebsopyClient(api_key="test", base_url=base + "/v1", plugins=[plugin])
 
     def read(seen: Seen) -> None:

@@ -310,22 +310,26 @@ def test_no_server_at_all(kind, keep, ask, reports) -> None:
 
 
 def test_too_much_waits(history_file, keep, ask, reports) -> None:
-    """The buffer is bounded; what finds no room is lost from there on, and the row says so."""
-    plugin = keep(history_file, busy_timeout=0.02, limits=attrs.evolve(PATIENT, records=50))
+    """Chunks that find no room are lost from there on, which the row says; all texts are kept."""
+    plugin = keep(history_file, busy_timeout=0.02, limits=attrs.evolve(PATIENT, weight=20_000))
     answer = ask(plugin, "first")
     assert plugin.flush()
     with locked(history_file):
-        answer.tell(*["text"] * 100)
+        answer.tell(*["text"] * 2000)
         late = ask(plugin, "second").tell("text")
+        late.done()
     assert plugin.flush()
     answer.tell("there would be room again").done()
-    late.done()
     assert plugin.flush()
-    stream, message = only_stream(history_file)
-    assert (stream.question, stream.status) == ("first", "done")
-    assert (stream.chunks, stream.lost) == (49, 102 - 49)
-    assert message.content == "text" * 100 + "there would be room again"
-    assert (plugin.lost_chunks, plugin.lost_streams) == (53, 1)
+    with History(history_file) as history:
+        second, first = history.list()
+        assert (first.question, first.status, second.status) == ("first", "done", "done")
+        assert first.chunks + first.lost == 2002
+        assert 0 < first.chunks < 2000
+        text = "text" * 2000 + "there would be room again"
+        assert (first.answer, history.message(first.id).content) == (text, text)
+        assert (second.question, second.answer, second.lost) == ("second", "text", 2)
+    assert (plugin.lost_chunks, plugin.lost_streams) == (first.lost + 2, 0)
     assert any("lost" in report for report in reports())
 
 
@@ -338,7 +342,7 @@ def test_too_many_characters_wait(history_file, keep, ask) -> None:
         answer.tell(*["x" * 4_000] * 3).done()
     assert plugin.flush()
     stream, _ = only_stream(history_file)
-    assert (stream.chunks, stream.lost, stream.answer) == (2, 2, "x" * 8_000)
+    assert (stream.chunks, stream.lost, stream.answer) == (2, 2, "x" * 12_000)
 
 
 def test_one_bad_chunk_keeps_no_other_stream(postgres, keep, ask, reports) -> None:

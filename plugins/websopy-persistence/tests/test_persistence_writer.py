@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websopy_persistence.ledger import Ledger
 from websopy_persistence.records import Begin, End, Piece, Record
-from websopy_persistence.store import Part
+from websopy_persistence.store import Part, Stored
 from websopy_persistence.trouble import Trouble
 from websopy_persistence.writer import Limits, Writer
 
@@ -29,7 +29,7 @@ def begin(stream: str = "s") -> Begin:
 
 
 def piece(seq: int, stream: str = "s") -> Piece:
-    return Piece(stream, seq, 0.0, ContentChunk("text"), weight=4)
+    return Piece(stream, seq, 0.0, ContentChunk("text"), 4)
 
 
 def end(told: int, stream: str = "s") -> End:
@@ -38,33 +38,44 @@ def end(told: int, stream: str = "s") -> End:
 
 @attrs.define
 class Memory:
-    """A store that keeps rows in a dict; `before` is called before each write and may raise."""
+    """A store that keeps the numbers of chunks; `before` runs before each write and may raise."""
 
     before: Callable[[], object] = lambda: None
-    rows: dict[str, list[int]] = attrs.Factory(dict)
+    chunks: dict[str, list[int]] = attrs.Factory(dict)
+    rows: dict[str, int] = attrs.Factory(dict)
     ended: list[str] = attrs.Factory(list)
+    answers: list[str | None] = attrs.Factory(list)
     writes: list[int] = attrs.Factory(list)
     closed: int = 0
 
-    def stored(self, stream: str) -> int | None:
-        return len(self.rows[stream]) if stream in self.rows else None
+    def stored(self, stream: str) -> Stored | None:
+        if stream not in self.chunks:
+            return None
+        return Stored(len(self.chunks[stream]), self.rows[stream])
 
     def write(self, parts: Sequence[Part]) -> None:
         self.before()
         for part in parts:
             if part.begin is not None:
-                assert part.stream not in self.rows, "a key twice"
-                self.rows[part.stream] = []
+                assert part.stream not in self.chunks, "a key twice"
+                self.chunks[part.stream], self.rows[part.stream] = [], 0
+            assert part.row == self.rows[part.stream], "a row's number is left out, or is there"
             for each in part.pieces:
-                assert each.seq == len(self.rows[part.stream]), "a gap or a double"
-                self.rows[part.stream].append(each.seq)
-            assert part.stored == len(self.rows[part.stream])
+                assert each.seq == len(self.chunks[part.stream]), "a gap or a double"
+                self.chunks[part.stream] += range(each.seq, each.seq + each.count)
+                self.rows[part.stream] += 1
+            assert part.stored == self.stored(part.stream)
             if part.end is not None:
                 self.ended.append(part.stream)
-        self.writes.append(sum(len(part.pieces) for part in parts))
+                self.answers.append(part.end.answer)
+        self.writes.append(sum(piece.count for part in parts for piece in part.pieces))
 
     def close(self) -> None:
         self.closed += 1
+
+    def vanish(self) -> None:
+        self.chunks.clear()
+        self.rows.clear()
 
 
 @pytest.fixture
@@ -86,15 +97,15 @@ def test_a_slow_database_holds_up_nobody(write) -> None:
     """Each write takes as long as the test lets it; all is told meanwhile."""
     told = threading.Event()
     store = Memory(before=lambda: told.wait(10))
-    writer = write(store, batch=1, records=2000)
+    writer = write(store, batch=1)
     writer.put(begin())
     for seq in range(1000):
         assert writer.put(piece(seq))
     writer.put(end(1000))
-    assert store.rows == {}
+    assert store.chunks == {}
     told.set()
     assert writer.flush(10)
-    assert store.rows == {"s": list(range(1000))}
+    assert store.chunks == {"s": list(range(1000))}
     assert len(store.writes) <= 3  # what waited was written together
 
 
@@ -102,17 +113,17 @@ def test_a_database_that_hangs_is_reported(write, caplog) -> None:
     """It raises nothing, so what tells of it is that no more finds room; that is said once."""
     hanging = threading.Event()
     store = Memory(before=lambda: hanging.wait(10))
-    writer = write(store, batch=1, records=10)
+    weight = begin().weight + 9 * piece(0).weight
+    writer = write(store, batch=1000, weight=weight)
     writer.put(begin())
     taken = [writer.put(piece(seq)) for seq in range(20)]
     assert taken == [True] * 9 + [False] * 11
-    assert writer.put(begin("another")) is False
     assert len(caplog.records) == 1
     assert "takes too long" in caplog.text
     hanging.set()
     assert writer.flush(10)
-    assert store.rows == {"s": list(range(9))}
-    assert (writer.lost_chunks, writer.lost_streams) == (11, 1)
+    assert store.chunks == {"s": list(range(9))}
+    assert (writer.lost_chunks, writer.lost_streams) == (11, 0)
 
 
 def test_batches(write) -> None:
@@ -126,10 +137,10 @@ def test_batches(write) -> None:
     wait_for(lambda: store.writes == [10])
     writer = write(store := Memory(), batch=50, period=1000)
     writer.put(begin())
-    for seq in range(49):
+    for seq in range(50):
         writer.put(piece(seq))
     wait_for(lambda: len(store.writes) == 1)
-    assert store.rows == {"s": list(range(49))}
+    assert store.chunks == {"s": list(range(50))}
 
 
 def test_an_end_is_written_at_once(write) -> None:
@@ -151,7 +162,7 @@ def test_thread_and_store_go_when_idle(write) -> None:
     wait_for(lambda: not any(t.name == "websopy-history" for t in threading.enumerate()))
     writer.put(begin("t"))
     assert writer.flush(10)
-    assert "t" in store.rows
+    assert "t" in store.chunks
     time.sleep(0.2)
     assert store.closed == 1, "an open stream keeps both"
 
@@ -223,7 +234,7 @@ def test_closing_tries_what_came_while_a_try_failed(write) -> None:
     wait_for(lambda: writer._stopping)
     closing.set()
     closer.join()
-    assert (store.rows, writer.lost_chunks, writer.lost_streams) == ({"s": [0]}, 0, 0)
+    assert (store.chunks, writer.lost_chunks, writer.lost_streams) == ({"s": [0]}, 0, 0)
 
 
 def test_closing_counts_what_came_while_it_gave_up(write) -> None:
@@ -253,7 +264,7 @@ def test_closing_counts_what_came_while_it_gave_up(write) -> None:
 def test_ends_told_from_destructors(write) -> None:
     """Garbage is collected in the middle of anything, the writer's own lines included."""
     store = Memory()
-    writer = write(store, batch=3, period=0.001, records=10**6)
+    writer = write(store, batch=3, period=0.001)
 
     class Abandoned:
         def __init__(self, name: str) -> None:
@@ -275,38 +286,32 @@ def test_ends_told_from_destructors(write) -> None:
     gc.collect()
     assert writer.flush(10)
     assert len(store.ended) == 500
-    assert store.rows["s"] == list(range(499))
+    assert store.chunks["s"] == list(range(499))
 
 
 def test_put_in_the_middle_of_put(write) -> None:
     """What such a destructor does: it puts while the same thread holds the writer's lock."""
 
-    class Interrupted:
-        """Limits that take so long to look at that garbage is collected meanwhile."""
+    class Interrupted(Begin):
+        """A record that takes so long to look at that garbage is collected meanwhile."""
 
-        batch, period, weight, touch, idle = 50, 0.25, 10**6, 60.0, 10.0
-
-        def __init__(self) -> None:
-            self.collected = False
+        collected = False
 
         @property
-        def records(self) -> int:
-            if not self.collected:
-                self.collected = True
+        def weight(self) -> int:
+            if not Interrupted.collected:
+                Interrupted.collected = True
                 writer.put(begin("collected"))
             return 1000
 
     store = Memory()
-    writer = Writer(
-        lambda: store, Trouble("somewhere", secret=None), limits=cast(Limits, Interrupted())
-    )
-    putting = threading.Thread(target=writer.put, args=(begin("s"),), daemon=True)
+    writer = write(store)
+    putting = threading.Thread(target=writer.put, args=(Interrupted("s", NOW),), daemon=True)
     putting.start()
     putting.join(10)
     assert not putting.is_alive(), "it waits for itself"
     assert writer.flush(10)
-    assert set(store.rows) == {"collected", "s"}
-    writer.close()
+    assert set(store.chunks) == {"collected", "s"}
 
 
 def test_closing_stores_what_came_while_it_wrote(write) -> None:
@@ -334,7 +339,7 @@ def test_closing_stores_what_came_while_it_wrote(write) -> None:
     for thread in threads:
         thread.join()
     assert flushed == [True]
-    assert store.rows == {"s": [0]}
+    assert store.chunks == {"s": [0]}
 
 
 def test_many_threads(write) -> None:
@@ -354,7 +359,7 @@ def test_many_threads(write) -> None:
     for thread in threads:
         thread.join()
     assert writer.flush(10)
-    assert store.rows == {f"t{n}": list(range(300)) for n in range(8)}
+    assert store.chunks == {f"t{n}": list(range(300)) for n in range(8)}
     assert len(store.ended) == 8
 
 
@@ -406,7 +411,9 @@ class Broken(Exception):
 
 
 ACTIONS = st.lists(
-    st.sampled_from(["piece", "other", "write", "fail", "fail after", "lose", "vanish", "end"]),
+    st.sampled_from(
+        ["piece", "other", "joined", "write", "fail", "fail after", "lose", "vanish", "end"]
+    ),
     max_size=60,
 )
 
@@ -423,17 +430,22 @@ def test_whatever_fails_it_is_a_prefix(actions: list[str]) -> None:
             stream = "s" if action == "piece" else "o"
             ledger.take(piece(told[stream], stream))
             told[stream] += 1
+        elif action == "joined":
+            joined = piece(told["s"])
+            assert joined.join(piece(told["s"] + 1)) and joined.join(piece(told["s"] + 2))
+            ledger.take(joined)
+            told["s"] += joined.count
         elif action == "end":
             ledger.take(end(told["s"], "s"))
         elif action == "lose":  # a buffer that had no room: the plugin puts no more of it
             told["s"] += 10**6
         elif action == "vanish":
-            store.rows.clear()
+            store.vanish()
             ledger.doubt()
         else:
             attempt(ledger, store, action)
     attempt(ledger, store, "write")
-    for rows in store.rows.values():
+    for rows in store.chunks.values():
         assert rows == list(range(len(rows)))
     assert not ledger.waiting()
 
@@ -457,14 +469,14 @@ def attempt(ledger: Ledger, store: Memory, how: str) -> None:
 
 
 def test_what_is_taken_out_is_freed() -> None:
-    """Record for record and character for character, so that the bounds stay true."""
+    """Character for character, so that the bound stays true."""
     ledger = Ledger()
     records: list[Record] = [begin(), piece(0), piece(1), end(2)]
     for record in records:
         ledger.take(record)
     (entry,) = ledger.waiting()
     freed = ledger.written(entry, entry.part())
-    assert (freed.records, freed.weight) == (4, sum(record.weight for record in records))
+    assert freed == sum(record.weight for record in records)
     assert ledger.entries == {}
 
 
@@ -476,6 +488,6 @@ def test_giving_up_goes_bit_by_bit() -> None:
         ledger.take(record)
     (entry,) = ledger.waiting()
     freed = [ledger.give_up(entry) for _ in range(3)]
-    assert [each.records for each in freed] == [1, 0, 2]
-    assert sum(each.weight for each in freed) == sum(record.weight for record in records)
+    assert freed[:2] == [piece(0).weight, len("text")]
+    assert sum(freed) == sum(record.weight for record in records)
     assert ledger.entries == {}

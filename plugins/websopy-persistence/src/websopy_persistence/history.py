@@ -26,7 +26,7 @@ from .database import Database
 from .errors import HistoryError, UnknownStreamError, tell
 from .identity import Identity
 from .records import Failure, Status
-from .rows import chunk_of, message_of
+from .rows import chunks_of, message_of
 from .schema import chunks, streams
 from .store import mark_interrupted
 from .text import storable
@@ -169,8 +169,8 @@ class History:
         query = select(chunks).where(chunks.c.stream == self.get(id).id).order_by(chunks.c.seq)
         with self._looking() as connection:
             rows = connection.execute(query).all() if connection else []
-        found = ((row, chunk_of(row.data)) for row in rows)
-        return [StoredChunk(row.seq, row.seconds, chunk) for row, chunk in found if chunk]
+        found = (each for row in rows for each in chunks_of(row.data, row.seconds))
+        return [StoredChunk(seq, seconds, chunk) for seq, (seconds, chunk) in enumerate(found)]
 
     def message(self, id: str) -> Message:
         """The answer as far as it is known, made from its chunks. Raises UnknownStreamError.

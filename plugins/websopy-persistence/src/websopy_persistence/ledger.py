@@ -7,56 +7,52 @@ chunk, for whatever reason, gets none of the later ones either; its row then say
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import attrs
 
 from .records import Begin, End, Piece, Record
-from .store import Part
+from .store import Part, Stored
 
-__all__ = ["Entry", "Freed", "Ledger"]
-
-
-@attrs.frozen
-class Freed:
-    """How many records, with how many characters, need not be kept any more."""
-
-    records: int
-    weight: int
-
-    @classmethod
-    def all_of(cls, records: Sequence[Record]) -> Freed:
-        """All of these."""
-        return cls(len(records), sum(record.weight for record in records))
-
-    def __add__(self, other: Freed) -> Freed:
-        return Freed(self.records + other.records, self.weight + other.weight)
+__all__ = ["Entry", "Ledger"]
 
 
 @attrs.define(eq=False)
 class Entry:
     """One stream that is open or not wholly written.
 
-    stored: how many chunks the database has; has_row: whether its row is there; certain: whether
-    the two are known, and not only what they were before a failure.
+    stored: what the database has of it, None for nothing; certain: whether that is known, and not
+    only what it was before a failure. row_waits: whether its row was not stored yet, ever.
     """
 
     begin: Begin
     pieces: list[Piece] = attrs.Factory(list)
     end: End | None = None
-    stored: int = 0
-    has_row: bool = False
+    stored: Stored | None = None
     certain: bool = True
+    row_waits: bool = True
     tries: int = 0
 
     @property
     def waiting(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self.pieces) or self.end is not None or not self.has_row
+        return bool(self.pieces) or self.end is not None or self.stored is None
 
-    def found(self, stored: int | None) -> None:
-        """Take note of what the database says it has: so many chunks, or None for no row."""
-        self.has_row, self.stored, self.certain = stored is not None, stored or 0, True
+    @property
+    def chunks(self) -> int:
+        """How many chunks wait."""
+        return sum(piece.count for piece in self.pieces)
+
+    @property
+    def weight(self) -> int:
+        """Characters that wait. A row that was stored once is kept for the case that it vanishes,
+        but counts no more: with many open streams their questions would leave no room.
+        """
+        pieces = sum(piece.weight for piece in self.pieces)
+        begin = self.begin.weight if self.row_waits else 0
+        return pieces + begin + (0 if self.end is None else self.end.weight)
+
+    def found(self, stored: Stored | None) -> None:
+        """Take note of what the database says it has."""
+        self.stored, self.certain = stored, True
 
     def part(self) -> Part:
         """All that can be written now: the pieces that follow on the stored ones, one by one.
@@ -64,12 +60,16 @@ class Entry:
         Some may be stored already, when only the answer to a commit was lost; and some may be
         missing, when they were given up, or the database lost what it had.
         """
+        stored = self.stored or Stored(0, 0)
         pieces: list[Piece] = []
+        chunks = stored.chunks
         for piece in self.pieces:
-            if piece.seq == self.stored + len(pieces):
+            if piece.seq == chunks:
                 pieces.append(piece)
-        begin = None if self.has_row else self.begin
-        return Part(self.begin.stream, begin, pieces, self.stored + len(pieces), self.end)
+                chunks += piece.count
+        begin = None if self.stored else self.begin
+        after = Stored(chunks, stored.rows + len(pieces))
+        return Part(self.begin.stream, begin, pieces, stored.rows, after, self.end)
 
 
 class Ledger:
@@ -95,34 +95,35 @@ class Ledger:
         """The streams with something to write."""
         return [entry for entry in self.entries.values() if entry.waiting]
 
+    @property
+    def weight(self) -> int:
+        """What all that is kept here costs."""
+        return sum(entry.weight for entry in self.entries.values())
+
     def doubt(self) -> None:
         """Something failed: what was believed of the database must be asked again."""
         for entry in self.entries.values():
             entry.certain = False
 
-    def written(self, entry: Entry, part: Part) -> Freed:
-        """Note that a part is in the database."""
-        freed = _dropped(entry)
-        entry.stored, entry.has_row, entry.tries = part.stored, True, 0
+    def written(self, entry: Entry, part: Part) -> int:
+        """Note that a part is in the database; the weight that need not be kept any more."""
+        before = entry.weight
+        entry.pieces.clear()
+        entry.stored, entry.row_waits, entry.tries = part.stored, False, 0
+        freed = before - entry.weight
         return freed if part.end is None else freed + self._forget(entry)
 
-    def give_up(self, entry: Entry) -> Freed:
+    def give_up(self, entry: Entry) -> int:
         """Let go of what cannot be written, bit by bit: chunks, then the text, then the stream."""
-        entry.tries = 0
+        before, entry.tries = entry.weight, 0
         if entry.pieces:
-            return _dropped(entry)
-        if entry.end is not None and entry.end.answer:
-            weight = entry.end.weight
+            entry.pieces.clear()
+        elif entry.end is not None and entry.end.answer:
             entry.end = attrs.evolve(entry.end, answer=None)
-            return Freed(0, weight)
-        return self._forget(entry)
+        else:
+            return self._forget(entry)
+        return before - entry.weight
 
-    def _forget(self, entry: Entry) -> Freed:
+    def _forget(self, entry: Entry) -> int:
         del self.entries[entry.begin.stream]
-        return Freed.all_of([entry.begin] if entry.end is None else [entry.begin, entry.end])
-
-
-def _dropped(entry: Entry) -> Freed:
-    freed = Freed.all_of(entry.pieces)
-    entry.pieces.clear()
-    return freed
+        return entry.weight

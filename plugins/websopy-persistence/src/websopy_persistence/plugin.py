@@ -137,14 +137,14 @@ class PersistencePlugin:
             recording.first_chunk_seconds = seconds
         seq, recording.told = recording.told, recording.told + 1
         if isinstance(chunk, ContentChunk):
-            weight = len(chunk.content)
-            recording.has_text = recording.has_text or weight > 0
+            characters = len(chunk.content)
+            recording.has_text = recording.has_text or characters > 0
         else:
-            weight = _weight(chunk)
+            characters = _characters(chunk)
         # After a chunk that found no room the next ones would leave a gap, so they are not stored.
         if recording.whole:
             recording.whole = self._writer.put(
-                Piece(recording.stream, seq, seconds, chunk, weight, stream.last_event_id)
+                Piece(recording.stream, seq, seconds, chunk, characters, stream.last_event_id)
             )
         elif recording.begun:
             self._writer.miss()
@@ -252,8 +252,8 @@ def _json(value: Any) -> str | None:
         return None  # then it cannot be sent either
 
 
-def _weight(chunk: StreamChunk) -> int:
-    """Characters that a chunk which is no text holds."""
+def _characters(chunk: StreamChunk) -> int:
+    """How many characters a chunk that is no text takes."""
     try:
         return len(dumped(chunk.to_dict()))
     except (ValueError, TypeError, RecursionError):

@@ -6,19 +6,20 @@ hold is clipped or replaced.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from websopy_sync.chunks import Message, StreamChunk, Usage, from_dict
+from websopy_sync.chunks import ContentChunk, Message, StreamChunk, Usage, from_dict
 from websopy_sync.errors import ConfigError
 from websopy_sync.message import MessageBuilder
 
 from .records import Begin, End, Piece
 from .text import clipped, dumped, storable
 
-__all__ = ["chunk_of", "chunk_row", "end_values", "message_of", "new_row"]
+__all__ = ["chunk_row", "chunks_of", "end_values", "message_of", "new_row"]
 
 _SHORT = 255  # the length of the schema's String columns
 _LONG = 65_536  # what a column of free text takes of a message or an id
@@ -42,13 +43,13 @@ def new_row(begin: Begin, *, writer: str) -> dict[str, Any]:
     }
 
 
-def chunk_row(piece: Piece) -> dict[str, Any]:
-    """The chunk's row."""
+def chunk_row(piece: Piece, *, seq: int) -> dict[str, Any]:
+    """The piece's row, the seq-th of its stream from 0."""
     return {
         "stream": piece.stream,
-        "seq": piece.seq,
-        "seconds": piece.seconds,
-        "data": _data(piece.chunk),
+        "seq": seq,
+        "seconds": round(piece.seconds, 6),
+        "data": _data(piece),
     }
 
 
@@ -94,11 +95,43 @@ def position_values(last: Piece | None, *, stored: int, now: datetime) -> dict[s
 
 
 def chunk_of(data: str) -> StreamChunk | None:
-    """The chunk whose row's data this is; None when somebody else wrote there."""
+    """The chunk whose row's data this is; None when somebody else wrote there.
+
+    Of a row that holds several it is one with all their text.
+    """
     try:
         return from_dict(json.loads(data))
     except (ConfigError, ValueError, RecursionError):
         return None
+
+
+def chunks_of(data: str, seconds: float) -> Sequence[tuple[float, StreamChunk]]:
+    """The chunks of a row with that data, as they came, each with its seconds."""
+    chunk = chunk_of(data)
+    if chunk is None:
+        return ()
+    if isinstance(chunk, ContentChunk):
+        fields = json.loads(data)
+        lengths, times = fields.get("lengths"), fields.get("seconds")
+        if _is_division(lengths, times, len(chunk.content)):
+            ends = itertools.accumulate(lengths)
+            return [
+                (time, ContentChunk(chunk.content[end - length : end]))
+                for time, length, end in zip(times, lengths, ends, strict=True)
+            ]
+    return ((seconds, chunk),)
+
+
+def _is_division(lengths: object, times: object, total: int) -> bool:
+    """Whether these say where each of several chunks begins, and when it came."""
+    return (
+        isinstance(lengths, list)
+        and isinstance(times, list)
+        and len(lengths) == len(times)
+        and all(isinstance(length, int) and length >= 0 for length in lengths)
+        and all(isinstance(time, int | float) for time in times)
+        and sum(lengths) == total
+    )
 
 
 def message_of(data: Iterable[str]) -> Message:
@@ -111,9 +144,15 @@ def message_of(data: Iterable[str]) -> Message:
     return builder.message
 
 
-def _data(chunk: StreamChunk) -> str:
+def _data(piece: Piece) -> str:
+    chunk, lengths = piece.chunk, piece.lengths
     try:
-        return dumped(chunk.to_dict())
+        if not lengths:
+            return dumped(chunk.to_dict())
+        times = [round(seconds, 6) for seconds in piece.times]
+        return dumped(
+            {"type": "content", "content": piece.text, "lengths": lengths, "seconds": times}
+        )
     except (ValueError, TypeError, RecursionError, RuntimeError):
         # An unknown chunk's data is the only free JSON here, and the user may hold and change it.
         return dumped({"type": str(chunk.type), "data": {}})

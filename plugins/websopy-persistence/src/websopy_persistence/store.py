@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
 from . import schema
 from .database import Database
@@ -21,24 +21,36 @@ from .rows import chunk_row, end_values, message_of, new_row, position_values, u
 from .schema import chunks, streams
 from .text import storable
 
-__all__ = ["Part", "Store", "mark_interrupted"]
+__all__ = ["Part", "Store", "Stored", "mark_interrupted"]
 
 LEASE = timedelta(hours=1)
 """How long a stream of a process that cannot be looked at may go without a sign of life."""
+
+_UPDATE = update(streams).where(streams.c.id == bindparam("of"))
+
+
+@attrs.frozen
+class Stored:
+    """How many chunks of a stream the database has, in how many rows."""
+
+    chunks: int
+    rows: int
 
 
 @attrs.frozen
 class Part:
     """What one transaction writes of one stream.
 
-    begin: its row, where there is none yet. pieces: the chunks that follow those stored already.
-    stored: how many are stored then. end: how it ended, with or after the last piece.
+    begin: its row, where there is none yet. pieces: the chunks that follow those stored already,
+    the first of them in the row numbered `row`. stored: what is stored then. end: how the stream
+    ended, with or after the last piece.
     """
 
     stream: str
     begin: Begin | None
     pieces: Sequence[Piece]
-    stored: int
+    row: int
+    stored: Stored
     end: End | None
 
 
@@ -74,24 +86,25 @@ class Store:
         self._connection.invalidate()
         self._connection.close()
 
-    def stored(self, stream: str) -> int | None:
-        """How many chunks of a stream are there; None when it has no row."""
-        query = select(
-            select(func.count()).where(streams.c.id == stream).scalar_subquery(),
-            select(func.max(chunks.c.seq)).where(chunks.c.stream == stream).scalar_subquery(),
-        )
+    def stored(self, stream: str) -> Stored | None:
+        """What there is of a stream's chunks; None when it has no row."""
+        last = select(func.max(chunks.c.seq)).where(chunks.c.stream == stream).scalar_subquery()
         with self._connection.begin():
-            rows, last = self._connection.execute(query).one()
-        if not rows:
-            return None
-        return 0 if last is None else int(last) + 1
+            row = self._connection.execute(
+                select(streams.c.chunks, last).where(streams.c.id == stream)
+            ).one_or_none()
+        return row and Stored(row[0], 0 if row[1] is None else row[1] + 1)
 
     def write(self, parts: Sequence[Part]) -> None:
         """Write the parts, all or none."""
         if self._file != self._database.file_identity():
             raise FileNotFoundError("the history's file was replaced")
         begins = [new_row(part.begin, writer=self._writer) for part in parts if part.begin]
-        pieces = [chunk_row(piece) for part in parts for piece in part.pieces]
+        pieces = [
+            chunk_row(piece, seq=seq)
+            for part in parts
+            for seq, piece in enumerate(part.pieces, start=part.row)
+        ]
         with self._connection.begin():
             if begins:
                 self._connection.execute(insert(streams), begins)
@@ -102,13 +115,14 @@ class Store:
 
     def _update(self, part: Part) -> None:
         last = part.pieces[-1] if part.pieces else None
-        values = position_values(last, stored=part.stored, now=datetime.now(UTC))
+        values = position_values(last, stored=part.stored.chunks, now=datetime.now(UTC))
         if part.end is not None:
-            values |= end_values(part.end, stored=part.stored)
+            values |= end_values(part.end, stored=part.stored.chunks)
             if part.end.answer is None:
                 values["answer"] = _answer(self._connection, part.stream)["answer"]
-        change = update(streams).where(streams.c.id == part.stream).values(values)
-        self._connection.execute(change)
+        # The columns are named by the parameters: a statement that is made anew for each stream
+        # costs more than running it.
+        self._connection.execute(_UPDATE, {"of": part.stream, **values})
 
 
 def mark_interrupted(connection: Connection, database: Database, *, here: Identity) -> None:

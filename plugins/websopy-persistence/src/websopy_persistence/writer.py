@@ -1,8 +1,8 @@
 """The thread that writes: takes records from the streams' threads at once, stores them in batches.
 
-Knows no table and no hook. A stream's thread only ever appends to a list here. Whatever the
-database does, for however long, the thread here bears it: what waits is bounded, tries are spaced,
-and what does not fit is counted and not kept.
+Knows no table and no hook. A stream's thread only puts into the inbox and wakes the thread here.
+Whatever the database does, for however long, that thread bears it: tries are spaced, and what
+cannot be stored is counted.
 
 A stream's end may be told out of a destructor or a signal handler, in the middle of any line here
 in the same thread. So what those threads touch is reentrant: an RLock and a SimpleQueue.
@@ -21,9 +21,10 @@ from typing import Protocol
 import attrs
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from .ledger import Entry, Freed, Ledger
+from .inbox import Inbox
+from .ledger import Entry, Ledger
 from .records import End, Piece, Record
-from .store import Part
+from .store import Part, Stored
 from .trouble import Trouble, log
 
 __all__ = ["Limits", "OpenStore", "Writer"]
@@ -32,8 +33,8 @@ __all__ = ["Limits", "OpenStore", "Writer"]
 class OpenStore(Protocol):
     """What the writer needs of a store."""
 
-    def stored(self, stream: str) -> int | None:
-        """How many chunks of a stream are there; None when it has no row."""
+    def stored(self, stream: str) -> Stored | None:
+        """What there is of a stream's chunks; None when it has no row."""
 
     def write(self, parts: Sequence[Part]) -> None:
         """Write the parts, all or none."""
@@ -44,19 +45,24 @@ class OpenStore(Protocol):
 
 @attrs.frozen
 class Limits:
-    """When to write, and how much may wait. Times are seconds.
+    """When to write, and how much may wait. Times are in seconds.
 
-    batch, period: a batch is written when it has so many chunks or is so old. records, weight:
-    how many records, with how many characters, may wait for the database. retry, longest_retry:
-    the wait after a failure, doubled with each up to the longest. tries, bad_tries: how often one
-    stream is tried, while others can be written, after failures of the connection or the disk,
-    and after refusals of the data. touch: between signs of life of silent streams. idle: after
-    which thread and connection are let go.
+    Args:
+        batch: Chunks of one stream that are written at once.
+        period: The age at which fewer are written too.
+        weight: Characters that may wait for the database before further chunks are lost. Rows and
+            final texts are taken up to four times that.
+        retry: The wait after a failure; it doubles with each.
+        longest_retry: Where that ends.
+        tries: How often one stream is tried, while others can be written, after failures of the
+            connection or the disk.
+        bad_tries: The same after refusals of the data.
+        touch: Between two signs of life of a silent stream.
+        idle: After which thread and connection are let go.
     """
 
     batch: int = 50
     period: float = 0.25
-    records: int = 10_000
     weight: int = 32 * 1024 * 1024
     retry: float = 0.25
     longest_retry: float = 5.0
@@ -73,34 +79,41 @@ _STIR, _HURRY, _FORCE = 1, 2, 3
 class Writer:
     """Stores records in the background. Any thread may put; a forked child starts with nothing.
 
-    open_store: opens the database; may raise anything, and take any time.
+    Args:
+        open_store: Opens the database; may raise anything, and take any time.
+        trouble: Told of what fails and what is lost.
+        limits: When to write, and how much may wait.
     """
 
     def __init__(
-        self, open_store: Callable[[], OpenStore], trouble: Trouble, *, limits: Limits | None = None
+        self,
+        open_store: Callable[[], OpenStore],
+        trouble: Trouble,
+        *,
+        limits: Limits | None = None,
     ) -> None:
         self._open_store = open_store
         self._trouble = trouble
         self._limits = limits or Limits()
-        self._inherited: list[object] = []
-        self._start_over()
+        self._inherited: list[OpenStore | None] = []
+        self._store: OpenStore | None = None
+        self.start_over()
 
-    def _start_over(self) -> None:
+    def start_over(self) -> None:
+        """Begin with nothing, as a forked child does: what waits is its parent's to store."""
+        # Never closed here: a connection that was open at the fork is the parent's.
+        self._inherited.append(self._store)
         self._lock = threading.RLock()
         self._wake: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._woken = 0
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._records: list[Record] = []
-        self._held = 0
-        self._weight = 0
-        self._lost_chunks = 0
-        self._lost_streams = 0
+        self._inbox = Inbox(weight=self._limits.weight, batch=self._limits.batch)
         self._flushes: list[threading.Event] = []
         # From here on for the thread alone.
         self._taken_flushes: list[threading.Event] = []
         self._ledger = Ledger()
-        self._store: OpenStore | None = None
+        self._store = None
         self._failures = 0
         self._all_seen = time.monotonic()
         self._pid = os.getpid()  # last: now all of this is this process's own
@@ -113,8 +126,10 @@ class Writer:
         Returns at once.
         """
         self._check_process()
-        with self._lock:
-            taken = self._put(record)
+        inbox = self._inbox
+        taken = inbox.put(record)
+        urgent = isinstance(record, End) or inbox.has_batch
+        self._rouse(_HURRY if urgent else _STIR)
         if not taken:
             self._trouble.overflowed()
         return taken
@@ -124,10 +139,10 @@ class Writer:
         self._check_process()
         stored = threading.Event()
         with self._lock:
-            if self._thread is None and not self._records:
+            if self._thread is None and self._inbox.empty:
                 return True
             self._flushes.append(stored)
-            self._rouse(_FORCE)
+        self._rouse(_FORCE)
         return stored.wait(seconds)
 
     def close(self, seconds: float = 5.0) -> None:
@@ -137,75 +152,59 @@ class Writer:
         """
         self._check_process()
         with self._lock:
-            thread = self._thread
-            if thread is None:
+            if self._thread is None and self._inbox.empty:
                 return
             self._stopping = True
-            self._rouse(_FORCE)
-        if thread is not threading.current_thread():
+            thread = self._thread
+            if thread is None:  # none could be started, so the work is done here
+                self._thread = threading.current_thread()
+        self._rouse(_FORCE)
+        if thread is None:
+            self._run()
+        elif thread is not threading.current_thread():
             thread.join(seconds)
 
     @property
     def lost_chunks(self) -> int:
         """How many chunks will never be stored."""
-        return self._lost_chunks
+        return self._inbox.lost_chunks
 
     def miss(self) -> None:
         """Count a chunk that is not put, because the one before it was refused."""
         self._check_process()
-        self._lose(chunks=1, streams=0)
+        self._inbox.lose(chunks=1)
 
     @property
     def lost_streams(self) -> int:
         """How many streams were not stored at all."""
-        return self._lost_streams
+        return self._inbox.lost_streams
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():
-            # Closing what was inherited would end the parent's connection, so it is kept.
-            self._inherited += [self._store, self._thread]
-            self._start_over()
-
-    # --- under the lock --------------------------------------------------------------------------
-
-    def _put(self, record: Record) -> bool:
-        weight = record.weight
-        if self._is_full(weight):
-            if not isinstance(record, End):
-                self._refuse(record)
-                return False
-            record, weight = attrs.evolve(record, answer=None), 0
-        self._records.append(record)
-        self._held += 1
-        self._weight += weight
-        urgent = isinstance(record, End) or len(self._records) >= self._limits.batch
-        self._rouse(_HURRY if urgent else _STIR)
-        return True
-
-    def _is_full(self, weight: int) -> bool:
-        return self._held >= self._limits.records or self._weight + weight > self._limits.weight
-
-    def _refuse(self, record: Record) -> None:
-        piece = isinstance(record, Piece)
-        self._lose(chunks=int(piece), streams=int(not piece))
-        self._rouse(_STIR)
-
-    def _lose(self, *, chunks: int, streams: int) -> None:
-        with self._lock:
-            self._lost_chunks += chunks
-            self._lost_streams += streams
+            self.start_over()
 
     def _rouse(self, urgency: int) -> None:
+        # Without a lock, as each chunk comes by here. What is put before this is seen by the thread
+        # or left to this: _take() sets _woken before it takes, _may_end() forgets the thread before
+        # it looks for the last time.
         if urgency > self._woken:
             self._woken = urgency
             self._wake.put(urgency)
         if self._thread is None:
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        with self._lock:
+            if self._thread is not None:
+                return
             self._thread = threading.Thread(target=self._run, name="websopy-history", daemon=True)
             try:
                 self._thread.start()
                 atexit.register(self.close)
-            except RuntimeError:  # the interpreter is ending, and takes no new thread
+            except RuntimeError as error:  # no thread to be had, or the interpreter is ending
                 self._thread = None
+                if threading.main_thread().is_alive():
+                    self._trouble.began(error)
 
     # --- in the writer's thread ------------------------------------------------------------------
 
@@ -257,17 +256,16 @@ class Writer:
             stopping = self._stopping
             self._taken_flushes += self._flushes
             self._flushes.clear()
-            records, self._records = self._records, []
-            self._woken = 0
-            while not self._wake.empty():
-                self._wake.get()
-        self._free(Freed.all_of([it for it in records if not self._ledger.take(it)]))
+        # In this order, or what a destructor puts meanwhile would wait for the next record: the
+        # garbage collector may run it here, in this thread.
+        while not self._wake.empty():
+            self._wake.get()
+        self._woken = 0
+        for record in self._inbox.take():
+            if not self._ledger.take(record):
+                self._inbox.free(record.weight)
+                self._inbox.lose(chunks=record.count if isinstance(record, Piece) else 0)
         return stopping
-
-    def _free(self, freed: Freed) -> None:
-        with self._lock:
-            self._held -= freed.records
-            self._weight -= freed.weight
 
     def _try(self, entries: Sequence[Entry]) -> None:
         """Write, or take note that it could not be done. Nothing comes out of here."""
@@ -280,7 +278,7 @@ class Writer:
                 return
             self._failures = 0
             self._trouble.ended()
-        self._trouble.lost(chunks=self._lost_chunks, streams=self._lost_streams)
+        self._trouble.lost(chunks=self.lost_chunks, streams=self.lost_streams)
         while self._taken_flushes:
             self._taken_flushes.pop().set()
 
@@ -319,8 +317,9 @@ class Writer:
         parts = [entry.part() for entry in entries]
         store.write(parts)
         for entry, part in zip(entries, parts, strict=True):
-            self._lose(chunks=sum(piece.seq >= part.stored for piece in entry.pieces), streams=0)
-            self._free(self._ledger.written(entry, part))
+            missing = (piece for piece in entry.pieces if piece.seq >= part.stored.chunks)
+            self._inbox.lose(chunks=sum(piece.count for piece in missing))
+            self._inbox.free(self._ledger.written(entry, part))
 
     def _doubt(self) -> None:
         self._ledger.doubt()
@@ -332,9 +331,10 @@ class Writer:
         passing = isinstance(error, OperationalError | InterfaceError | OSError)
         if entry.tries < (self._limits.tries if passing else self._limits.bad_tries):
             return
-        lost = len(entry.pieces)
-        self._free(self._ledger.give_up(entry))
-        self._lose(chunks=lost, streams=int(entry.begin.stream not in self._ledger.entries))
+        lost = entry.chunks
+        self._inbox.free(self._ledger.give_up(entry))
+        streams = int(entry.begin.stream not in self._ledger.entries)
+        self._inbox.lose(chunks=lost, streams=streams)
 
     def _may_end(self, *, idle: bool, stopping: bool) -> bool:
         if not (idle or stopping):
@@ -343,20 +343,23 @@ class Writer:
         with self._lock:
             if stopping and self._trouble.problem:
                 self._abandon()
-            elif self._records or self._flushes:
+            thread, self._thread = self._thread, None
+            if self._flushes or not self._inbox.empty:
+                self._thread = thread
                 return False
             atexit.unregister(self.close)
-            self._thread, self._stopping, self._woken = None, False, 0
+            self._stopping = False
         return True
 
     def _abandon(self) -> None:
         """Let go of all that is not stored; nobody will try again."""
         self._take()  # what came after the close()
-        entries = self._ledger.waiting()
-        waiting = sum(len(entry.pieces) for entry in entries)
-        self._lose(chunks=waiting, streams=sum(not entry.has_row for entry in entries))
-        self._trouble.lost(chunks=self._lost_chunks, streams=self._lost_streams)
-        self._ledger, self._records, self._held, self._weight = Ledger(), [], 0, 0
+        waiting = self._ledger.waiting()
+        rowless = sum(entry.stored is None for entry in waiting)
+        self._inbox.lose(chunks=sum(entry.chunks for entry in waiting), streams=rowless)
+        self._trouble.lost(chunks=self.lost_chunks, streams=self.lost_streams)
+        self._inbox.free(self._ledger.weight)
+        self._ledger, self._stopping = Ledger(), False
         self._taken_flushes.clear()
         self._flushes.clear()
 
