@@ -9,17 +9,20 @@ from __future__ import annotations
 import functools
 import os
 import sqlite3
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 import platformdirs
-from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from websopy_sync.errors import ConfigError
+
+from .forks import ForkWaitsError, fork_waits
 
 __all__ = ["URL_VARIABLE", "Database"]
 
@@ -30,6 +33,9 @@ CONNECT_TIMEOUT = 5
 
 STATEMENT_TIMEOUT = 30
 """Seconds a server may take over one statement before it counts as gone."""
+
+LOCK_STEP = 0.1
+"""Seconds of one wait for a lock of SQLite. It cannot be ended, so a fork comes between two."""
 
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -96,6 +102,15 @@ class Database:
         return max(int(self.busy_timeout * 1000), 1)
 
     @property
+    def fork_patience(self) -> float:
+        """Seconds that a fork waits for a transaction to end.
+
+        A child could never write to an SQLite file whose connection it inherited; a server's
+        connection it can leave alone.
+        """
+        return 0.5 if self.path is None else 5.0
+
+    @property
     def description(self) -> str:
         """Its address for people: no password, and no options, which may hold one."""
         if self.path is not None:
@@ -113,7 +128,8 @@ class Database:
         A transaction of SQLite's that begins with reading fails at once when it turns to writing
         while somebody else wrote: it waits (busy_timeout) only for those that say so at BEGIN.
         """
-        engine = self._engine("rwc", "BEGIN IMMEDIATE", _WRITER_PRAGMAS)
+        begin = functools.partial(_begin_immediate, self.busy_timeout)
+        engine = self._engine(_connected_for_writing, begin)
         if self.url.get_backend_name() == "postgresql":
             # For this transaction only: behind a pooler, the session is somebody else's next.
             limits = (
@@ -125,7 +141,7 @@ class Database:
 
     def engine_for_reading(self) -> Engine:
         """An engine for looking. It never creates the file of an SQLite database."""
-        return self._engine("rw", "BEGIN", ())
+        return self._engine(_connected_for_reading, _begin)
 
     def create_file(self) -> None:
         """Make the file of an SQLite database, for its owner only, when there is none.
@@ -147,13 +163,14 @@ class Database:
         status = os.stat(self.path)
         return status.st_dev, status.st_ino
 
-    def _engine(self, mode: str, begin: str, pragmas: tuple[str, ...]) -> Engine:
+    def _engine(
+        self, connect: Callable[..., sqlite3.Connection], begin: Callable[[Connection], None]
+    ) -> Engine:
         if self.path is None:
             return _created(self.url, connect_args=self._server_options())
-        address = f"{self.path.as_uri()}?mode={mode}"
-        connect = functools.partial(_connect, address, self.busy_timeout, pragmas)
-        engine = _created(self.url, creator=connect)
-        event.listen(engine, "begin", lambda it: it.exec_driver_sql(begin) and None)
+        creator = functools.partial(connect, self.path.as_uri(), self.busy_timeout)
+        engine = _created(self.url, creator=creator)
+        event.listen(engine, "begin", begin)
         return engine
 
     def _server_options(self) -> dict[str, Any]:
@@ -178,6 +195,47 @@ class Database:
                 f"lock_wait_timeout = {seconds}",
             }
         return {name: value for name, value in options.items() if name not in self.url.query}
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begin_immediate(patience: float, connection: Connection) -> None:
+    driver: sqlite3.Connection = connection.connection.dbapi_connection  # type: ignore[assignment]
+    statement = "BEGIN IMMEDIATE"
+    try:
+        _run_unlocked(driver, statement, patience)
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(
+            statement, None, error, sqlite3.Error, hide_parameters=True, dialect=connection.dialect
+        ) from None
+
+
+def _run_unlocked(driver: sqlite3.Connection, statement: str, patience: float) -> None:
+    """Run a statement as soon as nobody holds a lock that is in its way.
+
+    Raises sqlite3's errors, also when that takes too long, and ForkWaitsError when a fork waits.
+    """
+    until = time.monotonic() + patience
+    driver.execute(f"PRAGMA busy_timeout={int(min(patience, LOCK_STEP) * 1000)}")
+    try:
+        while not _try_to_run(driver, statement, raises=time.monotonic() >= until):
+            time.sleep(0.005)  # for some locks SQLite does not wait at all
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
+
+
+def _try_to_run(driver: sqlite3.Connection, statement: str, *, raises: bool) -> bool:
+    if fork_waits():
+        raise ForkWaitsError
+    try:
+        driver.execute(statement)
+    except sqlite3.OperationalError as error:
+        if raises or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
 
 
 def _default_path() -> Path:
@@ -230,18 +288,28 @@ def _created(url: URL, **options: Any) -> Engine:
     raise ConfigError(problem)
 
 
-def _connect(address: str, busy_timeout: float, pragmas: tuple[str, ...]) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        address,
-        uri=True,
-        timeout=busy_timeout,
-        isolation_level=None,  # transactions begin where SQLAlchemy says
-        check_same_thread=False,  # close() may come from another thread than the writer's
-    )
+def _connected_for_writing(address: str, patience: float) -> sqlite3.Connection:
+    connection = _connected(f"{address}?mode=rwc", patience)
     try:
-        for pragma in ("foreign_keys=ON", *pragmas):
-            connection.execute(f"PRAGMA {pragma}")
+        for pragma in _WRITER_PRAGMAS:
+            _run_unlocked(connection, f"PRAGMA {pragma}", patience)
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def _connected_for_reading(address: str, patience: float) -> sqlite3.Connection:
+    return _connected(f"{address}?mode=rw", patience)
+
+
+def _connected(address: str, timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        address,
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,  # transactions begin where SQLAlchemy says
+        check_same_thread=False,  # close() may come from another thread than the writer's
+    )
+    connection.execute("PRAGMA foreign_keys=ON")
     return connection

@@ -24,6 +24,7 @@ from websopy_sync.errors import ConfigError
 from . import schema
 from .database import Database
 from .errors import HistoryError, UnknownStreamError, tell
+from .forks import connected
 from .identity import Identity
 from .records import Failure, Status
 from .rows import chunks_of, message_of
@@ -217,7 +218,7 @@ class History:
             if self.database.path is not None and not self.database.path.exists():
                 yield None
                 return
-            with self._engine.connect() as connection:
+            with connected(self.database.fork_patience), self._engine.connect() as connection:
                 yield connection if self._is_ready(connection) else None
         except (SQLAlchemyError, OSError) as error:
             problem = tell(error, secret=self.database.secret)

@@ -80,6 +80,7 @@ class PersistencePlugin:
             lambda: Store.open(self.database, engine, writer=Identity.of_this_process()),
             self._trouble,
             limits=limits,
+            fork_patience=self.database.fork_patience,
         )
         self._recordings: StreamLocal[_Recording] = StreamLocal()
 

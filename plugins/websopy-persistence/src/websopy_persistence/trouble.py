@@ -31,11 +31,16 @@ class Trouble:
         self._where = where
         self._secret = secret
         self._clock = clock
+        self.problem = ""
+        """What is wrong now, in one line; "" when nothing is."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as a forked child does: it has a log, and losses, of its own."""
+        self.problem = ""
         self._reported = ("", float("-inf"))
         self._lost = (0, 0)
         self._lost_reported = self._overflow_reported = float("-inf")
-        self.problem = ""
-        """What is wrong now, in one line; "" when nothing is."""
 
     def began(self, error: BaseException) -> None:
         """Report, unless it goes on or has just been reported."""

@@ -10,7 +10,6 @@ in the same thread. So what those threads touch is reentrant: an RLock and a Sim
 
 from __future__ import annotations
 
-import atexit
 import os
 import queue
 import threading
@@ -21,6 +20,7 @@ from typing import Protocol
 import attrs
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from .forks import ForkWaitsError, at_exit, connected, register
 from .inbox import Inbox
 from .ledger import Entry, Ledger
 from .records import End, Piece, Record
@@ -83,6 +83,7 @@ class Writer:
         open_store: Opens the database; may raise anything, and take any time.
         trouble: Told of what fails and what is lost.
         limits: When to write, and how much may wait.
+        fork_patience: Seconds that a fork of this process waits for a transaction to end.
     """
 
     def __init__(
@@ -91,22 +92,27 @@ class Writer:
         trouble: Trouble,
         *,
         limits: Limits | None = None,
+        fork_patience: float = 5.0,
     ) -> None:
         self._open_store = open_store
         self._trouble = trouble
         self._limits = limits or Limits()
+        self._fork_patience = fork_patience
         self._inherited: list[OpenStore | None] = []
         self._store: OpenStore | None = None
         self.start_over()
+        register(self)
 
     def start_over(self) -> None:
         """Begin with nothing, as a forked child does: what waits is its parent's to store."""
         # Never closed here: a connection that was open at the fork is the parent's.
         self._inherited.append(self._store)
+        self._trouble.forget()
         self._lock = threading.RLock()
         self._wake: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._woken = 0
         self._thread: threading.Thread | None = None
+        self._at_exit: Callable[[], object] = lambda: None
         self._stopping = False
         self._inbox = Inbox(weight=self._limits.weight, batch=self._limits.batch)
         self._flushes: list[threading.Event] = []
@@ -180,8 +186,12 @@ class Writer:
         return self._inbox.lost_streams
 
     def _check_process(self) -> None:
-        if self._pid != os.getpid():
+        if self._pid != os.getpid():  # forked by something that tells Python nothing
             self.start_over()
+
+    def disconnect(self) -> None:
+        """Close the connection before a fork; the next batch opens another."""
+        self._close_store()
 
     def _rouse(self, urgency: int) -> None:
         # Without a lock, as each chunk comes by here. What is put before this is seen by the thread
@@ -200,7 +210,7 @@ class Writer:
             self._thread = threading.Thread(target=self._run, name="websopy-history", daemon=True)
             try:
                 self._thread.start()
-                atexit.register(self.close)
+                self._at_exit = at_exit(self.close)
             except RuntimeError as error:  # no thread to be had, or the interpreter is ending
                 self._thread = None
                 if threading.main_thread().is_alive():
@@ -271,7 +281,7 @@ class Writer:
         """Write, or take note that it could not be done. Nothing comes out of here."""
         if entries:
             try:
-                self._write_all(entries)
+                self._write_between_forks(entries)
             except Exception as error:  # noqa: BLE001 - a driver may raise anything at all
                 self._failures += 1
                 self._trouble.began(error)
@@ -282,6 +292,14 @@ class Writer:
         while self._taken_flushes:
             self._taken_flushes.pop().set()
 
+    def _write_between_forks(self, entries: Sequence[Entry]) -> None:
+        while True:
+            try:
+                with connected(self._fork_patience):
+                    return self._write_all(entries)
+            except ForkWaitsError:  # the next connected() waits until it is over
+                continue
+
     def _write_all(self, entries: Sequence[Entry]) -> None:
         """Write in one transaction; if that fails, stream by stream, so that one bad chunk, or
         one that is too large, keeps no other stream from being stored."""
@@ -289,6 +307,9 @@ class Writer:
         try:
             self._write(entries)
             return
+        except ForkWaitsError:
+            self._doubt()
+            raise
         except Exception as error:  # noqa: BLE001 - a driver may raise anything at all
             self._trouble.began(error)
             self._doubt()
@@ -297,6 +318,9 @@ class Writer:
             self._open()  # raises when it is the database as a whole
             try:
                 self._write([entry])
+            except ForkWaitsError:
+                self._doubt()
+                raise
             except Exception as error:  # noqa: BLE001 - raised below
                 self._doubt()
                 self._blame(entry, error)
@@ -339,7 +363,8 @@ class Writer:
     def _may_end(self, *, idle: bool, stopping: bool) -> bool:
         if not (idle or stopping):
             return False
-        self._close_store()
+        with connected(self._fork_patience):
+            self._close_store()
         with self._lock:
             if stopping and self._trouble.problem:
                 self._abandon()
@@ -347,7 +372,7 @@ class Writer:
             if self._flushes or not self._inbox.empty:
                 self._thread = thread
                 return False
-            atexit.unregister(self.close)
+            self._at_exit()
             self._stopping = False
         return True
 

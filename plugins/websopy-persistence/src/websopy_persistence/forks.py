@@ -1,0 +1,165 @@
+"""No connection of this process is open while it forks.
+
+SQLite keeps a list of its locks for each process. A child that inherits an open connection inherits
+that list, with locks that it does not hold and never releases: it finds the file locked for all its
+life, or writes where it must not (https://www.sqlite.org/howtocorrupt.html, 2.6). The connection to
+a server would be one socket for two processes. So a fork waits, within bounds, for the threads that
+use a connection, and closes the idle ones; parent and child then open their own.
+
+Knows no database and no writer. Its state is the module's, because a process forks as a whole.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import multiprocessing.util
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+__all__ = ["ForkWaitsError", "at_exit", "connected", "fork_waits", "register"]
+
+LONGEST_FORK = 10.0
+"""Seconds after which a connection is opened all the same: the end of a fork may not be told."""
+
+
+class Holder(Protocol):
+    """Somebody who keeps a connection open from one use to the next."""
+
+    def disconnect(self) -> None:
+        """Close the connection; nobody uses it now."""
+
+    def start_over(self) -> None:
+        """Forget what was inherited: this is a forked child."""
+
+
+class ForkWaitsError(Exception):
+    """A thread waits to fork. What has not begun yet is to be tried again after that."""
+
+
+class _Gate:
+    """Which threads use a connection now, and how many wait to fork."""
+
+    def __init__(self) -> None:
+        # Reentrant: the garbage collector may run a destructor in here that comes by again.
+        self._changed = threading.Condition(threading.RLock())
+        self._inside: dict[int, float] = {}  # thread → seconds that a fork waits for it
+        self._forks = 0
+        self._shut_at = 0.0
+
+    @property
+    def is_shut(self) -> bool:
+        return self._forks > 0 and time.monotonic() < self._shut_at + LONGEST_FORK
+
+    @contextmanager
+    def passed(self, patience: float) -> Iterator[None]:
+        me = threading.get_ident()
+        if me in self._inside:
+            yield
+            return
+        with self._changed:
+            while self.is_shut:
+                self._changed.wait(LONGEST_FORK)
+            self._inside[me] = patience
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside.pop(me, None)
+                self._changed.notify_all()
+
+    def shut(self) -> bool:
+        """Let nobody in, and wait until nobody is inside: whether it came to that."""
+        me, begun = threading.get_ident(), time.monotonic()
+        with self._changed:
+            self._forks += 1
+            self._shut_at = begun
+            while others := [seconds for who, seconds in self._inside.items() if who != me]:
+                left = begun + max(others) - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            return not self._inside
+
+    def open(self) -> None:
+        with self._changed:
+            self._forks -= 1
+            self._changed.notify_all()
+
+
+_gate = _Gate()
+_holders: weakref.WeakSet[Holder] = weakref.WeakSet()
+_holders_lock = threading.RLock()
+
+
+@contextmanager
+def connected(patience: float) -> Iterator[None]:
+    """Around each use of a connection, its opening included.
+
+    patience: seconds that a fork waits for the end of it.
+    """
+    with _gate.passed(patience):
+        yield
+
+
+def at_exit(function: Callable[[], object]) -> Callable[[], object]:
+    """Have a function called when this process ends; what takes that back.
+
+    A child of multiprocessing's calls no atexit function before Python 3.13, only finalizers.
+    """
+    atexit.register(function)
+    if multiprocessing.parent_process() is None:
+        return functools.partial(atexit.unregister, function)
+    finalizer = multiprocessing.util.Finalize(None, function, exitpriority=0)
+
+    def take_back() -> None:
+        atexit.unregister(function)
+        finalizer.cancel()
+
+    return take_back
+
+
+def fork_waits() -> bool:
+    """Whether a thread waits to fork, or does so now."""
+    return _gate.is_shut
+
+
+def register(holder: Holder) -> None:
+    """Have a holder told of forks for as long as it lives."""
+    _listen()
+    with _holders_lock:
+        _holders.add(holder)
+
+
+@functools.cache
+def _listen() -> None:
+    # Once a process: os has no way to take it back, so each holder's own would keep it for ever.
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before, after_in_parent=_gate.open, after_in_child=_after_in_child
+        )
+
+
+def _before() -> None:
+    if _gate.shut():
+        for holder in _held():
+            holder.disconnect()
+
+
+def _after_in_child() -> None:
+    # Other threads may have held the locks; those threads are not here.
+    global _holders_lock
+    _holders_lock = threading.RLock()
+    _gate.__init__()  # type: ignore[misc]  # the same gate, as threads find it by its name
+    for holder in _held():
+        holder.start_over()
+
+
+def _held() -> list[Holder]:
+    with _holders_lock:
+        return list(_holders)
