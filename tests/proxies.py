@@ -125,8 +125,18 @@ def _pass_back(data: bytes, upstream: socket.socket) -> bytes | None:
         return None
 
 
-def socks5(port: int, asked: Asked, *, user: str = "", password: str = "") -> Script:
-    """A SOCKS5 proxy (RFC 1928) to that port; with a user it insists on the password (RFC 1929)."""
+def socks5(
+    port: int,
+    asked: Asked,
+    *,
+    user: str = "",
+    password: str = "",
+    unreachable: Script | None = None,
+) -> Script:
+    """A SOCKS5 proxy (RFC 1928) to that port; with a user it insists on the password (RFC 1929).
+
+    `unreachable` is what it does when it is asked for an IPv6 address.
+    """
 
     def script(conn: Conn) -> None:
         version, count = read_exactly(conn, 2)
@@ -142,6 +152,9 @@ def socks5(port: int, asked: Asked, *, user: str = "", password: str = "") -> Sc
         head = read_exactly(conn, 4)
         assert head[:3] == b"\x05\x01\x00", head
         asked.targets.append(_socks5_target(conn, head[3]))
+        if unreachable and head[3] == 4:
+            unreachable(conn)
+            return
         rest = b"\0\1\x7f\0\0\1\0\0"
         relay(conn, port, granted=b"\5\0" + rest, refused=b"\5\5" + rest)
 

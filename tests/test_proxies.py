@@ -90,7 +90,7 @@ def test_chat_with_the_sandbox_is_asked_directly(proxy: faults.Server) -> None:
 NO_PROXY = [
     # NO_PROXY, a URL that is asked directly, one that is not
     ("chat.example", "http://chat.example/v1", "http://other.example/v1"),
-    ("chat.example", "http://eu.chat.example/v1", "http://mychat.example/v1"),
+    ("chat.example", "http://eu.chat.example/v1", "http://chat.example.org/v1"),
     (".chat.example", "http://eu.chat.example/v1", "http://chat.example.org/v1"),
     ("chat.example:8080", "http://chat.example:8080/v1", "http://chat.example/v1"),
     ("a.example, chat.example", "http://chat.example/v1", "http://b.example/v1"),

@@ -8,8 +8,8 @@ from typing import Any
 import faults
 import pytest
 import requests
-from faults import KEY, PROMPT, Conn, Script, client, listen, play
-from proxies import read_exactly, read_until
+from faults import KEY, PROMPT, Conn, Script, answer, client, listen, play
+from proxies import Asked, read_exactly, read_until, socks5
 
 from websopy_sync import APIConnectionError, APITimeoutError, ConfigError, Timeouts, WebsopyError
 
@@ -182,6 +182,66 @@ def test_user_that_cannot_be_sent(scheme: str) -> None:
         with pytest.raises(ConfigError) as caught:
             raise ask_by(scheme, faults.unexpected, user=user).error
         assert PASSWORD not in str(caught.value)
+
+
+def network_unreachable(conn: Conn) -> None:
+    conn.send(b"\x05\x03\x00\x01" + bytes(6))
+
+
+TWO_ADDRESSES = """
+    import socket, sys
+    from websopy_sync import Timeouts, WebsopyClient
+
+    real = socket.getaddrinfo
+
+    def two(host, *rest):
+        hosts = ["::1", "127.0.0.1"] if host == "two.example" else [host]
+        return [entry for host in hosts for entry in real(host, *rest)]
+
+    socket.getaddrinfo = two
+    limits = Timeouts(connect=1.0)
+    url = "http://two.example:80/v1"
+    with WebsopyClient("key", base_url=url, timeout=limits, max_retries=0, plugins=[]) as client:
+        print(client.ai.chat("hi").content)
+"""
+
+
+@pytest.mark.parametrize("unreachable", [network_unreachable, Conn.wait_gone])
+def test_second_address_of_the_service(unreachable: Script) -> None:
+    """Where this machine looks the name up, the proxy is asked for the next address as well.
+
+    An address that the proxy cannot reach, or takes its time with, costs its share of the limit.
+    """
+    asked = Asked()
+    with play(answer("second")) as server:
+        script = socks5(server.port, asked, unreachable=unreachable)
+        with play(always=script) as proxy:
+            env = {"http_proxy": f"socks5://127.0.0.1:{proxy.port}"}
+            with faults.child(TWO_ADDRESSES, env=env) as process:
+                assert faults.output(process) == ["second"]
+    assert asked.targets == ["[::1]:80", "127.0.0.1:80"]
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_ipv6_address_over_socks5(scheme: str) -> None:
+    """A service's IPv6 address is named to the proxy as one."""
+    asked = Asked()
+    with play(answer("six")) as server, requests.Session() as session:
+        with play(always=socks5(server.port, asked)) as proxy:
+            session.proxies = {"all": f"{scheme}://127.0.0.1:{proxy.port}"}
+            with client(server, base_url="http://[::1]:9/v1", session=session) as asker:
+                assert asker.ai.chat("hi").content == "six"
+    assert asked.targets == ["[::1]:9"]
+
+
+def test_proxy_with_an_ipv6_address() -> None:
+    """A proxy may be named by its IPv6 address."""
+    with requests.Session() as session, play() as server:
+        session.proxies = {"all": "socks5h://[::1]:1"}
+        with client(server, session=session, max_retries=0) as asker:
+            error = listen(lambda: asker.ai.chat_stream("hi")).error
+    assert type(error) is APIConnectionError
+    assert str(error).endswith("through the proxy [::1]:1: connection refused")
 
 
 def test_ipv6_address_over_socks4() -> None:

@@ -982,6 +982,8 @@ def _config_error(chain: list[BaseException]) -> ConfigError | None:
             return ConfigError("base_url or proxy: expected a URL with a host")
         if isinstance(link, requests.exceptions.InvalidURL | requests.exceptions.InvalidProxyURL):
             return ConfigError("base_url or proxy: not a URL")
+        if isinstance(link, urllib3.exceptions.ProxySchemeUnsupported):
+            return ConfigError("proxy: no TLS inside https:// with pyOpenSSL in the place of ssl")
     return None
 
 
@@ -1023,4 +1025,6 @@ def _reason(chain: list[BaseException]) -> tuple[str, bool]:
     early = http.client.RemoteDisconnected | http.client.IncompleteRead
     if any(isinstance(link, early) for link in chain):
         return "the server ended it early", True
+    if any(isinstance(link, http.client.HTTPException) for link in chain):
+        return "what came is not HTTP", True
     return type(chain[0]).__name__, True
