@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import threading
 import time
@@ -78,7 +79,7 @@ class Way:
 
 WAYS = [
     Way("http"), Way("https"),
-    Way("http", "http"), Way("https", "http"),
+    Way("http", "http", USER), Way("https", "http"),
     Way("http", "https"), Way("https", "https"),
     Way("http", "socks4"), Way("https", "socks4a", USER),
     Way("http", "socks5"), Way("https", "socks5", USER),
@@ -104,7 +105,7 @@ def over(ways: list[Way]) -> pytest.MarkDecorator:
 
 every_way = over(WAYS)
 by_proxy = over([way for way in WAYS if way.proxy])
-by_tunnel = over([way for way in WAYS if way.proxy and way != Way("http", "http")])
+by_tunnel = over([way for way in WAYS if way.proxy and way != Way("http", "http", USER)])
 
 
 @attrs.frozen
@@ -326,6 +327,24 @@ def test_each_event_at_once(way: Way) -> None:
             seen.append(piece.type)
             word.release()
     assert seen == ["content"] * 5 + ["done"]
+
+
+@every_way
+@pytest.mark.parametrize("script", [answer("hi"), faults.hang_up])
+def test_no_log_tells_a_secret(way: Way, script: Script, caplog: pytest.LogCaptureFixture) -> None:
+    """No library on the way logs key, question or the proxy's password, at any level."""
+    caplog.set_level(0)
+    with travel(way, script, max_retries=0) as journey:
+        journey.ask()
+    basic = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    assert not any(secret in caplog.text for secret in (KEY, PROMPT, PASSWORD, basic))
+
+
+@every_way
+def test_question_is_not_held_back(way: Way) -> None:
+    """No way costs the 40 ms for which a kernel may hold an acknowledgement back."""
+    with travel(way, answers("hi")) as journey:
+        assert min(journey.ask().seconds for _ in range(8)) < 0.03
 
 
 @every_way

@@ -599,7 +599,10 @@ class _Adapter(requests.adapters.HTTPAdapter):
         """The pools behind a proxy; they are kept."""
         parsed = parse_proxy(proxy)
         if not parsed.is_socks:
-            manager = super().proxy_manager_for(proxy, **kwargs)
+            # urllib3 leaves TCP_NODELAY off for proxies. A question is sent in two pieces, and the
+            # second would wait 40 ms for the acknowledgement of the first.
+            options = _Connection.default_socket_options
+            manager = super().proxy_manager_for(proxy, socket_options=options, **kwargs)
             manager.pool_classes_by_scheme = _POOLS
         elif proxy in self.proxy_manager:
             manager = self.proxy_manager[proxy]
