@@ -18,7 +18,8 @@ author = "the websopy-sync authors"
 copyright = f"2026, {author}"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+napoleon_numpy_docstring = False
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"websopy-sync {version}"

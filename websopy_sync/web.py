@@ -394,7 +394,7 @@ def django_response(stream: ChatStream, **options: Unpack[BodyOptions]) -> Strea
         **options: Those of `sse_body`.
 
     Returns:
-        A `StreamingHttpResponse`. Its `Content-Encoding: identity` has GZipMiddleware leave it
+        A `StreamingHttpResponse`. Its `Content-Encoding` (`identity`) has GZipMiddleware leave it
         alone: before Django 6 it would hold the answer back until its end.
     """
     body = sse_body(stream, **options)
