@@ -158,6 +158,42 @@ def test_https_proxy_of_an_http_service_is_verified() -> None:
     assert "certificate" in str(got.error)
 
 
+def test_authorities_are_loaded_once_for_all_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle takes many times the CPU of a handshake, so no connection loads it again."""
+    loaded = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(context: ssl.SSLContext, *paths: Any, **options: Any) -> None:
+        loaded.append(paths)
+        load(context, *paths, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    with play(always=answer("safe"), tls=authority("once").server()) as server:
+        for _ in range(3):
+            with client(server, verify=authority("once").path) as asker:
+                for _ in range(2):
+                    assert ask(server, through=asker).text == "safe"
+    assert len(loaded) == 1
+
+
+def test_clients_with_authorities_of_their_own_trust_these_alone(tmp_path: Path) -> None:
+    """What one client trusts, another does not; a bundle that was replaced is read again."""
+    bundle = tmp_path / "ca.pem"
+    shutil.copy(authority().path, bundle)
+    with play(always=answer("safe"), tls=authority().server()) as server:
+        for verify, trusted in (
+            (authority().path, True),
+            (authority("stranger").path, False),
+            (authority().path, True),
+            (str(bundle), True),
+        ):
+            with client(server, verify=verify) as asker:
+                assert (ask(server, through=asker).text == "safe") == trusted
+        shutil.copy(authority("stranger").path, bundle)
+        with client(server, verify=str(bundle)) as asker:
+            assert "certificate" in str(ask(server, through=asker).error)
+
+
 # ------------------------------------------------------------------- the client's own certificate
 
 

@@ -36,7 +36,7 @@ FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in 
 # Each of these comes into the package by one door.
 DOORS = {
     "requests": {"transport", "proxies", "certificates", "dependencies"},
-    "urllib3": {"transport", "tls_in_tls", "dependencies"},
+    "urllib3": {"transport", "certificates", "tls_in_tls", "dependencies"},
     "pluggy": {"hooks"},
     "socks": {"socks_handshake"},
     "socket": {

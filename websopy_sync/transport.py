@@ -49,7 +49,7 @@ import urllib3.exceptions
 from urllib3.util.ssltransport import SSLTransport
 
 from . import socks_handshake
-from .certificates import client_certificate, trust_of
+from .certificates import client_certificate, context_that_trusts, trust_of
 from .dependencies import dependency_problem
 from .errors import (
     APIConnectionError,
@@ -472,6 +472,17 @@ class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
     """The same over TLS."""
 
     _wraps = True
+
+    def connect(self) -> None:
+        """Connect, with the one context that all connections with these authorities share.
+
+        Not with a client's certificate, which belongs to one client; not by an https proxy, for
+        which urllib3 loads the authorities from the file.
+        """
+        by_tls = self.proxy is not None and self.proxy.scheme == "https"
+        if self.ca_certs and self.ssl_context is None and not (self.cert_file or by_tls):
+            self.ssl_context, self.ca_certs = context_that_trusts(self.ca_certs), None
+        super().connect()
 
     def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> Any:
         outer = super()._connect_tls_proxy(hostname, sock)
