@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
@@ -25,6 +26,10 @@ from websopy_sync.sandbox import Sandbox
 pytest_plugins = ["time_limit"]
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
+
+# An example that takes long says that the machine is busy, not that the code is wrong.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 GRACE = 2.0
 """Seconds that what a test started may take to go away after it."""
