@@ -6,16 +6,40 @@ Knows nothing of limits or of HTTP.
 from __future__ import annotations
 
 import _socket
+import contextlib
 import math
 import select
 import socket
 import threading
 from typing import Any
 
-__all__ = ["shut_down", "wait_for"]
+__all__ = ["keep_alive", "shut_down", "wait_for"]
 
 LONGEST_POLL = 2**31 - 1
 """Milliseconds; poll() takes a C int."""
+
+
+_KEEP_ALIVE = (
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 30),
+    (socket.IPPROTO_TCP, "TCP_KEEPALIVE", 30),  # what macOS calls it
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 15),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 6),
+)
+"""The kernel's probes: the first after 30 silent seconds, before any box on the way forgets the
+connection (Azure's load balancers do after 4 minutes, those of AWS after 350 s). When six more in
+90 seconds are not answered, the connection is lost. A living server's kernel answers them, however
+slow the server itself is. TCP_USER_TIMEOUT would find a loss sooner, but it also cuts a server that
+does not read for a while."""
+
+
+def keep_alive(sock: Any) -> None:
+    """Have the kernel keep a silent connection alive, and notice when it is not."""
+    for level, name, value in _KEEP_ALIVE:
+        option = getattr(socket, name, None)
+        if option is not None:
+            with contextlib.suppress(OSError):  # a connection without it is better than none
+                sock.setsockopt(level, option, value)
 
 
 def shut_down(sock: Any) -> None:

@@ -26,6 +26,7 @@ import errno
 import functools
 import http.client
 import io
+import math
 import os
 import queue
 import re
@@ -77,7 +78,7 @@ from .proxies import Proxy, host_and_port, parse_proxy, proxy_for
 from .receiver import Receiver
 from .redaction import Secret
 from .socket_writer import SocketWriter
-from .sockets import wait_for
+from .sockets import keep_alive, wait_for
 from .tls_in_tls import InnerTLS, OuterTLS
 
 __all__ = ["Exchange", "Limit", "Outgoing", "Session", "Transport"]
@@ -88,6 +89,11 @@ Session = requests.Session
 """The session a user may bring; named here for those who may not import requests."""
 
 _HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:")
+
+MAX_IDLE = 50.0
+"""Seconds after which a kept connection is not used again. Servers and load balancers close theirs
+after a minute or so (AWS 60 s, nginx 75 s), and a question that crosses that end is lost. A NAT
+that forgets a connection without a word takes longer."""
 
 Limit = tuple[Phase, float | None]
 """A phase and how many seconds it may take."""
@@ -329,6 +335,18 @@ class _Connection(urllib3.connection.HTTPConnection):
     _handle: socket.socket | None = None
     _wraps = False
     _writer: SocketWriter | None = None
+    idle_since = math.inf
+    """When the pool got it back, by `_awake_or_asleep`."""
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it was idle for so long that it may be lost without anybody knowing."""
+        return _awake_or_asleep() - self.idle_since > MAX_IDLE
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the pool may use it again."""
+        return not self.is_stale and super().is_connected
 
     def _peer(self) -> tuple[str, int]:
         """The host and port that the socket connects to."""
@@ -381,6 +399,7 @@ class _Connection(urllib3.connection.HTTPConnection):
         for option in self.socket_options or ():
             with contextlib.suppress(OSError):  # a connection without it is better than none
                 sock.setsockopt(*option)
+        keep_alive(sock)
         if self._wraps:
             # Wrapping in TLS empties this object. A second one for the same socket does not mind,
             # and serves an abort until the handshake is over.
@@ -448,6 +467,13 @@ class _Connection(urllib3.connection.HTTPConnection):
         if self._writer is None or self._writer.socket is not self.sock:
             self._writer = SocketWriter(self.sock, call.lifeline, is_final_answer)
         return self._writer
+
+
+def _awake_or_asleep() -> float:
+    """Seconds on a clock that goes on while the machine sleeps, as the other end's does."""
+    if hasattr(time, "CLOCK_BOOTTIME"):  # Linux, where monotonic() stands still meanwhile
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 def _finish_connecting(sock: socket.socket, until: float, lifeline: Lifeline) -> None:
@@ -551,11 +577,21 @@ class _SOCKSTLSConnection(_SOCKSConnection, _TLSConnection):
 
 
 class _IdleConnections:
-    """A pool that closes a connection for which it has no room, without urllib3's warning."""
+    """A pool that closes what it has no room for, without urllib3's warning, and what is stale."""
 
     pool: queue.LifoQueue[Any] | None
+    _swept = -math.inf
 
     def _put_conn(self, conn: Any) -> None:
+        now = _awake_or_asleep()
+        if now - self._swept > MAX_IDLE:
+            self._swept = now
+            self._sweep()
+        if conn:
+            conn.idle_since = now
+        self._keep(conn)
+
+    def _keep(self, conn: Any) -> None:
         try:
             if self.pool is not None:
                 self.pool.put(conn, block=False)
@@ -564,6 +600,17 @@ class _IdleConnections:
             pass
         if conn:
             conn.close()
+
+    def _sweep(self) -> None:
+        """Close the stale ones: the pool hands out the youngest first and never comes to them."""
+        idle: list[Any] = []
+        with contextlib.suppress(queue.Empty):
+            while self.pool is not None:
+                idle.append(self.pool.get(block=False))
+        for conn in reversed(idle):
+            if conn and conn.is_stale:
+                conn.close()
+            self._keep(conn)
 
 
 class _Pool(_IdleConnections, urllib3.connectionpool.HTTPConnectionPool):
