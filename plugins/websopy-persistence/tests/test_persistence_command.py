@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
+import io
 import json
+import os
+import pty
 import re
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -128,11 +136,175 @@ def test_usage(arguments: list[str]) -> None:
     assert caught.value.code == 2
 
 
+def ids(history_file: Path) -> list[str]:
+    with History(history_file) as history:
+        return [stream.id for stream in history.list(limit=None)]
+
+
 def test_pruning(show: Show, filled: Sequence[str]) -> None:
     """By age in days."""
-    assert show("--prune", "1") == "removed 0 streams\n"
-    assert show("--prune", "0") == "removed 3 streams\n"
+    assert show("--prune", "1", "--yes") == "removed 0 streams\n"
+    assert show("--prune", "0", "--yes") == "removed 3 streams\n"
     assert "no streams found" in show()
+
+
+def test_deleting_by_id(show: Show, filled: Sequence[str], history_file: Path) -> None:
+    """Those that are named, each once, and no other."""
+    assert show("--delete", filled[1][:12], "--yes") == "removed 1 stream\n"
+    assert ids(history_file) == [filled[0], filled[2]]
+    named = [filled[0], filled[0][:20], filled[2]]
+    assert show("--delete", *named, "--yes") == "removed 2 streams\n"
+    assert ids(history_file) == []
+
+
+@pytest.mark.parametrize("wrong", ["f" * 32, "", "%", "0x", "open"])
+def test_a_wrong_id_deletes_nothing(wrong, filled, history_file, keep, ask) -> None:
+    """Neither one that is nobody's, nor one of several streams, nor one that is still open."""
+    plugin = keep(history_file)
+    for _ in range(17):  # two of them begin with the same digit
+        ask(plugin).done()
+    ask(plugin, "open")
+    assert plugin.flush()
+    before = ids(history_file)
+    if wrong == "open":
+        with History(history_file) as history:
+            wrong = history.list(status="open")[0].id
+    digits = [id[0] for id in before]
+    ambiguous = next(digit for digit in digits if digits.count(digit) > 1)
+    for named in ([filled[0], wrong], [wrong, filled[0]], [filled[0], ambiguous]):
+        with pytest.raises(HistoryError):
+            run("--url", f"sqlite:///{history_file}", "--delete", *named, "--yes")
+    assert ids(history_file) == before
+
+
+REFUSED = [
+    "{id} --status done --search text --prune 0",
+    "{id} --prune 0",
+    "{id} --delete {id}",
+    "--prune 0 --delete {id}",
+    *(f"--prune 0 {option}" for option in ("--limit 1", "--status done", "--search x", "--json")),
+    *(f"--prune 0 --{name} 2001-01-01" for name in ("since", "until")),
+    "--prune 0 --plot x.png",
+    *(f"--delete {{id}} {option}" for option in ("--limit 1", "--status done", "--search x")),
+    *(f"--delete {{id}} {option}" for option in ("--json", "--until 2001-01-01", "--plot x.png")),
+    *(f"{{id}} {option}" for option in ("--limit 1", "--status done", "--search x", "--yes")),
+    *(f"{{id}} {option}" for option in ("--since 2001-01-01", "--plot x.png", "--dry-run")),
+    "--plot x.png --json",
+    "--yes",
+    "--dry-run --search x",
+]
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_combinations_are_refused(line: str, filled, history_file, monkeypatch, capsys) -> None:
+    """An argument that would be left out of account is an error, and deletes nothing."""
+    monkeypatch.setenv("WEBSOPY_PERSISTENCE_URL", f"sqlite:///{history_file}")
+    monkeypatch.setenv("WEBSOPY_PLUGINS", "persistence")
+    for sure in ("", " --yes"):
+        assert main(["history", *(line + sure).format(id=filled[0]).split()]) == 2
+        assert "error: history: " in capsys.readouterr().err
+    assert ids(history_file) == list(filled)
+
+
+@pytest.mark.parametrize("option", ["--pru", "--del", "--d", "--y", "--dry"])
+def test_what_deletes_is_written_out(option: str, filled: Sequence[str]) -> None:
+    """argparse would take the beginning of an option for the whole."""
+    with pytest.raises(SystemExit) as caught:
+        run(option, "0")
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("named", ["--prune 0", "--delete {id}"])
+def test_without_a_terminal(named: str, filled, history_file, monkeypatch, capsys) -> None:
+    """There is nobody to ask, so nothing is deleted without --yes; --dry-run only shows."""
+    monkeypatch.setenv("WEBSOPY_PERSISTENCE_URL", f"sqlite:///{history_file}")
+    monkeypatch.setenv("WEBSOPY_PLUGINS", "persistence")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    arguments = named.format(id=filled[0]).split()
+    assert main(["history", *arguments]) == 2
+    assert "--yes" in capsys.readouterr().err
+    assert main(["history", *arguments, "--dry-run", "--yes"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-1] == "would remove " + ("1 stream" if "{id}" in named else "3 streams")
+    assert filled[0][:8] in shown[1]
+    assert ids(history_file) == list(filled)
+
+
+def test_nothing_to_show_in_a_dry_run(show: Show, filled: Sequence[str]) -> None:
+    """No empty table."""
+    assert show("--prune", "1", "--dry-run") == "would remove 0 streams\n"
+
+
+@contextlib.contextmanager
+def at_a_terminal(*arguments: str, file: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The command in a process that has a terminal; that terminal's other end."""
+    ours, its = pty.openpty()
+    known = {"WEBSOPY_PERSISTENCE_URL": f"sqlite:///{file}", "WEBSOPY_PLUGINS": "persistence"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "websopy_sync", "history", *arguments],
+        stdin=its, stdout=its, stderr=its, env={**os.environ, **known}, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(its)
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def read_until(terminal: int, end: bytes) -> str:
+    said = b""
+    while not said.endswith(end):
+        said += os.read(terminal, 1024)
+    return said.decode()
+
+
+ANSWERS = {
+    "y": (b"y\n", 0, 0),
+    "yes": (b"  YES \n", 0, 0),
+    "n": (b"n\n", 1, 3),
+    "nothing": (b"\n", 1, 3),
+    "something else": (b"yesterday\n", 1, 3),
+    "no text": (b"\xff\xfe\n", 1, 3),
+    "end of input": (b"\x04", 1, 3),
+    "ctrl-c": (b"\x03", 130, 3),
+}
+
+
+@pytest.mark.parametrize(("typed", "code", "left"), ANSWERS.values(), ids=ANSWERS)
+def test_asked_at_a_terminal(typed: bytes, code: int, left: int, filled, history_file) -> None:
+    """What would go is said first, and only a yes deletes."""
+    with at_a_terminal("--prune", "0", file=history_file) as (process, terminal):
+        asked = read_until(terminal, b"[y/N] ")
+        assert "Remove 3 streams begun before 2" in asked
+        os.write(terminal, typed)
+        assert process.wait(20) == code
+    assert len(ids(history_file)) == left
+
+
+def test_asked_for_the_streams_that_are_named(filled, history_file) -> None:
+    """Each is shown, as few digits may be a slip."""
+    with at_a_terminal("--delete", filled[2][:8], file=history_file) as (process, terminal):
+        asked = read_until(terminal, b"[y/N] ")
+        assert "写一篇关于 AI 的文章" in asked
+        assert "Remove 1 stream?" in asked
+        os.write(terminal, b"y\n")
+        assert process.wait(20) == 0
+    assert ids(history_file) == list(filled[:2])
+
+
+def test_an_open_stream_is_not_deleted(history_file, keep, ask) -> None:
+    """From a program too; it would be written again."""
+    plugin = keep(history_file)
+    ask(plugin)
+    assert plugin.flush()
+    with History(history_file) as history:
+        (stream,) = history.list()
+        with pytest.raises(HistoryError, match="still open"):
+            history.delete(stream.id)
+        assert len(history.list()) == 1
 
 
 def fill_a_week(file: Path, keep, ask) -> None:

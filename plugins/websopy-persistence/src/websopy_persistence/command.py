@@ -1,6 +1,7 @@
 """`websopy-sync history`: what was stored, for people and, with --json, for programs.
 
-Knows how things are shown and nothing of how they are found.
+Knows how things are shown and nothing of how they are found. Removing asks, and removes what was
+named: an argument that would have no effect beside another is refused.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from websopy_sync.cli import visible
+from websopy_sync.errors import ConfigError
 
 from .errors import HistoryError
 from .history import STATUSES, History, StoredStream
@@ -31,7 +33,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "history",
         help="show stored answers",
-        description="Show the last stored streams, or one of them whole.",
+        description="Show the last stored streams, or one of them whole, or remove some.",
+        allow_abbrev=False,  # what removes is to be written out
     )
     parser.add_argument("id", nargs="?", metavar="ID", help="first digits of a stream's id")
     parser.add_argument("--limit", type=int, metavar="N", help="how many streams (default: 20)")
@@ -47,22 +50,62 @@ def add_parser(subparsers: Any) -> None:
         help="draw seconds to first chunk and tokens a second into a .png or .svg file",
     )
     parser.add_argument(
+        "--delete", nargs="+", metavar="ID", help="remove these streams, by the first digits of ids"
+    )
+    parser.add_argument(
         "--prune", type=_days, metavar="DAYS", help="remove streams older than so many days"
     )
+    parser.add_argument("--yes", action="store_true", help="remove without asking")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be removed")
     parser.add_argument("--url", help="the database, instead of WEBSOPY_PERSISTENCE_URL")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments ask for; the exit code. Raises WebsopyError."""
+    _check(arguments)
     with History(arguments.url) as history:
+        if arguments.delete is not None:
+            return _delete(history, arguments)
         if arguments.prune is not None:
-            return _prune(history, arguments.prune)
+            return _prune(history, arguments)
         if arguments.id is not None:
             return _show_one(history, arguments)
         if arguments.plot is not None:
             return _plot(history, arguments)
         return _show_list(_found(history, arguments, 20), arguments, history)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError for arguments of which one would have to be left out of account."""
+    values = {name: getattr(arguments, name) for name in _GOES_WITH}
+    given = [name for name, value in values.items() if value is not None and value is not False]
+    for name, others in _GOES_WITH.items():
+        if name in given:
+            wrong = [_option(other) for other in given if other not in (name, *others)]
+            if wrong:
+                raise ConfigError(f"history: {_option(name)} does not go with {', '.join(wrong)}")
+    if (arguments.yes or arguments.dry_run) and not {"delete", "prune"} & set(given):
+        raise ConfigError("history: --yes and --dry-run go with --delete and --prune")
+
+
+_FILTERS = ("limit", "search", "status", "since", "until")
+
+# By the argument that says what is done: the others that it takes. --url goes with all.
+_GOES_WITH = {
+    "delete": ("yes", "dry_run"),
+    "prune": ("yes", "dry_run"),
+    "id": ("json",),
+    "plot": _FILTERS,
+    "json": ("id", *_FILTERS),
+    **dict.fromkeys(_FILTERS, ("json", "plot", *_FILTERS)),
+    "yes": ("delete", "prune", "dry_run"),
+    "dry_run": ("delete", "prune", "yes"),
+}
+
+
+def _option(name: str) -> str:
+    return "an ID" if name == "id" else f"--{name.replace('_', '-')}"
 
 
 def _found(
@@ -77,10 +120,65 @@ def _found(
     )
 
 
-def _prune(history: History, days: float) -> int:
-    removed = history.prune(datetime.now().astimezone() - timedelta(days=days))
-    _say(f"removed {removed} streams")
+def _delete(history: History, arguments: argparse.Namespace) -> int:
+    # All are found before any goes: where one id is wrong, nothing is removed.
+    named = {stream.id: stream for stream in map(history.get, arguments.delete)}
+    for stream in named.values():
+        if stream.status == "open":
+            raise HistoryError(f"stream {stream.id} is still open: nothing was removed")
+    if arguments.dry_run:
+        return _show_doomed(list(named.values()))
+    if not arguments.yes:
+        _show_table(list(named.values()))
+        if not _agreed(f"Remove {_counted(len(named))}?"):
+            return 1
+    for id in named:
+        history.delete(id)
+    _say(f"removed {_counted(len(named))}")
     return 0
+
+
+def _prune(history: History, arguments: argparse.Namespace) -> int:
+    before = datetime.now().astimezone() - timedelta(days=arguments.prune)
+    if not arguments.yes or arguments.dry_run:
+        streams = history.list(limit=None, until=before)
+        ended = [stream for stream in streams if stream.status != "open"]
+        if arguments.dry_run:
+            return _show_doomed(ended)
+        if not _agreed(f"Remove {_counted(len(ended))} begun before {_local(before)}?"):
+            return 1
+    _say(f"removed {_counted(history.prune(before))}")
+    return 0
+
+
+def _show_doomed(streams: Sequence[StoredStream]) -> int:
+    if streams:
+        _show_table(streams)
+    _say(f"would remove {_counted(len(streams))}")
+    return 0
+
+
+def _counted(count: int) -> str:
+    return f"{count} stream" + ("" if count == 1 else "s")
+
+
+def _agreed(question: str) -> bool:
+    """Ask whoever sits at the terminal. Raises ConfigError where nobody does.
+
+    Ctrl-C comes out as KeyboardInterrupt; the end of the input is no yes.
+    """
+    if not (sys.stdin and sys.stdin.isatty()):
+        raise ConfigError("history: no terminal to ask at: --yes removes, --dry-run only shows")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    try:
+        answer = sys.stdin.readline()
+    except UnicodeDecodeError:
+        answer = ""
+    if answer.strip().lower() in ("y", "yes"):
+        return True
+    sys.stderr.write("nothing was removed\n")
+    return False
 
 
 def _plot(history: History, arguments: argparse.Namespace) -> int:
@@ -103,6 +201,11 @@ def _show_list(
     if not streams:
         _say(f"no streams found in {history.database.description}")
         return 0
+    _show_table(streams)
+    return 0
+
+
+def _show_table(streams: Sequence[StoredStream]) -> None:
     room = max(shutil.get_terminal_size().columns - sum(width + 2 for _, width in _TABLE), 20)
     _say("  ".join([*(column(name, width) for name, width in _TABLE), "question"]))
     for stream in streams:
@@ -110,7 +213,6 @@ def _show_list(
         text = stream.question or stream.answer or ""
         line = [*(column(cell, width) for cell, width in cells), column(text, room)]
         _say("  ".join(line).rstrip())
-    return 0
 
 
 def _cells(stream: StoredStream) -> Sequence[str]:

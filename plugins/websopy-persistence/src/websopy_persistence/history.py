@@ -187,11 +187,28 @@ class History:
         return message
 
     def delete(self, id: str) -> None:
-        """Remove one stream that has ended, with its chunks. Raises UnknownStreamError."""
-        self._delete(streams.c.id == self.get(id).id)
+        """Remove one stream that has ended, with its chunks.
+
+        Args:
+            id: Its id, of which the first digits will do if they are its alone.
+
+        Raises:
+            UnknownStreamError: There is no such stream, or more than one. Nothing was removed.
+            HistoryError: It is still open, or the database cannot be written.
+        """
+        id = self.get(id).id
+        if not self._delete(streams.c.id == id):
+            raise HistoryError(f"stream {id} is still open, or was deleted meanwhile")
 
     def prune(self, before: datetime) -> int:
-        """Remove the ended streams that began before a moment; how many there were."""
+        """Remove the ended streams that began before a moment; how many there were.
+
+        Args:
+            before: The moment; a naive datetime is local time.
+
+        Raises:
+            HistoryError: The database cannot be written.
+        """
         return self._delete(streams.c.started < before.astimezone())
 
     def _delete(self, condition: Any) -> int:
