@@ -259,6 +259,14 @@ def test_a_new_question_waits_for_room_too(make: Make, background: Background) -
     client.ai.chat("x")
 
 
+def test_a_plugin_that_edits_nothing_costs_no_copy_of_the_body(
+    make: Make, background: Background
+) -> None:
+    """In the background too: only on_request has a question's body copied."""
+    client = make(background(Hears()))
+    assert client._hooks.listeners().teller("on_request") is None
+
+
 @pytest.mark.parametrize("when_full", ["drop", "error"])
 def test_a_new_question_does_not_wait_otherwise(
     make: Make, background: Background, when_full: str

@@ -325,14 +325,15 @@ class ChatStream(_Stream[StreamChunk]):
         def source() -> Source:
             self._request_told = True
             tell = self._hooks.teller("on_request")
-            if tell is not None:
-                if request.body is not None:  # so that an edit never changes the caller's objects
-                    request.body = copied_body(request.body)
-                self._step.busy = True  # a plugin that closes the stream ends it after the others
-                try:
+            self._step.busy = True  # a plugin that closes the stream ends it after the others
+            try:
+                if tell is not None:
+                    if request.body is not None:  # an edit never changes the caller's objects
+                        request.body = copied_body(request.body)
                     tell(request, self)
-                finally:
-                    self._step.busy = False
+                self._hooks.wait_for_room(self._is_wanted)
+            finally:
+                self._step.busy = False
             return make_source(request)
 
         self._open(source)

@@ -17,7 +17,13 @@ from .specs import GROUP
 class PluginInfo:
     """A plugin as `websopy-sync plugins` shows it.
 
-    state: "loaded", "off" (not chosen) or "failed"; `problem` says why it failed.
+    Attributes:
+        name: The name of its entry point, or of its class.
+        distribution: The installed distribution that it comes from, "" for one that was passed.
+        version: The version of that.
+        hooks: The hooks that it implements.
+        state: "loaded", "off" (not chosen) or "failed".
+        problem: Why it failed.
     """
 
     name: str

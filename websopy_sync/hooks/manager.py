@@ -43,8 +43,11 @@ class Listener:
 class Listeners:
     """The plugins that are told of one question."""
 
-    def __init__(self, of_hook: Mapping[str, Sequence[Listener]]) -> None:
+    def __init__(
+        self, of_hook: Mapping[str, Sequence[Listener]], backgrounds: Sequence[BackgroundPlugin]
+    ) -> None:
         self._of_hook = of_hook
+        self._backgrounds = backgrounds
         self._tells = {
             hook: _all_of([listener.tell for listener in listeners])
             for hook, listeners in of_hook.items()
@@ -57,14 +60,24 @@ class Listeners:
         """What tells the plugins of a hook, by position; None when nobody listens."""
         return self._tells[hook]
 
+    def wait_for_room(self, wanted: Callable[[], bool]) -> None:
+        """Hold a new question back while a queue is full, as the ends do not wait for room.
+
+        Args:
+            wanted: Whether the question is still wanted.
+        """
+        for background in self._backgrounds:
+            background.wait_for_room(wanted)
+
     def without(self, names: Collection[str]) -> Listeners:
         """The same but for the plugins of these names."""
-        return Listeners(
-            {
-                hook: [listener for listener in listeners if listener.name not in names]
-                for hook, listeners in self._of_hook.items()
-            }
-        )
+        of_hook = {
+            hook: [listener for listener in listeners if listener.name not in names]
+            for hook, listeners in self._of_hook.items()
+        }
+        told = [listener.plugin for listeners in of_hook.values() for listener in listeners]
+        backgrounds = [one for one in self._backgrounds if any(one.plugin is p for p in told)]
+        return Listeners(of_hook, backgrounds)
 
 
 class Failures:
@@ -103,12 +116,17 @@ class Failures:
 class Hooks:
     """The plugins of one client, and the telling of them.
 
-    plugins: None for every installed one that WEBSOPY_PLUGINS names (all when it is unset), or
-    the ones to use: objects, classes, or names of installed ones.
-    strict: raise PluginError where otherwise a failure is logged and counted.
-
     An installed plugin that cannot be loaded is warned of and left out. A class is instantiated,
     so that each client has a plugin of its own.
+
+    Args:
+        plugins: None for every installed one that WEBSOPY_PLUGINS names (all when it is unset), or
+            the ones to use: objects, classes, or names of installed ones.
+        strict: Raise PluginError where otherwise a failure is logged and counted.
+
+    Raises:
+        PluginError: A plugin that was passed is none; with `strict`, one that is installed, too.
+        ConfigError: No installed plugin has a name that was passed.
     """
 
     def __init__(self, plugins: Iterable[object] | None = None, *, strict: bool = False) -> None:
@@ -127,8 +145,7 @@ class Hooks:
             for hook in HOOKS
         }
         loader.let_go()
-        of_hook["on_request"] += map(_waiting_for_room, self._backgrounds)
-        self._everybody = Listeners(of_hook)
+        self._everybody = Listeners(of_hook, self._backgrounds)
         self._warned_of: set[str] = set()
 
     @property
@@ -158,7 +175,7 @@ class Hooks:
         silent = {
             listener.name
             for listener in self._everybody
-            if listener.name and (len(running) > 1 or listener.plugin is running[0])
+            if len(running) > 1 or listener.plugin is running[0]
         }
         for name in sorted(silent - self._warned_of):
             _log.warning("plugin %s is not told of questions that are asked in its hooks", name)
@@ -236,15 +253,6 @@ def _submitted(
     return submit
 
 
-def _waiting_for_room(background: BackgroundPlugin) -> Listener:
-    """What holds a new question back while the queue is full, as ends do not wait for room."""
-
-    def tell(request: Any, stream: Any) -> None:
-        background.wait_for_room(stream._is_wanted)
-
-    return Listener(background.plugin, "", tell)
-
-
 def _all_of(tells: Sequence[Tell]) -> Tell | None:
     if len(tells) < 2:
         return tells[0] if tells else None
@@ -277,6 +285,9 @@ def list_plugins(plugins: Iterable[object] | None = None) -> list[PluginInfo]:
     """The installed plugins as a client would load them now, failures included.
 
     What was installed since the program began is seen, by this call and by later clients.
+
+    Args:
+        plugins: As `WebsopyClient` takes it.
     """
     look_anew()
     logger_was_disabled, _log.disabled = _log.disabled, True
