@@ -8,6 +8,7 @@ from typing import Any
 
 import faults
 import pytest
+import test_resume
 from faults import (
     DONE,
     Conn,
@@ -431,6 +432,115 @@ def test_bad_data_is_not_asked_for_again(bad: bytes) -> None:
     with play(part(HEL, bad)) as server, client(server, max_event_size=50_000) as asker:
         got = ask(server, through=asker)
     assert (type(got.error), got.error.partial.content) == (StreamProtocolError, "Hel")
+
+
+@pytest.mark.parametrize("seeds", [range(start, start + 25) for start in range(0, 100, 25)])
+def test_model_of_servers_over_sockets(seeds: range) -> None:
+    """The servers of test_resume, over real connections."""
+    for seed in seeds:
+        model = test_resume.Server(seed)
+
+        def script(conn: Conn, model: test_resume.Server = model) -> None:
+            request = conn.read_request()
+            conn.head()
+            for piece in model.write(request.header("last-event-id")):
+                conn.body(piece)
+
+        with play(always=script) as server:
+            got = ask(server)
+        assert type(got.error) in (type(None), StreamInterruptedError), seed
+        assert got.text == model.text if got.error is None else model.text.startswith(got.text)
+        assert got.stream.current_message.content == got.text
+
+
+HA, CAT, THE = text("ha"), text("cat "), text("The ")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "whole"),
+    [
+        ([text("ha", id="1")], [HA, HA, text("!", id="2")], "hahaha!"),
+        ([text("so "), text("ha", id="1")], [HA, HA, text("!", id="2")], "so hahaha!"),
+        ([text("so", id="1"), text("ha", id="2")], [HA, DONE], "sohaha"),
+        ([text("so", id="1"), HA, text("!", id="2")], [HA, text("?", id="3")], "soha!ha?"),
+        ([text("so", id="1"), HA, text("!", id="2")], [HA, text("!", id="2"), CAT], "soha!cat "),
+        ([text("so", id="1"), HA, text("!", id="2")], [text("!", id="2"), HA], "soha!ha"),
+        ([HA, text("!", id="2")], [HA, text("!", id="2"), HA], "ha!ha"),
+    ],
+)
+def test_text_equal_to_its_neighbour(first: list[bytes], second: list[bytes], whole: str) -> None:
+    """When only some events have ids, text that looks delivered is neither lost nor doubled."""
+    done = b"" if second[-1] == DONE else DONE
+    with play(part(*first), part(*second, done, end=True)) as server:
+        got = ask(server)
+    assert (got.text, got.error) == (whole, None)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        [b"id\n" + text("Hello "), text("world"), DONE],
+        [b"id:\n\n", text("Hello "), text("world"), DONE],
+        [text("Hello ", id=""), text("world"), text("!", id="3"), DONE],
+    ],
+)
+def test_id_that_is_reset(second: list[bytes]) -> None:
+    """An answer that takes its ids back and starts anew doubles nothing."""
+    first = part(text("Hello ", id="1"), text("world", id="2"))
+    with play(first, part(*second, end=True)) as server:
+        interrupted(ask(server), "Hello world", "2")
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        [text("The ", id="a"), text("cat ", id="b"), text("sat.", id="c"), DONE],
+        [text("The cat ", id="a"), text("sat.", id="b"), DONE],
+        [text("T", id="a"), text("he cat sat.", id="b"), DONE],
+        [THE, CAT, text("sat."), DONE],
+        [event({"type": "start"}, id="s"), text("The ", id="a"), CAT, DONE],
+        [event({"type": "content", "content": "The ", "at": 1700}, id="a"), CAT, DONE],
+    ],
+    ids=["fresh ids", "other pieces", "smaller pieces", "no ids", "a start chunk", "other fields"],
+)
+def test_server_that_ignores_the_last_id(second: list[bytes]) -> None:
+    """What begins like the answer's own beginning is no continuation: 'The cat The cat sat.'"""
+    with play(part(text("The ", id="1"), text("cat ", id="2")), part(*second, end=True)) as server:
+        interrupted(ask(server), "The cat ", "2")
+
+
+def test_tool_call_of_a_server_that_ignores_the_last_id() -> None:
+    """Nor is a tool called twice, by whatever id it comes the second time."""
+
+    def call(id: str) -> bytes:
+        tool = {"name": "pay", "arguments": "{}", "id": f"call_{id}"}
+        return event({"type": "tool_call", "tool": tool}, id=id)
+
+    with play(part(call("1")), part(call("2"), DONE, end=True)) as server:
+        got = ask(server)
+    assert type(got.error) is StreamInterruptedError
+    assert len(got.error.partial.tool_calls) == 1
+
+
+@pytest.mark.parametrize(("size", "goes_on"), [(8192, True), (8193, False), (60_000, False)])
+def test_id_that_is_too_long_to_send(size: int, goes_on: bool) -> None:
+    """An id above 8 KiB is not sent back, so there is nothing to go on from."""
+    rest = [part(LO, DONE, end=True)] if goes_on else []
+    with play(part(text("Hel", id="x" * size)), *rest) as server:
+        got = ask(server)
+        assert len(server.requests) == 1 + goes_on
+    assert (got.text, got.error is None) == ("Hello " if goes_on else "Hel", goes_on)
+
+
+def test_ids_that_come_late() -> None:
+    """An answer whose first thousand events bring no id is taken for one without."""
+    for count, goes_on in ((999, True), (1001, False)):
+        first = part(text("a") * count, text("b", id="1"))
+        rest = [part(text("c", id="2"), DONE, end=True)] if goes_on else []
+        with play(first, *rest) as server:
+            got = ask(server)
+        assert (got.error is None) is goes_on
+        assert got.text == "a" * count + ("bc" if goes_on else "b")
 
 
 # ------------------------------------------------------------------------------------------ delay

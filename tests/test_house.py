@@ -23,7 +23,7 @@ FLOORS = (
     {"chunks", "cancel", "timing", "redaction", "certificates", "dependencies", "sockets"},
     {"http1", "lifeline", "proxies"},
     {"receiver", "socket_writer", "name_lookup", "sse", "message", "socks_handshake", "tls_in_tls"},
-    {"transport"},
+    {"transport", "resume"},
     {"source", "hooks", "wire"},
     {"stream"},
     {"conversation", "web", "sandbox"},

@@ -32,12 +32,13 @@ from .errors import ConfigError
 from .hooks import Hooks, PluginInfo
 from .lifeline import Lifeline
 from .redaction import Secret, redact
+from .resume import event_alone
 from .source import Policy, Source
 from .sse import MAX_EVENT_SIZE
 from .stream import ChatStream, EventStream
 from .timing import RetryBudget, Timeouts
 from .transport import Outgoing, Session, Transport
-from .wire import Messages, Request, chat_body, encode_body, misspelt_option
+from .wire import Messages, Request, answer_in, chat_body, encode_body, misspelt_option
 
 __all__ = ["AI", "WebsopyClient"]
 
@@ -242,6 +243,7 @@ class WebsopyClient:
             resume=resume,
             ends_at_eof=native,
             ignore=None if native else "ping",
+            answer_in=event_alone if native else answer_in,
         )
 
     def _check_open(self) -> None:

@@ -10,9 +10,7 @@ The rules, and why:
   and the statuses below. Each repeat carries the same headers, the idempotency key among them.
 - Behind it the question is only ever resumed, and only when every event handed out can be named
   to the server: the last of them brought a new id. Else text would come twice.
-- A resumed answer may begin again from the start, or with events already handed out. Those are
-  dropped while they are the same, id and data; one that has a known id and other data is another
-  answer, and the line ends.
+- What a resumed answer repeats is dropped; how that is known is in `resume`.
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ from __future__ import annotations
 import logging
 import random
 import time
-from array import array
 from collections.abc import Callable, Iterator
 
 import attrs
@@ -36,6 +33,7 @@ from .errors import (
     status_error_class,
 )
 from .lifeline import Lifeline
+from .resume import AnswerIn, ResumeGuard, event_alone
 from .sse import Decoder, Fields
 from .timing import (
     MAX_RECONNECTION_DELAY,
@@ -67,6 +65,7 @@ class Policy:
     ends_at_eof: the end of the bytes is a good end. So it is for native events, which have no
     end mark; a chat has its done chunk.
     ignore: a type of events that are not handed out, such as pings.
+    answer_in: what an event's data adds to the answer, as text; see `resume.ResumeGuard`.
     random: floats in [0, 1), for the jitter of waits.
     """
 
@@ -77,6 +76,7 @@ class Policy:
     resume: bool = True
     ends_at_eof: bool = False
     ignore: str | None = None
+    answer_in: AnswerIn = event_alone
     random: Callable[[], float] = random.random
 
 
@@ -105,10 +105,7 @@ class Source:
         self.last_event_id = ""
         """The id of the last event that was handed out, "" if it had none."""
         self._exchange: Exchange | None = None
-        # What was handed out, by id and by data, as hashes: 16 bytes an event that has an id.
-        self._ids = array("q")
-        self._datas = array("q")
-        self._handed_out: dict[int, set[int]] = {}  # the same by id, made when it is needed
+        self._guard = ResumeGuard(policy.answer_in)
         self._barren = 0  # reconnections since the last new event
         self.status_code = 0
         self.headers: dict[str, str] = {}
@@ -229,69 +226,62 @@ class Source:
         Raises StreamInterruptedError when the answer was cut and could not be resumed,
         APITimeoutError, StreamProtocolError, StreamCancelledError.
         """
-        catching_up = False
+        guard = self._guard
+        note, note_unnamed = guard.note, guard.note_unnamed
         while True:
+            exchange = self._exchange
             try:
-                data = self._receive()
+                data = exchange.receive() if exchange is not None else self._nothing()
+                if not data and not self._policy.ends_at_eof:
+                    raise StreamInterruptedError("the answer ended before its done chunk")
             except StreamInterruptedError as error:
                 failure = error.with_traceback(None)
             else:
+                events = self._decoder.take(data) if data else guard.end()
+                if data and not guard.settled:
+                    events = guard.sift(events)
+                noting = guard.noting
+                for event in events:
+                    _, text, self.last_event_id, named = event
+                    if named:
+                        note(text, self.last_event_id)
+                    elif noting:
+                        note_unnamed(text)
+                    yield event
                 if not data:
                     return
-                for event in self._decoder.take(data):
-                    _, text, id_ = event
-                    if id_:
-                        if catching_up and self._was_handed_out(text, id_):
-                            continue
-                        self._ids.append(hash(id_))
-                        self._datas.append(hash(text))
-                        self._barren = 0
-                        if catching_up:
-                            catching_up = False
-                            self._handed_out.clear()
-                    self.last_event_id = id_
-                    yield event
                 continue
             self._reconnect(failure, on_retry)
-            catching_up = True
 
-    def _receive(self) -> bytes:
-        """The next bytes; b"" at an end that is a good one."""
-        if self._exchange is None:
-            self._check_aborted()
-            raise StreamInterruptedError("the answer's connection was closed")
-        data = self._exchange.receive()
-        if not data and not self._policy.ends_at_eof:
-            raise StreamInterruptedError("the answer ended before its done chunk")
-        return data
-
-    def _was_handed_out(self, data: str, id_: str) -> bool:
-        """Whether a resumed answer repeats this event.
-
-        Raises StreamInterruptedError when it has a known id and other data: an answer that goes
-        on without ids looks like that too, as its events inherit the last one.
-        """
-        known = self._handed_out.get(hash(id_))
-        if known is not None and hash(data) not in known:
-            raise self._interrupted("the resumed answer does not go on where the lost one ended")
-        return known is not None
+    def _nothing(self) -> bytes:
+        """What a connection gives that was closed on this side."""
+        self._check_aborted()
+        raise StreamInterruptedError("the answer's connection was closed")
 
     def _interrupted(self, why: str) -> StreamInterruptedError:
         return StreamInterruptedError(why, last_event_id=self.last_event_id)
+
+    def _resuming(self, failure: StreamInterruptedError) -> Outgoing:
+        """The request that asks to go on. Raises StreamInterruptedError when none can."""
+        guard, decoder = self._guard, self._decoder
+        if guard.progressed:
+            self._barren = 0
+        nameable = guard.cut(decoder.last_event_id, resumable=decoder.resumable)
+        if not (self._policy.resume and nameable):
+            raise self._interrupted(failure.message)
+        # WHATWG 9.2.3: the id goes out as UTF-8.
+        last_id = guard.last_id.encode("utf-8", "replace")
+        return attrs.evolve(
+            self._outgoing, headers={**self._outgoing.headers, "Last-Event-ID": last_id}
+        )
 
     def _reconnect(self, failure: StreamInterruptedError, on_retry: OnRetry) -> None:
         """Get an answer that goes on behind the last event ID.
 
         Raises StreamInterruptedError when that cannot be had.
         """
-        decoder = self._decoder
         self.close()
-        if not (self._policy.resume and self._nameable()):
-            raise self._interrupted(failure.message)
-        # WHATWG 9.2.3: the id goes out as UTF-8.
-        last_id = decoder.last_event_id.encode("utf-8", "replace")
-        headers = {**self._outgoing.headers, "Last-Event-ID": last_id}
-        outgoing = attrs.evolve(self._outgoing, headers=headers)
+        outgoing = self._resuming(failure)
         error: APIError = failure
         while self._exchange is None:
             if self._barren == BARREN_RECONNECTIONS:
@@ -311,19 +301,10 @@ class Source:
             if isinstance(error, APITimeoutError):
                 raise error
             raise self._interrupted(f"{failure.message}; not resumed: {error.message}")
-        self._begin_catching_up(decoder)
-
-    def _begin_catching_up(self, former: Decoder) -> None:
-        self._handed_out.clear()
-        for id_, data in zip(self._ids, self._datas, strict=True):
-            self._handed_out.setdefault(id_, set()).add(data)
-        self._decoder = self._new_decoder(former.last_event_id)
-        self._decoder.retry_ms = former.retry_ms
-
-    def _nameable(self) -> bool:
-        """Whether the last event ID names all that was handed out, and nothing else."""
-        last_id = self._decoder.last_event_id
-        return last_id != "" and self._decoder.resumable and self._ids.count(hash(last_id)) <= 1
+        self._guard.resume()
+        retry_ms = self._decoder.retry_ms
+        self._decoder = self._new_decoder(self._guard.last_id)
+        self._decoder.retry_ms = retry_ms
 
     def _new_decoder(self, last_event_id: str) -> Decoder:
         policy = self._policy

@@ -28,8 +28,8 @@ MAX_EVENT_SIZE = 16 * 1024 * 1024
 
 _BOM = "\ufeff"
 
-Fields = tuple[str, str, str]
-"""The type, data and id of an event."""
+Fields = tuple[str, str, str, bool]
+"""The type, data and id of an event, and whether it brought that id itself."""
 
 
 @attrs.frozen
@@ -95,7 +95,7 @@ class Decoder:
         Raises StreamProtocolError for an event or line above max_event_size: out of the
         iteration, after the events before it. The decoder is of no use after that.
         """
-        return itertools.starmap(ServerSentEvent, self.take(data))
+        return itertools.starmap(_event_of, self.take(data))
 
     def take(self, data: bytes) -> Iterable[Fields]:
         """What `feed` gives, as bare fields: an object for each would cost 22 bytecodes."""
@@ -109,7 +109,7 @@ class Decoder:
             and 0x0D not in data
             and len(data) <= self._surely_small
         ):
-            return (("message", data[6:-2].decode("utf-8", "replace"), self.last_event_id),)
+            return (("message", data[6:-2].decode("utf-8", "replace"), self.last_event_id, False),)
         events = self._take(data)
         self._calm = not (
             self._at_start
@@ -171,11 +171,11 @@ class Decoder:
         for block in blocks:
             # Most events are one data line and nothing before it: no need to walk its lines.
             if block.startswith("data: ") and not in_event and "\n" not in block:
-                if self._too_large(block):
+                if len(block) > self._surely_small and self._too_large(block):
                     break
                 self.resumable = False
                 self.last_event_id = self._id_buffer
-                events.append(("message", block[6:], self._id_buffer))
+                events.append(("message", block[6:], self._id_buffer, False))
             elif block or in_event:
                 self._walk(block + "\n", events)
                 if self._failure:
@@ -191,7 +191,7 @@ class Decoder:
 
     def _take_line(self, line: str, events: list[Fields]) -> None:
         """9.2.6: what to do with one line, without its end."""
-        if self._failure or self._too_large(line):
+        if self._failure or (len(line) > self._surely_small and self._too_large(line)):
             return
         if not line:
             self._dispatch(events)
@@ -221,7 +221,7 @@ class Decoder:
 
     def _too_large(self, line: str) -> bool:
         """Whether a line is above the limit, which ends the decoder."""
-        if len(line) > self._surely_small and _size(line) > self._max_event_size:
+        if _size(line) > self._max_event_size:
             self._fail()
         return self._failure != ""
 
@@ -229,16 +229,21 @@ class Decoder:
         """9.2.6: dispatch the event."""
         dispatched = self._data_lines > 0 and self._event_type != self._ignore
         self.last_event_id = self._id_buffer
+        named = self._id_came and self._id_buffer != ""
         self.resumable = self._id_came or (self.resumable and not dispatched)
         self._id_came = False
         if dispatched:
             kind = self._event_type or "message"
-            events.append((kind, self._data.getvalue(), self._id_buffer))
+            events.append((kind, self._data.getvalue(), self._id_buffer, named))
         if self._data_lines:
             self._data = io.StringIO()
             self._data_lines = self._data_size = 0
         self._event_type = ""
         self._in_event = False
+
+
+def _event_of(event: str, data: str, id_: str, _: bool) -> ServerSentEvent:
+    return ServerSentEvent(event, data, id_)
 
 
 def _size(text: str) -> int:

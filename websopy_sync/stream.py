@@ -22,7 +22,6 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from itertools import starmap
 from operator import itemgetter
 from types import TracebackType
 from typing import Generic, Literal, Self, TypeVar
@@ -486,7 +485,8 @@ class EventStream(_Stream[ServerSentEvent]):
         source, lifeline = reading.source, self._lifeline
         del self
         with reading as step:
-            for event in starmap(ServerSentEvent, source.events(lambda error, delay: None)):
+            events = source.events(lambda error, delay: None)
+            for event in (ServerSentEvent(kind, data, id_) for kind, data, id_, _ in events):
                 if lifeline.aborted:
                     raise _aborted(lifeline)
                 if event.event == "ping":

@@ -29,7 +29,15 @@ from .chunks import (
 from .errors import ConfigError, StreamProtocolError
 from .sse import scalar_text
 
-__all__ = ["ChunkReader", "Messages", "Request", "dump_chunk", "encode_body", "parse_chunk"]
+__all__ = [
+    "ChunkReader",
+    "Messages",
+    "Request",
+    "answer_in",
+    "dump_chunk",
+    "encode_body",
+    "parse_chunk",
+]
 
 SHOWN = 300
 """Characters of an error's text that shows what came."""
@@ -224,6 +232,22 @@ def parse_chunk(data: str) -> StreamChunk:
         assert chunk is not None
         return chunk
     return half if chunk is None else ContentChunk(chunk.content + half.content)  # type: ignore[union-attr]  # only content is held
+
+
+def answer_in(data: str) -> str | None:
+    """What an event's data adds to the answer, to compare it; "" if nothing, None if it ends it.
+
+    A tool call's id is left out, as a service may make a new one when it begins anew.
+    """
+    try:
+        chunk = _chunk_in(data)
+    except StreamProtocolError:  # it is told when the chunk is read
+        return None
+    if isinstance(chunk, ContentChunk):
+        return chunk.content
+    if isinstance(chunk, ToolCallChunk):
+        return f"{chunk.tool.name}({chunk.tool.arguments})"
+    return "" if isinstance(chunk, UnknownChunk) else None
 
 
 def _chunk_in(data: str) -> StreamChunk:

@@ -1,0 +1,393 @@
+"""Which events were handed out already: a model of servers that resume, well and badly."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pytest
+
+from websopy_sync.errors import StreamInterruptedError
+from websopy_sync.lifeline import Lifeline
+from websopy_sync.resume import MAX_EVENTS, MAX_HELD, MAX_ID, MAX_UNNAMED, ResumeGuard, event_alone
+from websopy_sync.source import Policy, Source
+from websopy_sync.timing import RetryBudget, Timeouts
+from websopy_sync.transport import Outgoing
+from websopy_sync.wire import ChunkReader, answer_in
+
+HONEST = ("behind", "behind", "earlier", "start")
+WORDS = ("ha", "ho", "hi", "the ", "cat ", "sat", ".", " ", "哈")
+
+
+@attrs.frozen
+class Item:
+    """One block of the server's stream. text: None for an id alone. id: "" resets it."""
+
+    text: str | None
+    id: str | None = None
+
+    def bytes(self) -> bytes:
+        """The block as it is written."""
+        lines = [] if self.id is None else [f"id: {self.id}" if self.id else "id"]
+        if self.text is not None:
+            chunk = (
+                {"type": "done"} if self.text == "" else {"type": "content", "content": self.text}
+            )
+            lines.append(f"data: {json.dumps(chunk, ensure_ascii=False)}")
+        return ("\n".join(lines) + "\n\n").encode()
+
+
+class Exchange:
+    """One connection: its bytes in some pieces, then the end, which is a cut unless done came."""
+
+    status_code = 200
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.headers = {"content-type": "text/event-stream"}
+        self.receive = iter([*pieces, b"", b""]).__next__
+
+    def decode(self) -> None:
+        """Nothing is packed."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Server:
+    """Writes one answer, cuts its connections and resumes in one of several ways."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.honest = self.random.random() < 0.5
+        self.items = self._items()
+        self.cuts = self.random.randrange(1, 5)
+        self.sent = 0  # items of the list that were written whole, on any connection
+        self.ways: list[str] = []
+
+    def _items(self) -> list[Item]:
+        choose = self.random
+        self.kind = choose.choice(["all", "all", "some", "some", "none", "odd"])
+        words = choose.sample(WORDS, choose.randrange(1, len(WORDS)))
+        items: list[Item] = []
+        if self.honest:  # nothing in the answer looks like its beginning
+            items.append(Item("Well, ", self._id(100, None, items)))
+        for number in range(choose.randrange(1, 14)):
+            text = choose.choice(words)
+            if len(items) > 1 and choose.random() < 0.3:
+                text = items[-1].text or text
+            items.append(Item(text, self._id(number, text, items)))
+            if self.kind == "odd" and choose.random() < 0.1:
+                items.append(Item(None, f"{number}b"))
+        return [*items, Item("", choose.choice([None, "end"]) if self.kind != "all" else "end")]
+
+    def _id(self, number: int, text: str | None, items: list[Item]) -> str | None:
+        if self.kind == "none":
+            return None
+        if self.kind == "odd":
+            one = self.random.choice([str(number), str(number), None, "", "again"])
+            # Two events that have the same id and the same text are one event to everybody.
+            former = [item.id for item in items if item.text == text]
+            if one == "again":
+                one = self.random.choice([item.id for item in items] or [None])
+            return None if one in former else one
+        return str(number) if self.kind == "all" or self.random.random() < 0.5 else None
+
+    @property
+    def text(self) -> str:
+        """The whole answer."""
+        return "".join(item.text or "" for item in self.items)
+
+    # The transport's side.
+
+    def send(self, outgoing: Outgoing, *_: Any, **__: Any) -> Exchange:
+        """Answer a request."""
+        last_id = outgoing.headers.get("Last-Event-ID")
+        return Exchange(self.write(last_id if isinstance(last_id, bytes) else None))
+
+    def write(self, last_id: bytes | None) -> list[bytes]:
+        """The pieces of an answer to a request, cut off or whole."""
+        items = self._answer(None if last_id is None else last_id.decode())
+        whole = b"retry: 0\n\n" + b"".join(item.bytes() for item in items)
+        if self.cuts:
+            self.cuts -= 1
+            whole = whole[: int(len(whole) * self.random.random() ** 0.5) + 1]
+        if items and items[-1] is self.items[-1]:
+            start, written = len(self.items) - len(items), whole.count(b"\n\n") - 1
+            self.sent = max(self.sent, start + written)
+        places = sorted(self.random.randrange(len(whole) + 1) for _ in range(3))
+        pieces = [whole[a:b] for a, b in zip([0, *places], [*places, len(whole)], strict=True)]
+        return [piece for piece in pieces if piece]
+
+    def _answer(self, last_id: str | None) -> list[Item]:
+        if last_id is None:
+            return self.items
+        sent = self.items[: self.sent]
+        place = max(n for n, item in enumerate(sent) if item.id == last_id) + 1
+        bad = ("fresh", "bare", "pieces", "reset")
+        way = self.random.choice(HONEST if self.honest else HONEST + bad)
+        self.ways.append(way)
+        if way == "behind":
+            return self.items[place:]
+        if way == "earlier":
+            return self.items[self.random.randrange(place + 1) :]
+        if way == "start":
+            return self.items
+        return list(self._anew(way))
+
+    def _anew(self, way: str) -> Iterator[Item]:
+        """The same answer from its start, which the header did not change."""
+        prefix = f"f{len(self.ways)}-"
+        for number, item in enumerate(self.items):
+            if way == "bare" or (way == "reset" and 0 < number < 3):
+                yield attrs.evolve(item, id=None)
+            elif way == "reset" and number == 0:
+                yield attrs.evolve(item, id="")
+            elif way in ("fresh", "reset") or len(item.text or "") < 2:
+                yield attrs.evolve(item, id=item.id and f"{prefix}{number}")
+            else:  # cut into other pieces
+                yield Item((item.text or "")[:1], f"{prefix}{number}a")
+                yield Item((item.text or "")[1:], f"{prefix}{number}b")
+
+
+def read(server: Server) -> tuple[str, bool]:
+    """What a reader gets of the answer, and whether it was told that this is the whole."""
+    policy = Policy(Timeouts(), RetryBudget(), 3, 1 << 20, answer_in=answer_in)
+    source = Source(server, Outgoing("POST", "http://x", {}, b"{}"), policy, Lifeline(None))  # type: ignore[arg-type]  # the transport is played
+    source.open(lambda error, delay: None)
+    reader, text = ChunkReader(), ""
+    try:
+        for _, data, *_ in source.events(lambda error, delay: None):
+            chunk = reader.read(data)
+            assert chunk is not None
+            if chunk.type == "done":
+                return text, True
+            text += chunk.content  # type: ignore[union-attr]  # the server writes no others
+    except StreamInterruptedError:
+        return text, False
+    raise AssertionError("ended without done and without an error")
+
+
+def must_resume(server: Server) -> bool:
+    """Whether every event has an id, the server heeds it, and no word looks like a restart."""
+    return server.kind == "all" and server.honest
+
+
+def test_model_of_servers_that_resume() -> None:
+    """Every run ends with just the server's text, or as interrupted with a true beginning of it.
+
+    And an answer that can be resumed is: by a server that gives each event an id and heeds it.
+    """
+    resumed = 0
+    for seed in range(4000):
+        server = Server(seed)
+        text, whole = read(server)
+        assert text == server.text if whole else server.text.startswith(text), seed
+        # Nothing may have come before the first cut, or three times nothing new after it.
+        assert whole or not must_resume(server) or len(server.ways) >= 3 or not text, seed
+        resumed += whole and server.ways != []
+    assert resumed > 1000, resumed
+
+
+# ------------------------------------------------------------------------------ one rule at a time
+
+Event = tuple[str, str, str, bool]
+
+
+def named(data: str, id: str) -> Event:
+    """An event with an id of its own."""
+    return "message", data, id, True
+
+
+def unnamed(data: str, name: str = "message", last_id: str = "former") -> Event:
+    """An event without one."""
+    return name, data, last_id, False
+
+
+def deliver(guard: ResumeGuard, events: list[Event]) -> list[str]:
+    """What a reader delivers of a connection's next events."""
+    texts = []
+    for _, data, id, own in events if guard.settled else guard.sift(events):
+        if own:
+            guard.note(data, id)
+        elif guard.noting:
+            guard.note_unnamed(data)
+        texts.append(data)
+    return texts
+
+
+def text_or_end(data: str) -> str | None:
+    """What data adds to an answer that is ended by END."""
+    return None if data == "END" else data
+
+
+def cut_after(events: list[Event], last_id: str, answer_in: Any = text_or_end) -> ResumeGuard:
+    """A guard of an answer that was cut after some events, and is resumed after the last id."""
+    guard = ResumeGuard(answer_in)
+    assert deliver(guard, events) == [event[1] for event in events]
+    assert guard.cut(last_id, resumable=True)
+    guard.resume()
+    return guard
+
+
+A, B, C = named("A", "1"), named("B", "2"), named("C", "3")
+
+
+@pytest.mark.parametrize(
+    ("before", "last_id", "after", "new"),
+    [
+        ([A, B], "2", [C], ["C"]),
+        ([A, B], "2", [B, C], ["C"]),
+        ([A, B], "2", [A, B, C], ["C"]),
+        ([A, B], "2", [named("B", "3")], ["B"]),
+        ([A, B], "2", [unnamed("B"), unnamed("B"), C], ["B", "B", "C"]),
+        ([unnamed("A"), B], "2", [unnamed("A"), B, C], ["C"]),
+        ([A, unnamed("X"), B], "2", [unnamed("X"), B, C], ["C"]),
+        ([A, unnamed("X"), B], "2", [unnamed("X"), C], ["X", "C"]),
+        ([A, unnamed("X"), B], "2", [unnamed("X"), unnamed("Y")], ["X", "Y"]),
+        ([A, unnamed("X"), B], "2", [unnamed("X"), unnamed("X")], []),
+        ([A, unnamed("X")], "only", [A, unnamed("X"), C], ["C"]),
+        ([A, unnamed("", "ping"), B], "2", [A, B, C], ["C"]),
+        ([A, B], "2", [A, unnamed("{}", "ping"), B, C], ["C"]),
+        ([A, B], "2", [unnamed("{}", "ping"), A, B, C], ["{}", "C"]),
+        ([A, unnamed("X"), B], "2", [unnamed("X"), unnamed("{}", "ping"), B, C], ["C"]),
+        ([], "0", [A, B], ["A", "B"]),
+        ([A], "1", [unnamed("A"), unnamed("A"), B], ["A", "A", "B"]),
+        ([A], "1", [unnamed("A"), unnamed("{}", "ping"), B], ["A", "{}", "B"]),
+        ([A], "1", [unnamed("A"), unnamed("X")], []),
+        ([A, unnamed("X"), B], "2", [unnamed("X"), unnamed("END")], ["X", "END"]),
+    ],
+)  # fmt: skip
+def test_what_is_new(before: list[Event], last_id: str, after: list[Event], new: list[str]) -> None:
+    """A repeat is known by its id, and an event without one by the next that has one."""
+    for size in (1, len(after)):
+        guard = cut_after(before, last_id)
+        got: list[str] = []
+        for at in range(0, len(after), size):
+            got += deliver(guard, after[at : at + size])
+        assert got == new
+
+
+@pytest.mark.parametrize(
+    ("before", "last_id", "after"),
+    [
+        ([A, B], "2", [named("X", "2")]),
+        ([A, B], "2", [named("X", "1")]),
+        ([A, B], "2", [A, named("X", "2")]),
+        ([A, B], "2", [A, C]),
+        ([A, B], "2", [A, unnamed("X")]),
+        ([A, B], "2", [B, A]),
+        ([A, B], "2", [A, B, A]),
+        ([A, B], "2", [named("A", "7"), named("B", "8"), named("C", "9")]),
+        ([A, B], "2", [unnamed("A"), unnamed("B"), unnamed("C"), unnamed("END")]),
+        ([unnamed("A"), B], "2", [unnamed("A"), unnamed("B"), unnamed("C")]),
+        ([unnamed("A"), B], "2", [unnamed("A"), named("B", "7")]),
+        ([A, B], "2", [named("AB", "7")]),
+        ([named("AB", "1")], "1", [named("A", "7")]),
+        ([A], "1", [unnamed("A", last_id=""), B]),
+        ([A, B], "2", [unnamed("{}", "ping"), named("A", "7")]),
+        ([A, unnamed("X")], "only", [unnamed("X"), C]),
+    ],
+)  # fmt: skip
+def test_what_is_another_answer(before: list[Event], last_id: str, after: list[Event]) -> None:
+    """A known id with other data, the answer's own beginning, and what cannot be told, stop it."""
+    guard = cut_after(before, last_id)
+    with pytest.raises(StreamInterruptedError) as caught:
+        for event in after:
+            assert deliver(guard, [event]) in ([], ["{}"])
+    assert caught.value.last_event_id == last_id
+
+
+@pytest.mark.parametrize(
+    ("events", "last_id", "resumable", "can"),
+    [
+        ([A, B], "2", True, True),
+        ([A, B], "2", False, False),
+        ([A, B], "", True, False),
+        ([A, B], "1", True, False),
+        ([A, named("B", "1")], "1", True, False),
+        ([A, named("B", "1"), C], "3", True, True),
+        ([A, unnamed("B")], "1", True, False),
+        ([A, unnamed("B")], "only", True, True),
+        ([A], "x" * MAX_ID, True, True),
+        ([A], "x" * (MAX_ID + 1), True, False),
+        ([A], "\u4e2d" * (MAX_ID // 3 + 1), True, False),
+    ],
+)
+def test_what_can_be_resumed(events: list[Event], last_id: str, resumable: bool, can: bool) -> None:
+    """The last id names all that was delivered, and nothing else, and fits into a header."""
+    guard = ResumeGuard(str)
+    deliver(guard, events)
+    assert guard.cut(last_id, resumable=resumable) is can
+
+
+def test_replay_that_is_cut_keeps_the_last_id() -> None:
+    """What repeats moves nothing: the next request names the same place."""
+    guard = cut_after([A, B], "2")
+    assert deliver(guard, [A]) == []
+    assert guard.cut("1", resumable=True)
+    assert guard.last_id == "2"
+
+
+def test_held_events_are_new_at_a_good_end() -> None:
+    """Native events end with the bytes, and a replay would have come past a known id before."""
+    guard = cut_after([A, unnamed("X"), B], "2")
+    assert deliver(guard, [unnamed("X")]) == []
+    assert [event[1] for event in guard.end()] == ["X"]
+    guard = cut_after([A, B], "2")
+    assert deliver(guard, [A]) == []
+    assert guard.end() == []
+
+
+def test_held_events_that_begin_anew_are_no_good_end() -> None:
+    """Nor do native events end well when all of them may have come from an answer's start."""
+    guard = cut_after([A, B], "2")
+    assert deliver(guard, [unnamed("A")]) == []
+    with pytest.raises(StreamInterruptedError):
+        guard.end()
+
+
+def test_progress_moves_the_last_id() -> None:
+    """What is new is what the next request goes on after."""
+    guard = cut_after([A, B], "2")
+    assert deliver(guard, [B, C]) == ["C"]
+    assert guard.progressed and guard.cut("3", resumable=True)
+    assert guard.last_id == "3"
+
+
+def test_native_events_are_alike_as_a_whole() -> None:
+    """A native event that only begins as the first one did is another event."""
+    guard = cut_after([named("1", "a")], "a", event_alone)
+    assert deliver(guard, [named("10", "b")]) == ["10"]
+    guard = cut_after([named("1", "a")], "a", event_alone)
+    with pytest.raises(StreamInterruptedError):
+        deliver(guard, [named("1", "b")])
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """At most 16 bytes for each of 262,144 events; a longer answer is not resumed."""
+    guard = ResumeGuard(str)
+    events = [named("x", str(number)) for number in range(MAX_EVENTS)]
+    deliver(guard, events)
+    assert guard.cut(str(MAX_EVENTS - 1), resumable=True)
+    deliver(guard, [named("x", "more")] * 3)
+    assert not guard.cut("more", resumable=True)
+    assert len(guard._tokens) == len(guard._ids) == MAX_EVENTS
+
+
+def test_answer_without_ids_costs_nothing() -> None:
+    """Once a thousand events brought no id, nothing is remembered any more."""
+    guard = ResumeGuard(str)
+    deliver(guard, [unnamed("x")] * MAX_UNNAMED)
+    assert guard.noting
+    deliver(guard, [unnamed("x")] * 2)
+    assert not guard.noting and len(guard._tokens) == MAX_UNNAMED
+
+
+def test_what_is_held_is_bounded() -> None:
+    """Events that may be repeats are not held without end."""
+    guard = cut_after([A, unnamed("x" * 1000), B], "2")
+    with pytest.raises(StreamInterruptedError):
+        deliver(guard, [unnamed("x" * 1000)] * (MAX_HELD // 1000))
