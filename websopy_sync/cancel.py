@@ -12,6 +12,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from .interrupts import is_interrupt
+
 __all__ = ["CancelToken", "Wake"]
 
 
@@ -28,11 +30,12 @@ class Wake:
         self._lock.acquire()
 
     def set(self) -> None:
-        """Wake the sleeper, or the next one at once. Never blocks, never raises."""
+        """Wake the sleeper, or the next one at once. Never blocks."""
         try:
             self._lock.release()
-        except RuntimeError:  # set already
-            pass
+        except RuntimeError as error:  # set already
+            if is_interrupt(error):
+                raise
 
     def wait(self, seconds: float) -> None:
         """Sleep for so many seconds, or until set."""

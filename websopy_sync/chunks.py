@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 import attrs
 
 from .errors import ConfigError, ToolArgumentsError
+from .interrupts import is_interrupt
 
 __all__ = [
     "ContentChunk",
@@ -90,6 +91,8 @@ class ToolCall:
             parsed = json.loads(self.arguments)
             problem = "" if isinstance(parsed, dict) else f"got JSON {type(parsed).__name__}"
         except (ValueError, RecursionError) as error:
+            if is_interrupt(error):
+                raise
             parsed, problem = None, str(error) or type(error).__name__
         if problem:
             raise ToolArgumentsError(

@@ -12,11 +12,13 @@ import math
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from .cancel import Wake
-from .errors import Phase
+from .errors import Phase, StreamCancelledError, StreamError
+from .interrupts import is_interrupt
 from .sockets import shut_down
 
 __all__ = ["LATE", "Lifeline"]
@@ -55,8 +57,12 @@ class Lifeline:
         self._lock = threading.RLock()
         self._socket: Any = None
         self._wake = Wake()
-        self.aborted: Literal["", "cancelled", "closed"] = ""
-        """Why it was ended on this side; "" while it was not."""
+        self.aborted: Literal["", "cancelled", "closed", "forked"] = ""
+        """Why it was ended on this side; "" while it was not.
+
+        "forked": this is a forked child's copy, and the answer goes on in the parent.
+        """
+        _lifelines.add(weakref.ref(self, _lifelines.discard))
 
     def limit(self, phase: Phase, seconds: float | None, *, late: float = 0.0) -> None:
         """Begin a phase that may take so many seconds from now; None for no limit.
@@ -102,7 +108,9 @@ class Lifeline:
         """
         try:
             self.remaining()
-        except TimeoutError:
+        except TimeoutError as error:
+            if is_interrupt(error):
+                raise
             now = self._clock()
             self._late_until = min(self._late_until, now + self._late)
             if now >= min(self._late_until, self._total):
@@ -123,6 +131,23 @@ class Lifeline:
         """Raise ConnectionAbortedError once it was aborted."""
         if self.aborted:
             raise ConnectionAbortedError(f"{self.aborted} on this side")
+
+    def abort_error(self) -> StreamError:
+        """The error for whoever reads on after an abort."""
+        if self.aborted == "forked":
+            return StreamError("the stream belongs to the process that opened it, not to its fork")
+        reason = self.aborted or "closed"
+        return StreamCancelledError(f"the answer was {reason}", reason=reason)
+
+    def raise_aborted(self) -> None:
+        """Raise the error for whoever reads on, once it was aborted.
+
+        Raises:
+            StreamCancelledError: it was cancelled or closed.
+            StreamError: this is a forked child, and the answer is the parent's.
+        """
+        if self.aborted:
+            raise self.abort_error()
 
     def allows(self, seconds: float) -> bool:
         """Whether a wait of so many seconds would end before the total limit."""
@@ -166,3 +191,26 @@ class Lifeline:
         if os.getpid() != self._pid:  # in a forked child, where it would end the parent's answer
             return
         shut_down(sock)
+
+    def disown(self) -> None:
+        """In a forked child: leave the connection to the parent, without a touch to it."""
+        self._lock = threading.RLock()  # a thread that is not in the child may have had it
+        self._socket = None
+        self.aborted = self.aborted or "forked"
+
+
+# A child that reads its parent's connection eats bytes that the parent then misses. To ask for the
+# process at each chunk would cost more than the rest of the loop, so the fork itself tells.
+_lifelines: set[weakref.ref[Lifeline]] = set()
+
+
+def _disown_all() -> None:
+    for reference in _lifelines.copy():
+        lifeline = reference()
+        if lifeline is not None:
+            lifeline.disown()
+    _lifelines.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)

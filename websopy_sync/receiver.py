@@ -27,6 +27,7 @@ import types
 from threading import get_ident
 from typing import Any
 
+from .interrupts import is_interrupt
 from .lifeline import Lifeline
 
 __all__ = ["Receiver"]
@@ -84,8 +85,8 @@ class Receiver(io.RawIOBase):
         while True:
             try:
                 seconds = lifeline.remaining()
-            except TimeoutError:
-                late = self._receive_late(size)
+            except TimeoutError as passed:
+                late = None if is_interrupt(passed) else self._receive_late(size)
                 if late is None:
                     raise
                 return late
@@ -96,7 +97,7 @@ class Receiver(io.RawIOBase):
             except (TimeoutError, BlockingIOError) as error:
                 # The time is over, as Python says it and as the kernel does; else it is TCP's own
                 # timeout, and the connection is lost.
-                if error.errno not in (None, errno.EAGAIN):
+                if error.errno not in (None, errno.EAGAIN) or is_interrupt(error):
                     raise
                 self._thread = 0
                 continue
@@ -112,7 +113,9 @@ class Receiver(io.RawIOBase):
         try:
             data: bytes = self._socket.recv(size)
             self._lifeline.allow_late()
-        except OSError:  # nothing is here, TLS wants more, or the limits allow no more
+        except OSError as error:  # nothing is here, TLS wants more, or the limits allow no more
+            if is_interrupt(error):
+                raise
             return None
         self._lifeline.check()
         return data
@@ -128,7 +131,9 @@ class Receiver(io.RawIOBase):
                 )
                 self._socket.settimeout(None)
                 return
-            except OSError:  # a sandboxed kernel that does not have the option
+            except OSError as error:  # a sandboxed kernel that does not have the option
+                if is_interrupt(error):
+                    raise
                 self._plain = False
         self._socket.settimeout(None if self._timeout == math.inf else self._timeout)
 

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from .interrupts import is_interrupt
 from .lifeline import Lifeline
 from .sockets import wait_for
 
@@ -56,10 +57,13 @@ class SocketWriter:
             seconds = self._lifeline.remaining()
             try:
                 rest = rest[self.socket.send(rest[:PIECE]) :]
-            except _NOT_YET:
-                wait_for(self.socket, seconds, answer=self._listens)
-            except OSError:  # ended by the server, which may have answered before
-                self.stopped = True
+            except OSError as error:
+                if is_interrupt(error):
+                    raise
+                if isinstance(error, _NOT_YET):
+                    wait_for(self.socket, seconds, answer=self._listens)
+                else:  # ended by the server, which may have answered before
+                    self.stopped = True
             if rest and self._listens:
                 self._look()
         self._lifeline.check()
@@ -72,9 +76,11 @@ class SocketWriter:
         """Take what the server has sent already."""
         try:
             data = self.socket.recv(MOST_RECEIVED - len(self.received))
-        except _NOT_YET:
-            return
-        except OSError:
+        except OSError as error:
+            if is_interrupt(error):
+                raise
+            if isinstance(error, _NOT_YET):
+                return
             data = b""
         self.received += data
         self.stopped = self.stopped or not data or self._is_final(self.received)

@@ -6,12 +6,13 @@ Knows nothing of limits or of HTTP.
 from __future__ import annotations
 
 import _socket
-import contextlib
 import math
 import select
 import socket
 import threading
 from typing import Any
+
+from .interrupts import ignoring
 
 __all__ = ["keep_alive", "shut_down", "wait_for"]
 
@@ -38,23 +39,21 @@ def keep_alive(sock: Any) -> None:
     for level, name, value in _KEEP_ALIVE:
         option = getattr(socket, name, None)
         if option is not None:
-            with contextlib.suppress(OSError):  # a connection without it is better than none
+            with ignoring(OSError):  # a connection without it is better than none
                 sock.setsockopt(level, option, value)
 
 
 def shut_down(sock: Any) -> None:
-    """End a connection in both directions, so that whoever waits for it wakes. Never raises.
+    """End a connection in both directions, so that whoever waits for it wakes.
 
     It shuts down the kernel's socket below TLS: `SSLSocket.shutdown` first drops the TLS layer,
     so that the reader would take ciphertext for text (seen in 4 runs of 4), and closing would wait
     for the reader's lock.
     """
-    try:
+    with ignoring(OSError):  # not connected yet, or gone already
         plain = _plain(sock)
         if plain is not None:
             _socket.socket.shutdown(plain, socket.SHUT_RDWR)
-    except OSError:  # not connected yet, or gone already
-        pass
 
 
 def _plain(sock: Any) -> _socket.socket | None:

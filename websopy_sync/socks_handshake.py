@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from .errors import APIConnectionError
+from .interrupts import find_interrupt
 from .lifeline import Lifeline
 from .proxies import Proxy
 
@@ -84,7 +85,7 @@ def shake_hands(
         handshake._proxy_negotiators[version](handshake, *target)
         return socket.socket(family, kind, protocol, handshake.detach())
     except socks.ProxyError as error:
-        failure = _failure(error)
+        failure = find_interrupt(error) or _failure(error)
     finally:
         handshake.close()
     raise failure

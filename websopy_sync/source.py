@@ -19,6 +19,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import attrs
 
@@ -27,11 +28,11 @@ from .errors import (
     APIError,
     APIStatusError,
     APITimeoutError,
-    StreamCancelledError,
     StreamInterruptedError,
     StreamProtocolError,
     status_error_class,
 )
+from .interrupts import is_interrupt
 from .lifeline import Lifeline
 from .resume import AnswerIn, ResumeGuard, event_alone
 from .sse import Decoder, Fields
@@ -56,6 +57,16 @@ BARREN_RECONNECTIONS = 3
 REQUEST_ID = "x-request-id"
 ERROR_BODY_LIMIT = 65536
 ERROR_BODY_SECONDS = 1.0
+
+
+Failure = TypeVar("Failure", bound=APIError)
+
+
+def _dealt_with(failure: Failure) -> Failure:
+    """A failure to go on from, without its traceback. An interrupt is none, and is raised."""
+    if is_interrupt(failure):
+        raise failure
+    return failure.with_traceback(None)
 
 
 @attrs.frozen
@@ -124,7 +135,7 @@ class Source:
                 self._ask(self._outgoing, limit)
                 return
             except APIError as error:
-                failure = error.with_traceback(None)
+                failure = _dealt_with(error)
             if not self._repeatable(failure) or retry == self._policy.max_retries:
                 break
             delay = backoff(retry, random=self._policy.random)
@@ -145,11 +156,12 @@ class Source:
         )
         self.status_code, self.headers = exchange.status_code, exchange.headers
         _log.debug("attempt %d: status %d", self.attempts, exchange.status_code)
+        self._exchange = exchange  # close() finds it, whatever interrupts what follows
         problem = self._problem_of(exchange)
         if problem is None:
-            self._exchange = exchange
             self.request_id = exchange.headers.get(REQUEST_ID)
             return
+        self._exchange = None
         problem.request_id = exchange.headers.get(REQUEST_ID)
         raise problem
 
@@ -177,7 +189,7 @@ class Source:
     def _error_body(self, exchange: Exchange) -> str:
         data = exchange.read_error_body(limit=ERROR_BODY_LIMIT, seconds=ERROR_BODY_SECONDS)
         exchange.release()
-        self._check_aborted()
+        self._lifeline.raise_aborted()
         return self._redact(data.decode("utf-8", "replace"))
 
     def _status_error(self, exchange: Exchange, body: str, shown: str) -> APIStatusError:
@@ -212,13 +224,8 @@ class Source:
         failure.attempts = self.attempts
         on_retry(failure, delay)
         self._lifeline.wait(delay)
-        self._check_aborted()
+        self._lifeline.raise_aborted()
         return True
-
-    def _check_aborted(self) -> None:
-        reason = self._lifeline.aborted
-        if reason:
-            raise StreamCancelledError(f"the answer was {reason}", reason=reason)
 
     def events(self, on_retry: OnRetry) -> Iterator[Fields]:
         """The events, each as soon as its bytes are here, until the bytes end.
@@ -235,7 +242,7 @@ class Source:
                 if not data and not self._policy.ends_at_eof:
                     raise StreamInterruptedError("the answer ended before its done chunk")
             except StreamInterruptedError as error:
-                failure = error.with_traceback(None)
+                failure = _dealt_with(error)
             else:
                 events = self._decoder.take(data) if data else guard.end()
                 if data and not guard.settled:
@@ -255,7 +262,7 @@ class Source:
 
     def _nothing(self) -> bytes:
         """What a connection gives that was closed on this side."""
-        self._check_aborted()
+        self._lifeline.raise_aborted()
         raise StreamInterruptedError("the answer's connection was closed")
 
     def _interrupted(self, why: str) -> StreamInterruptedError:
@@ -294,7 +301,7 @@ class Source:
             try:
                 self._ask(outgoing, ("idle", self._policy.timeouts.idle))
             except (APIConnectionError, APIStatusError, StreamProtocolError) as problem:
-                error = problem.with_traceback(None)
+                error = _dealt_with(problem)
                 if not self._repeatable(error):
                     break
         if self._exchange is None:

@@ -34,6 +34,7 @@ import socket
 import ssl
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -58,7 +59,6 @@ from .errors import (
     APITimeoutError,
     ConfigError,
     Phase,
-    StreamCancelledError,
     StreamInterruptedError,
     StreamProtocolError,
     WebsopyError,
@@ -72,6 +72,7 @@ from .http1 import (
     inflater_of,
     is_final_answer,
 )
+from .interrupts import find_interrupt, ignoring, is_interrupt
 from .lifeline import LATE, Lifeline
 from .name_lookup import Address, NameLookup
 from .proxies import Proxy, host_and_port, parse_proxy, proxy_for
@@ -105,7 +106,13 @@ MAX_LINE = 65536
 IDLE_CONNECTIONS = 256
 """Connections a pool keeps for the next call; more may be open at a time."""
 
+
+class _InterruptedError(Exception):
+    """Carries an interrupt past urllib3, as its argument."""
+
+
 _TRANSLATED = (
+    _InterruptedError,
     OSError,  # requests' errors are
     http.client.HTTPException,
     urllib3.exceptions.HTTPError,
@@ -113,8 +120,8 @@ _TRANSLATED = (
     UnicodeError,
     WebsopyError,
 )
-"""What becomes an error of ours. Anything else is not of the connection: a program's own signal
-handler may raise it into a receive, and it must come out as it is."""
+"""What becomes an error of ours, unless it is an interrupt. Anything else is not of the connection,
+and comes out as it is."""
 
 _UNUSABLE = (None, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH)
 """Errors of an address that this host cannot use, or that took more than its share of the time:
@@ -367,7 +374,7 @@ class _Connection(urllib3.connection.HTTPConnection):
         """Connect a socket to an address within so many seconds; which socket to go on with."""
         until = time.monotonic() + seconds
         sock.settimeout(0)
-        with contextlib.suppress(BlockingIOError):  # it goes on by itself
+        with ignoring(BlockingIOError):  # it goes on by itself
             sock.connect(address)
         _finish_connecting(sock, until, _call.get().lifeline)
         return sock
@@ -387,6 +394,8 @@ class _Connection(urllib3.connection.HTTPConnection):
                     stack.pop_all()
                     return connected
             except OSError as error:
+                if is_interrupt(error):
+                    raise
                 lifeline.check()
                 lifeline.remaining()
                 if problem is None or problem.errno in _UNUSABLE:
@@ -397,7 +406,7 @@ class _Connection(urllib3.connection.HTTPConnection):
         self, sock: socket.socket, address: Any, lifeline: Lifeline, left: int
     ) -> socket.socket:
         for option in self.socket_options or ():
-            with contextlib.suppress(OSError):  # a connection without it is better than none
+            with ignoring(OSError):  # a connection without it is better than none
                 sock.setsockopt(*option)
         keep_alive(sock)
         if self._wraps:
@@ -420,17 +429,18 @@ class _Connection(urllib3.connection.HTTPConnection):
         """Connect, through a proxy's tunnel and TLS where there are any."""
         lifeline = _call.get().lifeline
         self._serve(_call.get())
-        connected = False
         try:
             super().connect()
             if isinstance(self.sock, SSLTransport):
                 self.sock = InnerTLS(self.sock)
             lifeline.hold(self.sock)
-            connected = True
+        except BaseException as error:
+            lifeline.let_go()
+            # urllib3 closes self.sock; a handshake that fails closes what it had wrapped.
+            if is_interrupt(error):
+                _close_handshake(error)
+            raise
         finally:
-            if not connected:
-                lifeline.let_go()
-                # urllib3 closes self.sock; a handshake that fails closes what it had wrapped.
             self._drop_handle()
 
     def _serve(self, call: _Call) -> None:
@@ -442,6 +452,15 @@ class _Connection(urllib3.connection.HTTPConnection):
             return call.reply
 
         self.response_class = reply  # type: ignore[assignment]  # typed as a class
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send the request. urllib3 would read on after an interrupt that looks like a cut."""
+        try:
+            super().request(*args, **kwargs)
+        except OSError as error:
+            if is_interrupt(error):
+                raise _InterruptedError(error) from None
+            raise
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         """Begin the request: from here on the server may have seen it."""
@@ -476,6 +495,14 @@ def _awake_or_asleep() -> float:
     return time.monotonic()
 
 
+def _close_handshake(interrupt: BaseException) -> None:
+    """Close the socket of an interrupted handshake, as ssl does for OSError and ValueError only."""
+    for frame, _ in traceback.walk_tb(interrupt.__traceback__):
+        sock = frame.f_locals.get("self")
+        if isinstance(sock, ssl.SSLSocket):
+            sock.close()
+
+
 def _finish_connecting(sock: socket.socket, until: float, lifeline: Lifeline) -> None:
     """Wait until a connect() that was begun has succeeded. Raises OSError."""
     while True:
@@ -485,7 +512,7 @@ def _finish_connecting(sock: socket.socket, until: float, lifeline: Lifeline) ->
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))
-        with contextlib.suppress(OSError):  # it raises this while still connecting
+        with ignoring(OSError):  # it raises this while still connecting
             sock.getpeername()
             return
         seconds = until - time.monotonic()
@@ -553,6 +580,8 @@ class _SOCKSConnection(_Connection):
             try:
                 return super()._new_conn()
             except (urllib3.exceptions.NewConnectionError, APIConnectionError) as error:
+                if is_interrupt(error):
+                    raise
                 lifeline.remaining()
                 problem = error
                 if not getattr(error, "retryable", True):
@@ -701,6 +730,8 @@ class _ForeignReply:
         try:
             self._wait_at_most(self._lifeline.timeout())
         except TimeoutError as passed:
+            if is_interrupt(passed):
+                raise
             return self._receive_late(passed)
         data: bytes = self._raw.read1(READ_SIZE, decode_content=True)
         self._lifeline.check()
@@ -719,7 +750,9 @@ class _ForeignReply:
         try:
             data: bytes = self._raw.read1(READ_SIZE, decode_content=True) if self._socket else b""
             self._lifeline.allow_late()
-        except (*_TRANSLATED, ValueError, TypeError):
+        except (*_TRANSLATED, ValueError, TypeError) as error:
+            if find_interrupt(error):
+                raise
             data = b""
         self._lifeline.check()
         if not data:
@@ -773,13 +806,14 @@ class Exchange:
             if not isinstance(error, _TRANSLATED) and not self._lifeline.aborted:
                 raise
             lost = error
-        failure = _body_failure(lost, self._call)
+        failure = find_interrupt(lost) or _body_failure(lost, self._call)
         del lost  # its traceback holds what the libraries below hold
         raise failure
 
     def read_error_body(self, *, limit: int, seconds: float) -> bytes:
         """What comes of the body within these bounds, in bytes and seconds; never a failure."""
         body = b""
+        interrupt = None
         self._lifeline.limit("idle", seconds)
         try:
             self.decode()
@@ -788,23 +822,37 @@ class Exchange:
                 if not data:
                     break
                 body += data
-        except _TRANSLATED:  # the status is what matters, and it is known
-            pass
+        except _TRANSLATED as error:  # the status is what matters, and it is known
+            interrupt = find_interrupt(error)
+        if interrupt is not None:
+            raise interrupt
         return body[:limit]
 
     def release(self) -> None:
         """The answer is done: keep its connection if it ends properly within 2 ms, else close."""
         self._lifeline.limit("idle", DRAIN_SECONDS)
         try:
-            while self._reply.receive():
-                pass
-            ended = not self._reply.surplus  # the next answer must not be mistaken
-        except _TRANSLATED:
-            ended = False
+            ended = self._drain()
+        except BaseException:  # an interrupt
+            self.close()
+            raise
         if self._lifeline.let_go() and ended:
             self._response.raw.release_conn()
         else:
             self._response.close()
+
+    def _drain(self) -> bool:
+        """Read the rest of the body; whether it ends properly, and nothing comes after it."""
+        try:
+            while self._reply.receive():
+                pass
+        except _TRANSLATED as error:
+            interrupt = find_interrupt(error)
+        else:
+            return not self._reply.surplus  # the next answer must not be mistaken
+        if interrupt is not None:
+            raise interrupt
+        return False
 
     def close(self) -> None:
         """Close the connection now; the server sees it gone at once."""
@@ -883,13 +931,13 @@ class Transport:
             return self._exchange(outgoing, call)
         except _TRANSLATED as error:
             lost = error
-        except BaseException:  # Ctrl-C, or what another signal's handler raises
+        except BaseException:  # an interrupt
             lifeline.cut()
             raise
         finally:
             _call.reset(token)
-        lifeline.let_go()
-        failure = _head_failure(lost, call)
+        lifeline.cut()
+        failure = find_interrupt(lost) or _head_failure(lost, call)
         del lost  # it holds the request
         if call.speaks_tls and not call.sent and type(failure) is APIConnectionError:
             problem = self._file_problem()
@@ -984,7 +1032,7 @@ def _given_up(call: _Call, chain: list[BaseException], *, sent: bool) -> APIErro
     """The error when it is this side that has ended the exchange, whatever the symptom was."""
     lifeline = call.lifeline
     if lifeline.aborted:
-        return StreamCancelledError(f"the answer was {lifeline.aborted}", reason=lifeline.aborted)
+        return lifeline.abort_error()
     if _timed_out(chain):
         phase = lifeline.nearest
         what = {

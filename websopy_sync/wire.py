@@ -27,6 +27,7 @@ from .chunks import (
     Usage,
 )
 from .errors import ConfigError, StreamProtocolError
+from .interrupts import is_interrupt
 from .sse import scalar_text
 
 __all__ = [
@@ -150,6 +151,8 @@ def encode_body(body: object) -> bytes | ConfigError:
         except UnicodeEncodeError:
             return ConfigError(f"{name!a:.200}: holds a lone surrogate, which is no text")
         except (TypeError, ValueError, RecursionError) as error:
+            if is_interrupt(error):
+                raise
             why = "nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
             return ConfigError(f"{name!a:.200}: expected what JSON can hold ({why})")
     return b"{" + b",".join(parts) + b"}"
@@ -186,7 +189,9 @@ class ChunkReader:
         try:
             fields, end = _scan(data, 0)
             content = fields["content"] if fields["type"] == "content" else None
-        except (StopIteration, ValueError, RecursionError, LookupError, TypeError):
+        except (StopIteration, ValueError, RecursionError, LookupError, TypeError) as error:
+            if is_interrupt(error):
+                raise
             content = None
         if type(content) is not str or end != len(data):
             return self._other(data)
@@ -255,6 +260,8 @@ def _chunk_in(data: str) -> StreamChunk:
     try:
         fields = _decoder.decode(data)
     except (ValueError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     else:
         try:

@@ -17,6 +17,7 @@ import attrs
 import pluggy
 
 from ..errors import ConfigError, PluginError
+from ..interrupts import is_interrupt
 from .background import BackgroundPlugin
 from .discovery import InstalledPlugin, PluginInfo, chosen_by_environment, installed_plugins
 from .nesting import run_as, running_plugins
@@ -89,7 +90,9 @@ class Loader:
     def _loaded(self, plugin: InstalledPlugin) -> PluginInfo:
         try:
             hooks = run_as(plugin.name, lambda: self._register(plugin.load(), plugin.name))
-        except Exception as error:  # noqa: BLE001  # a plugin's import can raise anything
+        except Exception as error:  # a plugin's import can raise anything
+            if is_interrupt(error):
+                raise
             problem = f"{type(error).__name__}: {error}"
             return attrs.evolve(plugin.off, state="failed", problem=problem)
         return attrs.evolve(plugin.off, hooks=hooks, state="loaded")

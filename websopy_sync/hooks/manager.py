@@ -20,6 +20,7 @@ import attrs
 import pluggy
 
 from ..errors import PluginError
+from ..interrupts import find_interrupt, run_all
 from .background import BackgroundPlugin
 from .discovery import PluginInfo, installed_plugins, look_anew
 from .loading import Loader
@@ -29,6 +30,8 @@ from .specs import HOOKS, argument_names
 _log = logging.getLogger("websopy_sync.plugins")
 
 Tell = Callable[..., None]
+
+ENDS = ("on_done", "on_error")
 
 
 @attrs.frozen
@@ -49,7 +52,7 @@ class Listeners:
         self._of_hook = of_hook
         self._backgrounds = backgrounds
         self._tells = {
-            hook: _all_of([listener.tell for listener in listeners])
+            hook: _all_of([listener.tell for listener in listeners], ends=hook in ENDS)
             for hook, listeners in of_hook.items()
         }
 
@@ -136,8 +139,8 @@ class Hooks:
         self._backgrounds, self._made = loader.backgrounds, loader.made
         try:
             loader.load(plugins)
-        except BaseException:
-            self._close_made()
+        except BaseException as error:
+            run_all(*self._closers(strict=False), error=error)
             raise
         self._found, self._looked = loader.found, loader.looked
         of_hook = {
@@ -184,17 +187,26 @@ class Hooks:
 
     def close(self) -> None:
         """Let background plugins finish what waits, and close the plugins made from a class."""
-        for background in self._backgrounds:
-            background.close()
-        self._close_made()
+        backgrounds = [background.close for background in self._backgrounds]
+        run_all(*backgrounds, *self._closers(strict=self._strict))
 
-    def _close_made(self) -> None:
+    def _closers(self, *, strict: bool) -> Iterator[Callable[[], None]]:
+        """What closes the plugins that were made from a class, one by one."""
         for plugin in self._made:
             if callable(getattr(plugin, "close", None)):
-                try:
-                    plugin.close()
-                except Exception as error:  # noqa: BLE001  # a plugin's own
-                    self._failures.note(type(plugin).__name__, "close", error, strict=False)
+                yield functools.partial(self._close, plugin, strict=strict)
+
+    def _close(self, plugin: Any, *, strict: bool) -> None:
+        try:
+            plugin.close()
+        except Exception as error:  # noqa: BLE001  # a plugin's own
+            interrupt = find_interrupt(error)
+            if interrupt is None:
+                self._failures.note(type(plugin).__name__, "close", error, strict=strict)
+        else:
+            return
+        if interrupt is not None:
+            raise interrupt
 
     def _listener(self, hook: str, impl: pluggy.HookImpl) -> Listener:
         return Listener(impl.plugin, impl.plugin_name, self._call_of(hook, impl))
@@ -210,7 +222,7 @@ class Hooks:
 
 
 def _isolated(hook: str, impl: pluggy.HookImpl, failures: Failures, *, strict: bool) -> Tell:
-    """The call of an implementation, whose failure does not reach the stream."""
+    """The call of an implementation, whose failure does not reach the stream; interrupts do."""
     function = _by_position(impl, argument_names(hook))
     if hook != "on_chunk":
         function = functools.partial(run_as, impl.plugin, function)
@@ -220,10 +232,14 @@ def _isolated(hook: str, impl: pluggy.HookImpl, failures: Failures, *, strict: b
             result = function(*arguments)
             if result is not None:
                 _refuse_to_run(result)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001  # it must not reach the stream
-            failures.note(impl.plugin_name, hook, error, strict=strict)
+        except (Exception, GeneratorExit) as error:  # noqa: BLE001  # a plugin can raise anything
+            interrupt = find_interrupt(error)
+            if interrupt is None:
+                failures.note(impl.plugin_name, hook, error, strict=strict)
+        else:
+            return
+        if interrupt is not None:
+            raise interrupt
 
     note_hook_call(call.__code__)
     return call
@@ -243,7 +259,7 @@ def _submitted(
     def submit(*arguments: Any) -> None:
         try:
             made = functools.partial(call, *arguments)
-            if hook in ("on_done", "on_error"):
+            if hook in ENDS:
                 background.submit_end(made)
             else:
                 background.submit(made, wanted=arguments[-1]._is_wanted)
@@ -253,7 +269,7 @@ def _submitted(
     return submit
 
 
-def _all_of(tells: Sequence[Tell]) -> Tell | None:
+def _all_of(tells: Sequence[Tell], *, ends: bool) -> Tell | None:
     if len(tells) < 2:
         return tells[0] if tells else None
 
@@ -261,7 +277,11 @@ def _all_of(tells: Sequence[Tell]) -> Tell | None:
         for one in tells:
             one(*arguments)
 
-    return tell
+    def tell_end(*arguments: Any) -> None:
+        """Each plugin is told of the end, whatever another one raises."""
+        run_all(*(functools.partial(one, *arguments) for one in tells))
+
+    return tell_end if ends else tell
 
 
 def _by_position(impl: pluggy.HookImpl, names: Sequence[str]) -> Callable[..., object]:
