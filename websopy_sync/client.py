@@ -30,6 +30,7 @@ from .chunks import Message
 from .conversation import Conversation
 from .errors import ConfigError
 from .hooks import Hooks, PluginInfo
+from .interrupts import is_interrupt, run_all
 from .lifeline import Lifeline
 from .redaction import Secret, redact
 from .resume import event_alone
@@ -67,7 +68,7 @@ class _Question:
     resume: bool
     keep_message: bool
     token: CancelToken | None
-    on_end: Callable[[ChatStream], None] | None
+    on_end: Callable[[Message | None], None] | None
 
 
 class WebsopyClient:
@@ -124,7 +125,8 @@ class WebsopyClient:
         self._key: Secret[str] = secret
         self._transport = Transport(secret, verify=_checked_verify(verify), session=session)
         self._budget = RetryBudget()
-        self._streams: weakref.WeakSet[ChatStream | EventStream] = weakref.WeakSet()
+        # No WeakSet: that one cannot be iterated while another thread adds to it.
+        self._streams: set[weakref.ref[ChatStream | EventStream]] = set()
         self._closed = False
         _set_up_logging(os.environ.get("WEBSOPY_LOG", ""))
         self._hooks = Hooks(plugins, strict=strict_plugins)
@@ -184,17 +186,16 @@ class WebsopyClient:
         redact = self._redactor(secrets.value)
         stream = EventStream(lifeline, _checked_token(cancel_token), redact=redact)
         policy = self._policy(timeouts, self._max_retries, resume=True, native=True)
-        self._streams.add(stream)
+        self._track(stream)
         stream._open(lambda: Source(self._transport, outgoing, policy, lifeline, redact=redact))
         return stream
 
     def close(self) -> None:
         """Close open streams and idle connections, and let background plugins finish."""
         self._closed = True
-        for stream in list(self._streams):
-            stream.close()
-        self._transport.close()
-        self._hooks.close()
+        streams = [stream for reference in self._streams.copy() if (stream := reference())]
+        closers = [stream.close for stream in streams]
+        run_all(*closers, self._transport.close, self._hooks.close)
 
     def __enter__(self) -> Self:
         return self
@@ -205,7 +206,7 @@ class WebsopyClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        run_all(self.close, error=error if is_interrupt(error) else None)
 
     def _start(self, question: _Question) -> ChatStream:
         self._check_open()
@@ -228,7 +229,7 @@ class WebsopyClient:
                 raise outgoing
             return Source(self._transport, outgoing, policy, lifeline, redact=redact)
 
-        self._streams.add(stream)
+        self._track(stream)
         stream._ask(question.request, source)
         return stream
 
@@ -245,6 +246,13 @@ class WebsopyClient:
             ignore=None if native else "ping",
             answer_in=event_alone if native else answer_in,
         )
+
+    def _track(self, stream: ChatStream | EventStream) -> None:
+        """Have close() close this stream, which is about to be opened."""
+        self._streams.add(weakref.ref(stream, self._streams.discard))
+        if self._closed:  # by now: the list of streams may have been taken before
+            stream.close()
+            self._check_open()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -333,7 +341,7 @@ class AI:
             raise ConfigError(f"system: expected str, got {type(system).__name__}")
 
         def ask(
-            messages: Messages, on_end: Callable[[ChatStream], None], options: dict[str, Any]
+            messages: Messages, on_end: Callable[[Message | None], None], options: dict[str, Any]
         ) -> ChatStream:
             question = self._question(messages, options, on_end=on_end)
             del messages, options
@@ -350,7 +358,7 @@ class AI:
         self,
         messages: Messages,
         params: Mapping[str, Any],
-        on_end: Callable[[ChatStream], None] | None = None,
+        on_end: Callable[[Message | None], None] | None = None,
         **options: Any,
     ) -> _Question | Exception:
         """The checked question. A problem is returned: a frame of here shows the prompt."""
@@ -366,7 +374,7 @@ class AI:
         self,
         messages: Messages,
         params: Mapping[str, Any],
-        on_end: Callable[[ChatStream], None] | None,
+        on_end: Callable[[Message | None], None] | None,
         *,
         timeout: Timeouts | float | None,
         max_retries: int | None,

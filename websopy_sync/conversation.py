@@ -9,13 +9,14 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from .chunks import Message
 from .errors import ConfigError
 from .redaction import Secret
 from .stream import ChatStream
 
 __all__ = ["Conversation"]
 
-Ask = Callable[[list[dict[str, Any]], Callable[[ChatStream], None], dict[str, Any]], ChatStream]
+Ask = Callable[[list[dict[str, Any]], Callable[[Message | None], None], dict[str, Any]], ChatStream]
 """Asks with these messages: (messages, what to call at the end, options of chat_stream)."""
 
 
@@ -31,6 +32,7 @@ class Conversation:
 
     def __init__(self, ask: Ask, *, system: str | None = None) -> None:
         self._ask = ask
+        self._turn = [True]  # whoever pops it may send, and gives it back
         self._answering: weakref.ref[ChatStream] | None = None
         self.messages: list[dict[str, Any]] = []
         if system is not None:
@@ -60,10 +62,20 @@ class Conversation:
         """
         turn = Secret({"role": "user", "content": text})
         del text  # a traceback with locals must not show the prompt
-        if self.streaming:
-            raise ConfigError("conversation: an answer is still coming; read or close it first")
         if "keep_message" in options:
             raise ConfigError("keep_message: a conversation keeps its answers")
+        try:
+            self._turn.pop()
+        except IndexError:
+            raise ConfigError("conversation: another question is being sent") from None
+        try:
+            return self._send(turn, options)
+        finally:
+            self._turn.append(True)
+
+    def _send(self, turn: Secret[dict[str, Any]], options: dict[str, Any]) -> ChatStream:
+        if self.streaming:
+            raise ConfigError("conversation: an answer is still coming; read or close it first")
         self.messages.append(turn.value)
         try:
             stream = self._ask(list(self.messages), self._answered, options)
@@ -73,6 +85,6 @@ class Conversation:
         self._answering = weakref.ref(stream)
         return stream
 
-    def _answered(self, stream: ChatStream) -> None:
-        if stream.state == "done":
-            self.messages.append(stream.current_message.to_dict())
+    def _answered(self, answer: Message | None) -> None:
+        if answer is not None:
+            self.messages.append(answer.to_dict())

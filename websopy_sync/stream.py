@@ -4,10 +4,15 @@ Source → wire → plugins → the user's loop. Knows nothing of HTTP and of ho
 
 Who may do what, and when:
 
-- One thread reads. While it is inside a step (`busy`), an end that another thread wants is only
-  noted in the lifeline, and the reader comes to it. Between steps nobody reads, and close() does
-  all the work itself. The reader sets `busy` before it looks at the lifeline, and close() aborts
-  the lifeline before it looks at `busy`: so one of the two sees the other.
+- One thread at a time opens or reads. next() and iter() take the turn, without waiting for it,
+  and raise StreamError when another thread, or a hook, has it.
+- While a thread is inside a step (`busy`: opening, or reading up to the next chunk), it alone
+  touches the source. close() then only notes the end in the lifeline, and the thread comes to it
+  before it leaves the step. Between steps close() does all the work itself.
+- The reader sets `busy` before it looks at the lifeline, and looks before it touches the source;
+  close() aborts the lifeline before it looks at `busy`. So one of the two sees the other, without
+  a lock: this loop is what an answer costs.
+- Ending and closing the source each belong to whoever pops a list's only item first.
 - The generator that a `for` loop holds keeps the stream alive, never the other way round: leaving
   the loop frees the generator, and that closes the connection at once, even when the stream is
   still in a variable. next(stream) keeps a generator too, but lends itself to it only for a step.
@@ -15,13 +20,13 @@ Who may do what, and when:
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
+import functools
 import logging
 import os
 import threading
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from inspect import GEN_CLOSED, getgeneratorstate
 from operator import itemgetter
 from types import TracebackType
 from typing import Generic, Literal, Self, TypeVar
@@ -35,6 +40,7 @@ from .errors import (
     StreamServerError,
 )
 from .hooks import Listeners
+from .interrupts import clear_frames, is_interrupt, run_all
 from .lifeline import Lifeline
 from .message import MessageBuilder
 from .source import Source
@@ -52,7 +58,7 @@ _log = logging.getLogger("websopy_sync.stream")
 
 
 class _Step:
-    """Whether the reader is inside a step."""
+    """Whether a thread is inside a step."""
 
     busy = False
 
@@ -85,6 +91,9 @@ class _Reading(Generic[Item]):
             self.step.busy = False
 
 
+_Begun = tuple[_Reading[Item], Generator[Item, None, None]]
+
+
 class _Stream(Generic[Item]):
     """The life of one answer: opened, read once, ended exactly once."""
 
@@ -95,19 +104,23 @@ class _Stream(Generic[Item]):
         self._token = token
         self._token_key = token and token.subscribe(lambda: lifeline.abort("cancelled"))
         self._step = _Step()
+        # Whoever pops the only item may open or read: what next() has begun, else None.
+        self._turn: list[_Begun[Item] | None] = [None]
         self._begun = False
         self._source: Source | None = None
-        self._reading: _Reading[Item] | None = None
-        self._iterator: Iterator[Item] | None = None
         self._failure: BaseException | None = None
         self._end_rights = [True]  # whoever pops it is the one who ends the stream
+        self._to_close: list[Source] = []  # whoever pops it is the one who closes it
 
     # What a subclass adds: its generator, and what an end means to it.
 
-    def _items(self, reading: _Reading[Item]) -> Iterator[Item]:
+    def _items(self, reading: _Reading[Item]) -> Generator[Item, None, None]:
         raise NotImplementedError
 
-    def _tell_end(self) -> None:
+    def _tell_end(self, error: BaseException | None) -> None:
+        """The stream is about to end with this error, None for a whole answer."""
+
+    def _tell_plugins(self) -> None:
         """The stream has just ended."""
 
     def _partial(self) -> Message | None:
@@ -122,85 +135,127 @@ class _Stream(Generic[Item]):
     # Opening.
 
     def _open(self, make_source: Callable[[], Source]) -> None:
+        self._take_turn()
         try:
-            self._source = make_source()
-            self._source.open(self._tell_retry)
+            self._step.busy = True
+            self._source = source = make_source()
+            self._to_close.append(source)
+            source.open(self._tell_retry)
+            self._step.busy = False
+            self._lifeline.raise_aborted()  # by a thread that found the step busy
         except BaseException as error:
             self._left(error)
             raise
+        finally:
+            self._step.busy = False
+            self._turn.append(None)
 
     # Reading.
 
-    def __iter__(self) -> Iterator[Item]:
-        if self._iterator is not None:  # begun by next(): the loop goes on with it
-            iterator, self._iterator = self._iterator, None
-            assert self._reading is not None
-            self._reading.stream = self
-            self._reading = None
-            return iterator
-        return self._items(self._begin())
+    def _take_turn(self) -> _Begun[Item] | None:
+        """The reading that next() has begun, if it has. Whoever takes it puts it back."""
+        try:
+            return self._turn.pop()
+        except IndexError:
+            raise self._not_your_turn() from None
 
-    def _begin(self) -> _Reading[Item]:
+    def _not_your_turn(self) -> StreamError:
+        if self._source is None:
+            return StreamError("the stream cannot be read yet: its question has not been sent")
+        return StreamError("the stream is being opened or read, in another thread or a hook")
+
+    def _begin(self) -> _Begun[Item]:
         if self._begun:
             raise StreamError(f"a stream can be read once, and this one was ({self.state})")
-        if self._source is None:
-            raise StreamError("the stream cannot be read yet: its question has not been sent")
+        assert self._source is not None  # who opens has the turn
         self._begun = True
-        return _Reading(self, self._source)
+        reading = _Reading(self, self._source)
+        return reading, self._items(reading)
+
+    def __iter__(self) -> Iterator[Item]:
+        begun = self._take_turn()
+        try:
+            if begun is None or getgeneratorstate(begun[1]) == GEN_CLOSED:
+                return self._begin()[1]
+            (reading, iterator), begun = begun, None  # the loop goes on with it
+            reading.stream = self
+            return iterator
+        finally:
+            self._turn.append(begun)
 
     def __next__(self) -> Item:
-        if self._step.busy and self._source is not None:
-            raise StreamError("the stream is being read already, in another thread or a hook")
-        if self._iterator is None:
-            self._reading = self._begin()
-            self._iterator = self._items(self._reading)
-        assert self._reading is not None
-        self._reading.stream = self
         try:
-            return next(self._iterator)
+            begun = self._turn.pop()
+        except IndexError:
+            raise self._not_your_turn() from None
+        try:
+            if begun is None:
+                begun = self._begin()
+            reading, iterator = begun
+            reading.stream = self
+            return next(iterator)
+        except StopIteration:
+            if self._failure is None:
+                raise
+        except BaseException as error:
+            if begun and self._end_rights and is_interrupt(error):
+                self._left(error)  # it came before the reader was in its step
+            raise
         finally:
-            self._reading.stream = None
+            if begun is not None:
+                begun[0].stream = None
+            self._turn.append(begun)
+        raise self._failure  # to read on after a failure must not look like a whole answer
 
     # Ending.
 
     def _left(self, error: BaseException | None) -> None:
         """The reader is through, well or not: end the stream, and let the connection go."""
-        if isinstance(error, APIError | KeyboardInterrupt):
+        interrupt = is_interrupt(error)
+        if error is not None and (interrupt or isinstance(error, APIError)):
             # What the frames below held, the request's headers and the last event among it, must
             # not be found by whoever shows a traceback with its locals.
-            traceback.clear_frames(error.__traceback__)
-        if isinstance(error, APIError) and not self._end_rights:
-            self._complete(error)  # somebody reads on behind the end
+            clear_frames(error)
+        if isinstance(error, APIError) and not interrupt and not self._end_rights:
+            self._complete(error)  # somebody reads on after the end
+        ends = [] if error is None else [functools.partial(self._end, error)]
+        let_go = functools.partial(self._let_go, keep=not interrupt)
+        run_all(*ends, let_go, error=error if interrupt else None)
+
+    def _let_go(self, *, keep: bool = True) -> None:
+        """Close the source, unless that was done. After a whole answer keep its connection."""
         try:
-            if error is not None:
-                self._end(_state_of(error), error)
-        finally:
-            self._let_go()
+            source = self._to_close.pop()
+        except IndexError:
+            return
+        if keep and self._state == "done" and os.getpid() == self._pid:
+            source.release()
+        else:
+            source.close()
 
-    def _let_go(self) -> None:
-        if self._source is not None:
-            if self._state == "done":
-                self._source.release()
-            else:
-                self._source.close()
-
-    def _end(self, state: State, error: BaseException | None) -> None:
-        """Come to the one end; a second call does nothing."""
+    def _end(self, error: BaseException | None) -> None:
+        """Come to the one end, None for a whole answer; a second call does nothing."""
         if os.getpid() != self._pid:  # a forked child holds a copy, and tells nobody
             return
         try:
             self._end_rights.pop()
         except IndexError:
             return
-        if isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit):
+        if isinstance(error, GeneratorExit) or is_interrupt(error):
             error = StreamCancelledError("the answer was left", reason="closed")
-        if isinstance(error, APIError):
-            self._complete(error)
-        self._state, self._failure = state, error
-        if self._token is not None:
-            self._token.unsubscribe(self._token_key)
-        _log.info("ended: %s", state)
-        self._tell_end()
+        run_all(functools.partial(self._settle, error), self._tell_plugins)
+
+    def _settle(self, error: BaseException | None) -> None:
+        try:
+            if isinstance(error, APIError):
+                self._complete(error)
+            if self._token is not None:
+                self._token.unsubscribe(self._token_key)
+            self._tell_end(error)
+        finally:
+            self._failure = error
+            self._state = _state_of(error)
+        _log.info("ended: %s", self._state)
 
     def _complete(self, error: APIError) -> None:
         """Give an error what only the stream knows."""
@@ -230,21 +285,32 @@ class _Stream(Generic[Item]):
         if self._state == "open":
             self._lifeline.abort("closed")
         if not self._step.busy:
-            reason = self._lifeline.aborted or "closed"
-            error = StreamCancelledError(f"the answer was {reason}", reason=reason)
-            self._end(_state_of(error), error)
-            self._let_go()
+            self._come_to_it()
+
+    def _come_to_it(self) -> None:
+        """End the stream as the lifeline was told to, if it has not ended."""
+        run_all(lambda: self._end(self._lifeline.abort_error()), self._let_go)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        run_all(self.close, error=error if is_interrupt(error) else None)
 
     def __del__(self) -> None:
-        if getattr(self, "_end_rights", None):
-            with contextlib.suppress(Exception):
-                self.close()
+        if not getattr(self, "_end_rights", None):
+            return
+        try:
+            self._lifeline.abort("closed")
+            self._come_to_it()  # a stream that nobody holds is in nobody's step
+        except Exception as error:
+            if is_interrupt(error):
+                raise  # Python cannot let it out of here, but shows it
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.state}>"
@@ -255,7 +321,8 @@ class _Stream(Generic[Item]):
     def state(self) -> State:
         """How it stands: "open", then for good "done", "error", "cancelled" or "closed"."""
         if self._state == "open" and self._lifeline.aborted:
-            return self._lifeline.aborted  # the reader has yet to come to it
+            # The reader has yet to come to it; in a forked child there is none.
+            return "closed" if self._lifeline.aborted == "forked" else self._lifeline.aborted
         return self._state
 
     @property
@@ -305,7 +372,7 @@ class ChatStream(_Stream[StreamChunk]):
         redact: Callable[[str], str],
         keep_message: bool = True,
         idempotency_key: str = "",
-        on_end: Callable[[ChatStream], None] | None = None,
+        on_end: Callable[[Message | None], None] | None = None,
     ) -> None:
         self.idempotency_key = idempotency_key
         self._hooks = hooks
@@ -324,20 +391,16 @@ class ChatStream(_Stream[StreamChunk]):
         def source() -> Source:
             self._request_told = True
             tell = self._hooks.teller("on_request")
-            self._step.busy = True  # a plugin that closes the stream ends it after the others
-            try:
-                if tell is not None:
-                    if request.body is not None:  # an edit never changes the caller's objects
-                        request.body = copied_body(request.body)
-                    tell(request, self)
-                self._hooks.wait_for_room(self._is_wanted)
-            finally:
-                self._step.busy = False
+            if tell is not None:
+                if request.body is not None:  # an edit never changes the caller's objects
+                    request.body = copied_body(request.body)
+                tell(request, self)
+            self._hooks.wait_for_room(self._is_wanted)
             return make_source(request)
 
         self._open(source)
 
-    def _items(self, reading: _Reading[StreamChunk]) -> Iterator[StreamChunk]:
+    def _items(self, reading: _Reading[StreamChunk]) -> Generator[StreamChunk, None, None]:
         # Everything a chunk needs is a local here: this loop is what an answer costs.
         source, lifeline = reading.source, self._lifeline
         reader, add_text = ChunkReader(self._redactor), self._builder.add_text
@@ -345,25 +408,28 @@ class ChatStream(_Stream[StreamChunk]):
         events = source.events(self._retry_teller(reading))
         del self  # `reading` holds the stream, but only while it should
         with reading as step:
+            lifeline.raise_aborted()
             for chunk in map(reader.read, map(_DATA, events)):
-                if lifeline.aborted:
-                    raise _aborted(lifeline)
                 if type(chunk) is ContentChunk:
                     lifeline.progress = True
                     add_text(chunk.content)
                     if tell is not None:
                         tell(chunk, reading.stream)
                     step.busy = False
+                    if lifeline.aborted:
+                        _chat(reading)._come_to_it()
                     yield chunk
                     step.busy = True
+                    if lifeline.aborted:
+                        lifeline.raise_aborted()
                 elif chunk is not None:
                     taken = _chat(reading)._take(chunk, reader.flush())
                     if _is_ping(chunk):
-                        yield from _lend_ping(taken, step, lifeline)
+                        yield from _lend_ping(taken, reading)
                     else:
                         lifeline.progress = True
-                        yield from _lend(taken, step)
-                    del chunk  # what a traceback shows may not be an echo of the key
+                        yield from _lend(taken, reading)
+                    del chunk, taken  # what a traceback shows may not be an echo of the key
                     if _chat(reading)._finished():
                         return
 
@@ -387,10 +453,10 @@ class ChatStream(_Stream[StreamChunk]):
             if tell is not None:
                 tell(each, self)
         if isinstance(chunk, DoneChunk):
-            self._end("done", None)
+            self._end(None)
         elif isinstance(chunk, ErrorChunk):
-            self._end("error", StreamServerError(chunk.message, code=chunk.code))
-            self._let_go()
+            error = StreamServerError(chunk.message, code=chunk.code)
+            run_all(functools.partial(self._end, error), self._let_go)
         return taken
 
     def _is_wanted(self) -> bool:
@@ -403,12 +469,9 @@ class ChatStream(_Stream[StreamChunk]):
             raise self._failure
         return self._state == "done"
 
-    def _tell_end(self) -> None:
-        try:
-            if self._on_end is not None:
-                self._on_end(self)
-        finally:
-            self._tell_plugins()
+    def _tell_end(self, error: BaseException | None) -> None:
+        if self._on_end is not None:
+            self._on_end(None if error is not None else self.current_message)
 
     def _tell_plugins(self) -> None:
         if not self._request_told:
@@ -481,42 +544,53 @@ class EventStream(_Stream[ServerSentEvent]):
     def _redact(self, text: str) -> str:
         return self._redactor(text)
 
-    def _items(self, reading: _Reading[ServerSentEvent]) -> Iterator[ServerSentEvent]:
+    def _items(self, reading: _Reading[ServerSentEvent]) -> Generator[ServerSentEvent, None, None]:
         source, lifeline = reading.source, self._lifeline
         del self
         with reading as step:
+            lifeline.raise_aborted()
             events = source.events(lambda error, delay: None)
             for event in (ServerSentEvent(kind, data, id_) for kind, data, id_, _ in events):
-                if lifeline.aborted:
-                    raise _aborted(lifeline)
                 if event.event == "ping":
-                    yield from _lend_ping([event], step, lifeline)
+                    yield from _lend_ping([event], reading)
+                    lifeline.raise_aborted()
                     continue
                 lifeline.progress = True
                 step.busy = False
+                if lifeline.aborted:
+                    _held(reading)._come_to_it()
                 yield event
                 step.busy = True
-            if reading.stream is not None:
-                reading.stream._end("done", None)
+                if lifeline.aborted:
+                    lifeline.raise_aborted()
+            _held(reading)._end(None)
 
 
-def _chat(reading: _Reading[StreamChunk]) -> ChatStream:
+def _held(reading: _Reading[Item]) -> _Stream[Item]:
     """The stream that is being read. Not kept in the generator: see the file's head."""
-    assert isinstance(reading.stream, ChatStream)
+    assert reading.stream is not None
     return reading.stream
 
 
-def _lend(items: list[Item], step: _Step) -> Iterator[Item]:
+def _chat(reading: _Reading[StreamChunk]) -> ChatStream:
+    stream = _held(reading)
+    assert isinstance(stream, ChatStream)
+    return stream
+
+
+def _lend(items: list[Item], reading: _Reading[Item]) -> Iterator[Item]:
     for item in items:
-        step.busy = False
+        reading.step.busy = False
+        if _held(reading)._lifeline.aborted:
+            _held(reading)._come_to_it()
         yield item
-        step.busy = True
+        reading.step.busy = True
 
 
-def _lend_ping(items: list[Item], step: _Step, lifeline: Lifeline) -> Iterator[Item]:
+def _lend_ping(items: list[Item], reading: _Reading[Item]) -> Iterator[Item]:
     """A ping begins no limit anew, but the time that the consumer spends with it is its own."""
-    with lifeline.paused():
-        yield from _lend(items, step)
+    with _held(reading)._lifeline.paused():
+        yield from _lend(items, reading)
 
 
 def _is_ping(chunk: StreamChunk) -> bool:
@@ -531,14 +605,7 @@ def _texts(stream: ChatStream) -> Iterator[str]:
             yield chunk.content
 
 
-def _aborted(lifeline: Lifeline) -> StreamCancelledError:
-    reason = lifeline.aborted or "cancelled"
-    return StreamCancelledError(f"the answer was {reason}", reason=reason)
-
-
-def _state_of(error: BaseException) -> State:
-    if isinstance(error, StreamCancelledError):
-        return error.reason
-    if isinstance(error, GeneratorExit | KeyboardInterrupt | SystemExit):
-        return "closed"
-    return "error"
+def _state_of(error: BaseException | None) -> State:
+    if error is None:
+        return "done"
+    return error.reason if isinstance(error, StreamCancelledError) else "error"
