@@ -62,11 +62,11 @@ def test_the_first_that_says_something_counts() -> None:
 
     def source(verify: bool | str = True, session: Any = True) -> str:
         found = trust_of(verify, session_verify=session, environment=environment)
-        assert found.verify in (verify, session, f"/{found.source}", True)
+        assert found.verify in (verify, str(session), f"/{found.source}", True)
         return found.source
 
     assert source("/a", "/b") == source(False, "/b") == "verify"
-    assert source(True, "/b") == "session.verify"
+    assert source(True, "/b") == source(True, Path("/b")) == "session.verify"
     assert source(True, False) == "REQUESTS_CA_BUNDLE"
     for name in VARIABLES:
         assert source() == name

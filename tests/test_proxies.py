@@ -125,7 +125,34 @@ def test_which_variable_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen("https://chat.example") == "https.example"
     assert chosen("http://chat.example") == "all.example"
     assert chosen("http://chat.example", http="http://session.example") == "session.example"
+    assert chosen("https://chat.example", all="http://session.example") == "session.example"
+    hosts = {"all://chat.example": "http://one.example", "all": "http://all.example"}
+    assert chosen("https://chat.example", **hosts) == "one.example"
+    assert chosen("https://other.example", **hosts) == "all.example"
     assert proxy_for("http://chat.example", session_proxies={}, trust_env=False) is None
+    for none in (None, ""):  # a session may also say that there is none
+        given = {"https": none, "all": "http://session.example"}
+        assert proxy_for("https://chat.example", session_proxies=given, trust_env=True) is None
+    given = {"no_proxy": "chat.example"}
+    assert proxy_for("https://chat.example", session_proxies=given, trust_env=True) is None
+
+
+@pytest.mark.parametrize("proxies", ["http://proxy.example:3128", ["http://proxy.example"], 5])
+def test_proxies_of_a_session_that_are_no_dict(proxies: object) -> None:
+    """A session's proxies are a dict, and what else they are is a ConfigError."""
+    with pytest.raises(ConfigError, match=r"^session\.proxies: expected a dict, got "):
+        proxy_for("http://chat.example", session_proxies=proxies, trust_env=True)
+    assert proxy_for("http://chat.example", session_proxies=None, trust_env=True) is None
+
+
+def test_error_says_who_named_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that cannot be used is easier to find when one knows where it stands."""
+    monkeypatch.setenv("all_proxy", f"socks://me:{PASSWORD}@127.0.0.1")
+    with pytest.raises(ConfigError, match=r"^proxy: .* got socks \('all' of the environment\)$"):
+        proxy_for("http://chat.example", session_proxies={}, trust_env=True)
+    given = {"http": f"http://me:{PASSWORD}@"}
+    with pytest.raises(ConfigError, match=r"^proxy: .* \('http' of session\.proxies\)$"):
+        proxy_for("http://chat.example", session_proxies=given, trust_env=True)
 
 
 @pytest.mark.parametrize(

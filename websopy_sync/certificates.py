@@ -70,8 +70,8 @@ def trust_of(
     """
     if verify is not True:
         return Trust(verify, "verify")
-    if isinstance(session_verify, str):
-        return Trust(session_verify, "session.verify")
+    if isinstance(session_verify, str | os.PathLike):
+        return Trust(os.fspath(session_verify), "session.verify")
     for name in _VARIABLES:
         value = environment.get(name)
         if value:
@@ -111,7 +111,7 @@ def client_certificate(cert: Any) -> str | tuple[str, str] | None:
         cert: None, the path of a file with certificate and key, or a pair of their paths.
 
     Raises:
-        ConfigError: the files are missing, are none, or need a password.
+        ConfigError: The files are missing, are none, or need a password.
     """
     if cert is None:
         return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -50,24 +50,44 @@ class Proxy:
         return self.scheme not in ("socks4", "socks5")
 
 
-def proxy_for(url: str, *, session_proxies: Mapping[str, Any], trust_env: bool) -> Proxy | None:
+def proxy_for(url: str, *, session_proxies: Any, trust_env: bool) -> Proxy | None:
     """The proxy for a URL, None when the service is asked directly.
 
     Args:
-        url: the service's URL.
-        session_proxies: a session's `proxies`. They beat the environment's.
-        trust_env: whether the environment's proxies count. They never do for this machine, whose
+        url: The service's URL.
+        session_proxies: A session's `proxies`. What they say about the URL counts before the
+            environment; None and "" say that there is no proxy.
+        trust_env: Whether the environment's proxies count. They never do for this machine, whose
             services (the sandbox) no proxy can reach.
 
     Raises:
-        ConfigError: the proxy is none that can be used.
+        ConfigError: The proxy cannot be used.
     """
-    proxies: dict[str, Any] = {}
-    if trust_env and not _is_this_machine(urlsplit(url).hostname or ""):
-        # Not requests' trust_env, which would also bring netrc, and with it another Authorization.
-        proxies = requests.utils.get_environ_proxies(url, session_proxies.get("no_proxy"))
-    chosen = requests.utils.select_proxy(url, {**proxies, **session_proxies})
-    return parse_proxy(chosen) if chosen else None
+    given = session_proxies or {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"session.proxies: expected a dict, got {type(given).__name__}")
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    keys = (f"{parts.scheme}://{host}", parts.scheme, f"all://{host}", "all")
+    if any(key in given for key in keys):
+        return _first(keys, given, "session.proxies")
+    if not trust_env or _is_this_machine(host):
+        return None
+    # Not requests' trust_env, which would also bring netrc, and with it another Authorization.
+    found = requests.utils.get_environ_proxies(url, given.get("no_proxy"))
+    return _first(keys, found, "the environment")
+
+
+def _first(keys: Iterable[str], proxies: Mapping[str, Any], source: str) -> Proxy | None:
+    """The proxy under the first of the keys that is there."""
+    key = next((key for key in keys if key in proxies), "")
+    if not proxies.get(key):
+        return None
+    try:
+        return parse_proxy(proxies[key])
+    except ConfigError as error:
+        problem = f"{error.message} ({key!r} of {source})"
+    raise ConfigError(problem)
 
 
 def _is_this_machine(host: str) -> bool:

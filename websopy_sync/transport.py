@@ -991,7 +991,7 @@ class Transport:
         return headers
 
     def _proxy_for(self, url: str) -> Proxy | None:
-        session_proxies = self._session.proxies if self._session else {}
+        session_proxies = self._session.proxies if self._session else None
         return proxy_for(url, session_proxies=session_proxies, trust_env=self._trust_env)
 
     def _client_certificate(self) -> Any:
