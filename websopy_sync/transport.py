@@ -1126,7 +1126,8 @@ def _reason(chain: list[BaseException]) -> tuple[str, bool]:
             status = tunnel[1]
             return f"the proxy refused the tunnel with status {status}", status >= "500"
     for link in chain:
-        if isinstance(link, ssl.SSLError) and not isinstance(link, ssl.SSLEOFError):
+        ended = isinstance(link, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+        if isinstance(link, ssl.SSLError) and not ended:
             return f"TLS: {link.reason or 'no agreement'}", False
     words = [link.strerror for link in chain if isinstance(link, OSError) and link.strerror]
     if words:
