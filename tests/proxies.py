@@ -6,6 +6,7 @@ asked. A proxy that stalls, refuses or breaks off needs no code here: it is a sc
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import select
 import socket
@@ -14,7 +15,7 @@ import struct
 import threading
 
 import attrs
-from faults import Conn, Gone, Script, parse_request
+from faults import Conn, Gone, Request, Script, parse_request
 
 BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -202,13 +203,21 @@ def socks4(port: int, asked: Asked, *, user: str = "") -> Script:
     return script
 
 
+def _note_request(head: bytes, asked: Asked) -> Request:
+    request = parse_request(head, b"")
+    asked.targets.append(request.target)
+    given = request.header("proxy-authorization")
+    if given is not None:
+        user, _, password = base64.b64decode(given.removeprefix(b"Basic ")).decode().partition(":")
+        asked.users.append((user, password))
+    return request
+
+
 def connect(port: int, asked: Asked, *, trickling: threading.Event | None = None) -> Script:
     """A proxy that opens a tunnel to that port; see `relay` for trickling."""
 
     def script(conn: Conn) -> None:
-        request = parse_request(read_until(conn, b"\r\n\r\n"), b"")
-        assert request.method == "CONNECT"
-        asked.targets.append(request.target)
+        assert _note_request(read_until(conn, b"\r\n\r\n"), asked).method == "CONNECT"
         granted = b"HTTP/1.1 200 Connection established\r\n\r\n"
         relay(conn, port, granted=granted, refused=BAD_GATEWAY, trickling=trickling)
 
@@ -220,7 +229,7 @@ def forward(port: int, asked: Asked) -> Script:
 
     def script(conn: Conn) -> None:
         head = read_until(conn, b"\r\n\r\n")
-        asked.targets.append(parse_request(head, b"").target)
+        _note_request(head, asked)
         relay(conn, port, granted=b"", refused=BAD_GATEWAY, first=head + b"\r\n\r\n")
 
     return script

@@ -79,7 +79,7 @@ class Way:
 
 WAYS = [
     Way("http"), Way("https"),
-    Way("http", "http", USER), Way("https", "http"),
+    Way("http", "http", USER), Way("https", "http", USER),
     Way("http", "https"), Way("https", "https"),
     Way("http", "socks4"), Way("https", "socks4a", USER),
     Way("http", "socks5"), Way("https", "socks5", USER),
