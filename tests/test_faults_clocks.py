@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -136,19 +137,22 @@ def test_chunks_that_wait_in_an_own_adapters_socket(framing: Callable[[], Framin
 
 def test_small_tls_records_that_wait() -> None:
     """TLS gives a record at a time: all that wait are looked at before a limit is declared over."""
+    sent = threading.Event()
 
     def script(conn: Conn) -> None:
         conn.read_request()
         conn.head()
-        conn.body(*[b": thinking\n\n"] * 300)
+        conn.body(*[b": thinking\n\n"] * 100)
         conn.body(text("a"))
         conn.end(DONE)
+        sent.set()
         conn.wait_gone()
 
     with play(script, tls=authority().server()) as server:
         with client(server, timeout=limits(first_chunk=0.2)) as asker:
             stream = asker.ai.chat_stream("hi")
-            time.sleep(0.3)
+            assert sent.wait(2)
+            time.sleep(0.25)
             assert stream.get_final_text() == "a"
 
 
