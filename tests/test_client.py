@@ -392,6 +392,8 @@ BAD_CLIENTS: list[tuple[dict[str, Any], str]] = [
     ({"max_event_size": 0}, "max_event_size"),
     ({"max_event_size": "1"}, "max_event_size"),
     ({"max_event_size": None}, "max_event_size"),
+    ({"max_answer_size": 0}, "max_answer_size"),
+    ({"max_answer_size": None}, "max_answer_size"),
     ({"default_headers": "X: y"}, "headers"),
     ({"default_headers": {"X-A": KEY + "\n"}}, "X-A"),
     ({"default_headers": {"Connection": "close"}}, "(?i)connection"),

@@ -30,6 +30,7 @@ from faults import (
     to_close,
 )
 
+from websopy_sync import ConfigError, StreamProtocolError
 from websopy_sync.sse import Decoder
 
 MIB = 1 << 20
@@ -317,6 +318,101 @@ def test_one_budget_for_many_streams() -> None:
         for _ in range(100):
             ask(server, through=asker)
         assert streams() - before <= 1
+
+
+# ------------------------------------------------------------------------------ the whole answer
+
+
+def tool(arguments: str, name: str = "f") -> bytes:
+    """A tool call's event."""
+    return faults.event({"type": "tool_call", "tool": {"name": name, "arguments": arguments}})
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("where", ["client", "chat_stream"])
+def test_answer_that_is_too_large(keep: bool, where: str) -> None:
+    """What is above max_answer_size is not delivered, and ends it, whether text is kept or not."""
+    script = faults.body(text("x" * 60), text("y" * 40), text("z"), DONE)
+    option = {"max_answer_size": 100}
+    with play(script) as server, client(server, **(option if where == "client" else {})) as asker:
+        call = {"max_answer_size": 100} if where == "chat_stream" else {}
+        got = ask(server, through=asker, keep_message=keep, **call)
+    assert type(got.error) is StreamProtocolError
+    assert "max_answer_size" in str(got.error) and "100" in str(got.error)
+    assert got.text == "x" * 60 + "y" * 40
+    assert got.error.partial.content == (got.text if keep else "")
+    assert got.stream.current_message.content == got.error.partial.content
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [text("x" * 90), tool("y" * 64)],
+        [tool("y" * 64), text("x" * 90)],
+        [tool("y" * 80), tool("y" * 80)],
+        [tool("", name="y" * 200)],
+        [tool("{}")] * 3,
+    ],
+)
+def test_tool_calls_count_as_well(pieces: list[bytes]) -> None:
+    """Text, names and arguments of tool calls count together; a call counts for 64 at least."""
+    with play(faults.body(*pieces, DONE)) as server:
+        got = ask(server, max_answer_size=150)
+    assert type(got.error) is StreamProtocolError
+    calls = got.error.partial.tool_calls
+    assert len(calls) == sum(chunk.type == "tool_call" for chunk in got.chunks) < len(pieces) + 1
+    assert sum(len(call.name + call.arguments) for call in calls) + len(got.text) <= 150
+
+
+def test_answer_of_just_the_size() -> None:
+    """One that has max_answer_size characters is whole, and a halved character is one."""
+    half = faults.event('{"type": "content", "content": "\\ud83d"}')
+    for pieces in ([text("x" * 36), tool("y" * 60)], [text("x" * 99), half], [text("中" * 100)]):
+        with play(faults.body(*pieces, DONE)) as server, client(server) as asker:
+            assert ask(server, through=asker, max_answer_size=100).error is None
+    # Each half that stays alone is a character, and is counted.
+    other = faults.event({"type": "other"})
+    with play(faults.body(text("x" * 98), *[half, other] * 3, DONE)) as server:
+        got = ask(server, max_answer_size=100)
+    assert type(got.error) is StreamProtocolError and got.text == "x" * 98 + "\ufffd" * 2
+
+
+def test_whole_answer_that_is_too_large() -> None:
+    """client.ai.chat and a conversation hold to it too."""
+    with play(always=faults.body(text("x" * 20), DONE)) as server, client(server) as asker:
+        for call in (asker.ai.chat, lambda *a, **b: list(asker.ai.conversation().send(*a, **b))):
+            with pytest.raises(StreamProtocolError) as caught:
+                call("hi", max_answer_size=19)
+            assert caught.value.partial is not None and caught.value.partial.content == ""
+
+
+def test_size_counts_over_a_resumption() -> None:
+    """The answer is one, over however many connections it comes."""
+    first = faults.body(b"retry: 1\n\n", text("x" * 60, id="1"), end=False)
+    second = faults.body(text("y" * 60, id="2"), DONE)
+    with play(first, second) as server:
+        got = ask(server, max_answer_size=100)
+    assert (type(got.error), got.text) == (StreamProtocolError, "x" * 60)
+
+
+@pytest.mark.parametrize("bad", [0, -1, "5", 1.5, True])
+def test_max_answer_size_that_is_none(bad: object) -> None:
+    """It is a whole number of characters, of 1 or more."""
+    with play() as server:
+        with pytest.raises(ConfigError, match="max_answer_size"):
+            client(server, max_answer_size=bad)
+        with client(server) as asker, pytest.raises(ConfigError, match="max_answer_size"):
+            asker.ai.chat_stream("hi", max_answer_size=bad)
+
+
+@pytest.mark.parametrize("keep", ["keep", "drop"])
+def test_endless_answer(keep: str) -> None:
+    """An answer without end ends at 64 MiB by default."""
+    end, count, grown = growth(
+        flood(b"", text("x" * 60_000) * 4), keep=keep, room=400 * MIB, size=4 * MIB
+    )
+    assert (end, count) == ("StreamProtocolError", 64 * MIB // 60_000)
+    assert grown < (300 * MIB if keep == "keep" else 8 * MIB)
 
 
 # -------------------------------------------------------------------------------- linear growth

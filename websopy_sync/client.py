@@ -32,6 +32,7 @@ from .errors import ConfigError
 from .hooks import Hooks, PluginInfo
 from .interrupts import is_interrupt, run_all
 from .lifeline import Lifeline
+from .message import MAX_ANSWER_SIZE
 from .redaction import Secret, redact
 from .resume import event_alone
 from .source import Policy, Source
@@ -67,6 +68,7 @@ class _Question:
     max_retries: int
     resume: bool
     keep_message: bool
+    max_answer_size: int
     token: CancelToken | None
     on_end: Callable[[Message | None], None] | None
 
@@ -74,20 +76,28 @@ class _Question:
 class WebsopyClient:
     """A client of the service: one key, one address, a pool of connections, its plugins.
 
-    api_key: WEBSOPY_API_KEY when None. base_url: WEBSOPY_BASE_URL when None, else the service's.
-    timeout: `Timeouts`, or seconds for the whole call; None for the defaults.
-    max_retries: how often a question is repeated that may have failed in passing.
-    session: a requests.Session whose proxies, certificates and own adapters are used; it stays
-    yours. Over an own adapter the limits hold for each receive, not for what trickles. plugins:
-    None for the installed ones that WEBSOPY_PLUGINS names (all when unset), or the ones to use, as
-    objects, classes or names. strict_plugins: let a plugin's failure raise PluginError.
-    default_headers: sent with every request. verify: True, False, or the path of a CA bundle, which
-    beats the environment's. max_event_size: bytes one event may have.
-
     It may be used from many threads, and by forked children. As a context manager, or by
     close(), it closes its connections, streams that are still open included.
 
-    Raises ConfigError for a value that cannot work; PluginError with strict_plugins.
+    Args:
+        api_key: `WEBSOPY_API_KEY` when None.
+        base_url: `WEBSOPY_BASE_URL` when None, else the service's.
+        timeout: `Timeouts`, or seconds for the whole call; None for the defaults.
+        max_retries: How often a question is repeated that may have failed in passing.
+        session: A requests.Session whose proxies, certificates and own adapters are used; it stays
+            yours. Over an own adapter the limits hold for each receive, not for what trickles.
+        plugins: None for the installed ones that `WEBSOPY_PLUGINS` names (all when unset), or the
+            ones to use, as objects, classes or names.
+        default_headers: Sent with every request.
+        verify: True, False, or the path of a CA bundle, which beats the environment's.
+        max_event_size: Bytes that one event may have.
+        max_answer_size: Characters that one answer of a chat may have, its text and its tool calls
+            together.
+        strict_plugins: Let a plugin's failure raise PluginError.
+
+    Raises:
+        ConfigError: A value cannot work.
+        PluginError: A plugin failed, and strict_plugins was asked for.
     """
 
     def __init__(
@@ -102,6 +112,7 @@ class WebsopyClient:
         default_headers: Mapping[str, str] | None = None,
         verify: bool | str | os.PathLike[str] = True,
         max_event_size: int = MAX_EVENT_SIZE,
+        max_answer_size: int = MAX_ANSWER_SIZE,
         strict_plugins: bool = False,
     ) -> None:
         self._base_url = ""  # until it is known: a repr may be taken at any time
@@ -121,6 +132,7 @@ class WebsopyClient:
         self._timeouts = Timeouts.of(timeout)
         self._max_retries = _count("max_retries", max_retries, at_least=0)
         self._max_event_size = _count("max_event_size", max_event_size, at_least=1)
+        self._max_answer_size = _count("max_answer_size", max_answer_size, at_least=1)
         self._headers = headers
         self._key: Secret[str] = secret
         self._transport = Transport(secret, verify=_checked_verify(verify), session=session)
@@ -218,6 +230,7 @@ class WebsopyClient:
             hooks=self._hooks.listeners(),
             redact=redact,
             keep_message=question.keep_message,
+            max_answer_size=question.max_answer_size,
             idempotency_key=question.request.idempotency_key,
             on_end=question.on_end,
         )
@@ -298,20 +311,35 @@ class AI:
         extra_headers: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         keep_message: bool = True,
+        max_answer_size: int | None = None,
         **params: Any,
     ) -> ChatStream:
         """The answer to some messages, chunk by chunk as it is written.
 
         Returns once the answer's headers are here, so a refused key raises at the call.
 
-        messages: a list of `{"role": …, "content": …}`, or a str for one user message.
-        timeout, max_retries: the client's when None. resume: go on behind the last event ID when
-        the connection is lost, if the server gave ids. idempotency_key: a new one when None.
-        extra_headers, extra_body: sent along. keep_message: False keeps no text, so that memory
-        stays flat; `current_message` then has only the usage. Other parameters go into the body.
+        Args:
+            messages: A list of `{"role": …, "content": …}`, or a str for one user message.
+            timeout: The client's when None.
+            max_retries: The client's when None.
+            resume: Go on after the last event ID when the connection is lost, if the server gave
+                ids.
+            cancel_token: Ends the answer when it is cancelled.
+            idempotency_key: A new one when None.
+            extra_headers: Sent along.
+            extra_body: More fields of the body.
+            keep_message: False keeps no text, so that memory stays flat; `current_message` then
+                has only the usage.
+            max_answer_size: Characters that text and tool calls may have together; the client's
+                when None.
+            **params: Go into the body.
 
-        Raises ConfigError for what cannot be sent, APIStatusError for a refusal,
-        APIConnectionError, APITimeoutError, StreamProtocolError, StreamCancelledError.
+        Raises:
+            ConfigError: It cannot be sent.
+            APIStatusError: The service refused it.
+            APIConnectionError: Nothing usable came back, or a limit passed (APITimeoutError).
+            StreamProtocolError: What came is no answer, or a larger one than allowed.
+            StreamCancelledError: It was cancelled.
         """
         question = self._question(
             messages,
@@ -324,6 +352,7 @@ class AI:
             extra_headers=extra_headers,
             extra_body=extra_body,
             keep_message=keep_message,
+            max_answer_size=max_answer_size,
         )
         del messages, params, extra_body, extra_headers
         return self._asked(question)
@@ -384,6 +413,7 @@ class AI:
         extra_headers: Mapping[str, str] | None,
         extra_body: Mapping[str, Any] | None,
         keep_message: bool,
+        max_answer_size: int | None,
     ) -> _Question:
         client = self._client
         _raise_for(misspelt_option(params, tuple(_DEFAULTS)))
@@ -402,12 +432,14 @@ class AI:
         merged = _merged(standard, client._headers, headers)
         request = Request("POST", f"{client._base_url}/ai/chat", merged, body, key)
         retries = client._max_retries if max_retries is None else max_retries
+        size = client._max_answer_size if max_answer_size is None else max_answer_size
         return _Question(
             request,
             client._timeouts_of(timeout),
             _count("max_retries", retries, at_least=0),
             resume,
             keep_message,
+            _count("max_answer_size", size, at_least=1),
             _checked_token(cancel_token),
             on_end,
         )
@@ -422,6 +454,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "extra_headers": None,
     "extra_body": None,
     "keep_message": True,
+    "max_answer_size": None,
 }
 
 

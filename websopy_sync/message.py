@@ -9,7 +9,21 @@ import io
 
 from .chunks import DoneChunk, Message, StreamChunk, ToolCall, ToolCallChunk, Usage
 
-__all__ = ["MessageBuilder"]
+__all__ = ["MAX_ANSWER_SIZE", "MessageBuilder", "size_of"]
+
+MAX_ANSWER_SIZE = 64 * 1024 * 1024
+"""Characters that one answer may have unless told otherwise."""
+
+SMALLEST_CALL = 64
+"""Characters that a tool call counts for at least: an empty one takes memory as well."""
+
+
+def size_of(chunk: StreamChunk) -> int:
+    """What a chunk counts for in `max_answer_size`."""
+    if isinstance(chunk, ToolCallChunk):
+        tool = chunk.tool
+        return max(len(tool.name) + len(tool.arguments) + len(tool.id or ""), SMALLEST_CALL)
+    return len(chunk.content) if chunk.type == "content" else 0
 
 
 class MessageBuilder:

@@ -37,12 +37,13 @@ from .errors import (
     APIError,
     StreamCancelledError,
     StreamError,
+    StreamProtocolError,
     StreamServerError,
 )
 from .hooks import Listeners
 from .interrupts import clear_frames, is_interrupt, run_all
 from .lifeline import Lifeline
-from .message import MessageBuilder
+from .message import MAX_ANSWER_SIZE, MessageBuilder, size_of
 from .source import Source
 from .sse import ServerSentEvent
 from .wire import ChunkReader, Request, copied_body
@@ -371,6 +372,7 @@ class ChatStream(_Stream[StreamChunk]):
         hooks: Listeners,
         redact: Callable[[str], str],
         keep_message: bool = True,
+        max_answer_size: int = MAX_ANSWER_SIZE,
         idempotency_key: str = "",
         on_end: Callable[[Message | None], None] | None = None,
     ) -> None:
@@ -378,6 +380,7 @@ class ChatStream(_Stream[StreamChunk]):
         self._hooks = hooks
         self._redactor = redact
         self._builder = MessageBuilder(keep=keep_message)
+        self._max_answer_size = max_answer_size
         self._on_end = on_end
         self._request_told = False
         self._asker = threading.get_ident()
@@ -404,7 +407,7 @@ class ChatStream(_Stream[StreamChunk]):
         # Everything a chunk needs is a local here: this loop is what an answer costs.
         source, lifeline = reading.source, self._lifeline
         reader, add_text = ChunkReader(self._redactor), self._builder.add_text
-        tell = self._hooks.teller("on_chunk")
+        tell, room = self._hooks.teller("on_chunk"), self._max_answer_size
         events = source.events(self._retry_teller(reading))
         del self  # `reading` holds the stream, but only while it should
         with reading as step:
@@ -412,6 +415,9 @@ class ChatStream(_Stream[StreamChunk]):
             for chunk in map(reader.read, map(_DATA, events)):
                 if type(chunk) is ContentChunk:
                     lifeline.progress = True
+                    room -= len(chunk.content)
+                    if room < 0:
+                        raise _chat(reading)._too_large()
                     add_text(chunk.content)
                     if tell is not None:
                         tell(chunk, reading.stream)
@@ -423,12 +429,9 @@ class ChatStream(_Stream[StreamChunk]):
                     if lifeline.aborted:
                         lifeline.raise_aborted()
                 elif chunk is not None:
-                    taken = _chat(reading)._take(chunk, reader.flush())
-                    if _is_ping(chunk):
-                        yield from _lend_ping(taken, reading)
-                    else:
-                        lifeline.progress = True
-                        yield from _lend(taken, reading)
+                    taken = _joined(reader.flush(), chunk)
+                    room -= sum(map(size_of, taken))
+                    yield from _take_and_lend(taken, reading, fits=room >= 0)
                     del chunk, taken  # what a traceback shows may not be an echo of the key
                     if _chat(reading)._finished():
                         return
@@ -440,24 +443,30 @@ class ChatStream(_Stream[StreamChunk]):
 
         return tell
 
-    def _take(self, chunk: StreamChunk, flushed: ContentChunk | None) -> list[StreamChunk]:
-        """Take a chunk that is no text; the chunks to hand over for it, in order.
+    def _too_large(self) -> StreamProtocolError:
+        limit = self._max_answer_size
+        return StreamProtocolError(
+            f"answer too large: expected at most {limit} characters (max_answer_size)"
+        )
+
+    def _take(self, chunks: list[StreamChunk], *, fits: bool) -> None:
+        """Take a chunk that is no text, after what was held back until it came, if that fits.
 
         What the end is, is settled before the last chunk is handed over: a loop that is left at
         the done chunk has a whole answer.
         """
+        if not fits:
+            raise self._too_large()
         tell = self._hooks.teller("on_chunk")
-        taken = [chunk] if flushed is None else [flushed, chunk]
-        for each in taken:
-            self._builder.add(each)
+        for chunk in chunks:
+            self._builder.add(chunk)
             if tell is not None:
-                tell(each, self)
+                tell(chunk, self)
         if isinstance(chunk, DoneChunk):
             self._end(None)
         elif isinstance(chunk, ErrorChunk):
             error = StreamServerError(chunk.message, code=chunk.code)
             run_all(functools.partial(self._end, error), self._let_go)
-        return taken
 
     def _is_wanted(self) -> bool:
         """Whether there is a reason to wait: it is not left, and the total limit has not passed."""
@@ -591,6 +600,21 @@ def _lend_ping(items: list[Item], reading: _Reading[Item]) -> Iterator[Item]:
     """A ping begins no limit anew, but the time that the consumer spends with it is its own."""
     with _held(reading)._lifeline.paused():
         yield from _lend(items, reading)
+
+
+def _take_and_lend(
+    chunks: list[StreamChunk], reading: _Reading[StreamChunk], *, fits: bool
+) -> Iterator[StreamChunk]:
+    _chat(reading)._take(chunks, fits=fits)
+    if _is_ping(chunks[-1]):
+        yield from _lend_ping(chunks, reading)
+    else:
+        _held(reading)._lifeline.progress = True
+        yield from _lend(chunks, reading)
+
+
+def _joined(flushed: ContentChunk | None, chunk: StreamChunk) -> list[StreamChunk]:
+    return [chunk] if flushed is None else [flushed, chunk]
 
 
 def _is_ping(chunk: StreamChunk) -> bool:
