@@ -49,21 +49,36 @@ def direct(url: str) -> bool:
         "2130706433",
     ],
 )  # fmt: skip
-def test_loopback_is_asked_directly(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy of the environment never leads to this machine, however it is written."""
+def test_own_sandbox_is_asked_directly(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of the environment never leads to a sandbox in this process, however it is written.
+
+    Other services of this machine go by the proxy, and so does what comes after the sandbox.
+    """
     monkeypatch.setenv("ALL_PROXY", "http://proxy.example:3128")
-    assert direct(f"http://{host}:8000/v1") and direct(f"https://{host}/v1")
+    with Sandbox() as sandbox:
+        url = f"http://{host}:{sandbox.port}/v1"
+        assert direct(url) and direct(url.replace("http:", "https:"))
+        assert not direct(f"http://{host}:{sandbox.port + 1}/v1")
+    assert not direct(url)
 
 
 @pytest.mark.parametrize(
     "host",
     ["chat.example", "10.0.0.1", "128.0.0.1", "[2001:db8::1]", "localhost.example", "mylocalhost",
-     "127.example", "[::ffff:10.0.0.1]"],
+     "[::ffff:10.0.0.1]"],
 )  # fmt: skip
 def test_other_hosts_go_by_proxy(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every other host goes by the proxy."""
+    """Every other host goes by the proxy, also on the sandbox's port."""
     monkeypatch.setenv("ALL_PROXY", "http://proxy.example:3128")
-    assert not direct(f"http://{host}:8000/v1")
+    with Sandbox() as sandbox:
+        assert not direct(f"http://{host}:{sandbox.port}/v1")
+
+
+def test_proxy_of_the_environment_leads_to_loopback_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with requests and curl, only NO_PROXY takes this machine's other services out."""
+    with play(answer("by proxy")) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        assert ask(proxy, base_url="http://localhost:1/v1").text == "by proxy"
 
 
 def test_proxy_of_a_session_leads_to_loopback_too() -> None:
@@ -85,6 +100,16 @@ def test_chat_with_the_sandbox_is_asked_directly(proxy: faults.Server) -> None:
     command = [sys.executable, "-m", "websopy_sync", "chat", "--sandbox", "Hello"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert (done.returncode, "sandbox" in done.stdout) == (0, True), done.stderr
+
+
+def test_sandbox_of_another_process_says_how_to_ask_it_directly(proxy: faults.Server) -> None:
+    """With a proxy in the environment, the line to copy takes the sandbox out of it."""
+    command = [sys.executable, "-m", "websopy_sync", "sandbox", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(2)]
+        process.terminate()
+    assert lines[1].endswith(' no_proxy="$no_proxy,127.0.0.1"\n')
 
 
 NO_PROXY = [

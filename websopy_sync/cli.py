@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
+from urllib.request import getproxies_environment
 
 import attrs
 
@@ -371,7 +372,9 @@ def _sandbox(args: argparse.Namespace) -> int:
 
     with Sandbox(host=args.host, port=args.port, log=log) as sandbox:
         log(f"{NO_MODEL} Ctrl-C stops it.")
-        log(f"export WEBSOPY_BASE_URL={sandbox.url} WEBSOPY_API_KEY=test")
+        # Another process would ask by way of a proxy that its environment names.
+        direct = f' no_proxy="$no_proxy,{args.host}"' if getproxies_environment() else ""
+        log(f"export WEBSOPY_BASE_URL={sandbox.url} WEBSOPY_API_KEY=test{direct}")
         threading.Event().wait()
     return 0
 

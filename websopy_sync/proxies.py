@@ -16,13 +16,24 @@ import requests.utils
 
 from .errors import ConfigError
 
-__all__ = ["Proxy", "host_and_port", "parse_proxy", "proxy_for"]
+__all__ = [
+    "Proxy",
+    "add_own_service",
+    "host_and_port",
+    "parse_proxy",
+    "proxy_for",
+    "remove_own_service",
+]
 
 _DEFAULT_PORTS = {
     "http": 80,
     "https": 443,
     **dict.fromkeys(("socks4", "socks4a", "socks5", "socks5h"), 1080),
 }
+
+# Module state, as any client of this process must know of any sandbox in it. Only changed by
+# append() and remove(), which no other thread can interrupt.
+_own_services: list[tuple[str, int]] = []
 
 # RFC 1929 allows 255 bytes, but PySocks writes a length above 127 as two bytes.
 _LONGEST_SOCKS_FIELD = 127
@@ -57,8 +68,8 @@ def proxy_for(url: str, *, session_proxies: Any, trust_env: bool) -> Proxy | Non
         url: The service's URL.
         session_proxies: A session's `proxies`. What they say about the URL counts before the
             environment; None and "" say that there is no proxy.
-        trust_env: Whether the environment's proxies count. They never do for this machine, whose
-            services (the sandbox) no proxy can reach.
+        trust_env: Whether the environment's proxies count. They never do for a sandbox in this
+            process: question and key of a test must not leave the machine.
 
     Raises:
         ConfigError: The proxy cannot be used.
@@ -71,7 +82,7 @@ def proxy_for(url: str, *, session_proxies: Any, trust_env: bool) -> Proxy | Non
     keys = (f"{parts.scheme}://{host}", parts.scheme, f"all://{host}", "all")
     if any(key in given for key in keys):
         return _first(keys, given, "session.proxies")
-    if not trust_env or _is_this_machine(host):
+    if not trust_env or _is_own_service(host.lower(), parts.port):
         return None
     # Not requests' trust_env, which would also bring netrc, and with it another Authorization.
     found = requests.utils.get_environ_proxies(url, given.get("no_proxy"))
@@ -90,9 +101,31 @@ def _first(keys: Iterable[str], proxies: Mapping[str, Any], source: str) -> Prox
     raise ConfigError(problem)
 
 
+def add_own_service(host: str, port: int) -> None:
+    """Have a service of this process asked directly, whatever proxy the environment names.
+
+    Args:
+        host: Where it listens. On that port, every name of this machine means it too.
+        port: The same.
+    """
+    _own_services.append((host.lower(), port))
+
+
+def remove_own_service(host: str, port: int) -> None:
+    """Forget a service that was added."""
+    _own_services.remove((host.lower(), port))
+
+
+def _is_own_service(host: str, port: int | None) -> bool:
+    return any(
+        port == own_port and (host == own_host or _is_this_machine(host))
+        for own_host, own_port in tuple(_own_services)
+    )
+
+
 def _is_this_machine(host: str) -> bool:
     """Whether a host is a loopback one, or the unspecified address, which leads there too."""
-    host = host.lower().rstrip(".").partition("%")[0]
+    host = host.rstrip(".").partition("%")[0]
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from ..proxies import add_own_service, remove_own_service
 from .desk import Desk
 from .exchange import Exchange
 from .script import Framing, Script, Steps
@@ -106,6 +107,8 @@ class Sandbox:
             doors.register(listener, selectors.EVENT_READ)
             doors.register(heard, selectors.EVENT_READ)
             self._address = listener.getsockname()[:2]
+            add_own_service(*self._address)
+            opened.callback(remove_own_service, *self._address)
             self._listening = self._run(self._listen, listener, doors)
             self._bell = bell
             self._opened = opened.pop_all()

@@ -163,4 +163,7 @@ def test_proxy_of_the_environment_sees_nothing(
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")  # where nobody listens
     websopy_sandbox.play([say("Hello"), done()])
+    websopy_sandbox.play([say("Hello"), done()])
     assert websopy_client.ai.chat("Hi").content == "Hello"
+    script = "import websopy_sync; print(websopy_sync.WebsopyClient().ai.chat('Hi').content)"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "Hello\n"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -59,7 +60,7 @@ def websopy_sandbox(
         script = request.getfixturevalue("websopy_ending").script
     with Sandbox(script, pause=0) as sandbox:
         monkeypatch.setenv("WEBSOPY_API_KEY", "test")
-        monkeypatch.setenv("WEBSOPY_BASE_URL", sandbox.url)
+        _point_clients_at(sandbox.url, monkeypatch)
         yield sandbox
 
 
@@ -98,10 +99,18 @@ def websopy_recorded(
                 url = until_the_end.enter_context(_recording(path, request.config.stash[_upstream]))
             else:
                 url = _replaying(path, request.getfixturevalue("websopy_sandbox"), speed)
-            monkeypatch.setenv("WEBSOPY_BASE_URL", url)
+            _point_clients_at(url, monkeypatch)
             return until_the_end.enter_context(WebsopyClient(plugins=()))
 
         yield recorded
+
+
+def _point_clients_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have clients find a service of this machine, and ask it directly; in other processes too."""
+    monkeypatch.setenv("WEBSOPY_BASE_URL", url)
+    without = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if without != "*":  # which stands alone
+        monkeypatch.setenv("no_proxy", f"{without},{urlsplit(url).hostname}".lstrip(","))
 
 
 def _replaying(path: Path, sandbox: Sandbox, speed: float | None) -> str:
