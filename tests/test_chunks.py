@@ -397,3 +397,14 @@ def test_message_holds_its_tool_calls_as_a_tuple() -> None:
 def test_empty_message_has_nothing() -> None:
     """`Message()` is an answer of which nothing came."""
     assert Message() == Message("", (), None)
+
+
+def test_from_dict_of_what_is_nested_without_end() -> None:
+    """Data too deep to copy is a ConfigError like any other that is no chunk."""
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ConfigError, match="nested"):
+        from_dict({"type": "later", "data": {"a": deep}})
+    while deep:  # freed level by level: some Pythons cannot free so deep a value at once
+        deep = deep.pop()

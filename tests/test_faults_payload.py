@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from typing import Any
 
 import pytest
@@ -18,6 +20,8 @@ from websopy_sync import (
     UnknownChunk,
     Usage,
 )
+from websopy_sync.chunks import from_dict
+from websopy_sync.wire import dump_chunk, parse_chunk
 
 
 def asked(*pieces: bytes) -> Any:
@@ -60,7 +64,6 @@ NO_JSON = [
     '{"a":' * 100_000,
     "[" * 100_000 + "]" * 100_000,
     "1" * 5_000,
-    '{"type": "x", "n": ' + "1" * 5_000 + "}",
     "\x00",
     '{"type"}',
     '"',
@@ -370,3 +373,63 @@ def test_depth_at_the_edge(depth: int) -> None:
     data = '{"type": "deep", "t": "\\u0041", "a": ' + "[" * depth + "]" * depth + "}"
     got = asked(event(data), DONE)
     assert got.error is None or type(got.error) is StreamProtocolError
+
+
+# --------------------------------------------------------------- extra fields of any size and depth
+
+DEEP = "[" * 100_000 + "]" * 100_000
+NESTED = '{"a":' * 300 + "1" + "}" * 300
+HUGE = {
+    "5,000 digits": "1" * 5000,
+    "a negative one": "-" + "7" * 5000,
+    "a fraction": "0." + "3" * 5000,
+    "an exponent": "1e5000",
+    "deep lists": DEEP,
+    "deep objects": '{"a":' * 50_000 + "null" + "}" * 50_000,
+    "mixed": '[{"[": "]", "a": ' * 20_000 + '"\\"]}"' + "}]" * 20_000,
+    "less deep": NESTED,
+}
+KNOWN = {
+    "content": ('"content": "x"', "content"),
+    "tool_call": ('"tool": {"name": "f", "arguments": "{}", "extra": EXTRA}', "tool_call"),
+    "done": ('"usage": {"promptTokens": 1, "completionTokens": 2, "extra": EXTRA}', "done"),
+    "error": ('"error": {"message": "m", "code": "c", "extra": EXTRA}', "error"),
+    "later": ('"data": EXTRA', "later"),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+@pytest.mark.parametrize("kind", KNOWN)
+def test_extra_fields_of_any_size_and_depth(name: str, kind: str) -> None:
+    """Numbers of 5,000 digits and deep nesting in fields we do not know harm nothing."""
+    fields, type_ = KNOWN[kind]
+    data = f'{{"type": "{type_}", "extra": EXTRA, {fields}}}'.replace("EXTRA", HUGE[name])
+    ends = b"" if kind in ("done", "error") else DONE
+    with play(body(text("before"), event(data), ends)) as server:
+        got = ask(server)
+    assert type(got.error) is (StreamServerError if kind == "error" else type(None))
+    chunk = got.chunks[1]
+    assert chunk.type == type_
+    assert pickle.loads(pickle.dumps(chunk)) == chunk
+    assert copy.deepcopy(chunk) == chunk and repr(chunk)
+    assert from_dict(json.loads(json.dumps(chunk.to_dict()))) == chunk
+    again = parse_chunk(dump_chunk(chunk))
+    assert again.type == type_ and dump_chunk(again) == dump_chunk(chunk)
+
+
+def test_nesting_is_kept_as_far_as_it_goes() -> None:
+    """A hundred levels are kept, and what is in deeper ones is None."""
+    with play(body(event(f'{{"type": "later", "data": {NESTED}}}'), DONE)) as server:
+        data = ask(server).chunks[0].data
+    levels = 0
+    while isinstance(data, dict):
+        levels, data = levels + 1, data.get("a", data.get("data"))
+    assert (levels, data) == (100, None)
+
+
+@pytest.mark.parametrize("bad", ["[" * 100_000, '{"a":' * 100_000, DEEP + "]", "1" * 5000 + "x"])
+def test_what_is_no_json_however_deep(bad: str) -> None:
+    """What is no JSON is a protocol error as ever."""
+    with play(body(text("before"), event(f'{{"type": "later", "x": {bad}}}'))) as server:
+        got = ask(server)
+    assert (type(got.error), got.text) == (StreamProtocolError, "before")

@@ -222,6 +222,8 @@ def from_dict(fields: Mapping[str, Any]) -> StreamChunk:
         return _FROM_DICT.get(kind, _unknown)(fields)
     except (KeyError, TypeError) as error:
         problem = f"no field {error}" if isinstance(error, KeyError) else str(error)
+    except RecursionError:
+        problem = "nested too deeply"
     raise ConfigError(f"chunk of type {kind!r:.200}: {problem:.200}")
 
 

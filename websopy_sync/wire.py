@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -42,6 +43,10 @@ __all__ = [
 
 SHOWN = 300
 """Characters of an error's text that shows what came."""
+
+MAX_DEPTH = 100
+"""Levels of nesting that are kept of a chunk: copying, pickling and showing a value take several
+of Python's frames for each."""
 
 _WHITE_SPACE = " \t\n\r"
 """What JSON allows around a value."""
@@ -168,6 +173,21 @@ _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _scan: Callable[[str, int], tuple[Any, int]] = getattr(_decoder, "scan_once", _decoder.raw_decode)
 
 
+def _any_int(digits: str) -> int | float:
+    """A whole number; one that is too long for Python's int (4,300 digits) becomes infinity."""
+    try:
+        return int(digits)
+    except ValueError as error:
+        if is_interrupt(error):
+            raise
+    return float(digits)
+
+
+# For all that is no usual chunk: a field that we do not know may hold any number.
+_any_number = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_any_int)
+_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+
+
 class ChunkReader:
     """Reads the data of one answer's events, in order, as chunks.
 
@@ -258,27 +278,51 @@ def answer_in(data: str) -> str | None:
 def _chunk_in(data: str) -> StreamChunk:
     """The chunk of any kind in data."""
     try:
-        fields = _decoder.decode(data)
+        fields = _cleaned(_json_of(data), MAX_DEPTH)
     except (ValueError, RecursionError) as error:
         if is_interrupt(error):
             raise
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     else:
-        try:
-            return _chunk_of(_cleaned(fields))
-        except RecursionError:
-            why = "nested too deeply"
+        return _chunk_of(fields)
     raise StreamProtocolError(f"chunk: expected JSON ({why:.100}), got {data!r}")
 
 
-def _cleaned(value: Any) -> Any:
-    """The same JSON with every text encodable."""
+def _json_of(data: str) -> Any:
+    try:
+        return _any_number.decode(data)
+    except RecursionError as error:
+        if is_interrupt(error):
+            raise
+    return _any_number.decode(_pruned(data))
+
+
+def _pruned(data: str) -> str:
+    """The same JSON with null for what is nested deeper than is kept."""
+    kept: list[str] = []
+    depth = start = 0
+    for match in _BRACKETS.finditer(data):
+        if match[0] in ("[", "{"):
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                kept += [data[start : match.start()], "null"]
+        elif match[0] in ("]", "}"):
+            if depth == MAX_DEPTH + 1:
+                start = match.end()
+            depth -= 1
+    return "".join([*kept, data[start:] if depth <= MAX_DEPTH else ""])
+
+
+def _cleaned(value: Any, depth: int) -> Any:
+    """The same JSON with every text encodable, down to a depth."""
     if isinstance(value, str):
         return scalar_text(value)
+    if depth == 0 and isinstance(value, list | dict):
+        return None
     if isinstance(value, list):
-        return [_cleaned(item) for item in value]
+        return [_cleaned(item, depth - 1) for item in value]
     if isinstance(value, dict):
-        return {scalar_text(name): _cleaned(item) for name, item in value.items()}
+        return {scalar_text(name): _cleaned(item, depth - 1) for name, item in value.items()}
     return value
 
 
