@@ -169,7 +169,7 @@ class APIStatusError(APIError):
         super().__init__(message, **fields)
         self.status_code = status_code
         self.body = body
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
         self.retry_after = retry_after
 
 

@@ -60,12 +60,12 @@ class Body(Protocol):
 class LengthBody:
     """A body of as many bytes as Content-Length says."""
 
-    failure = ""
-    surplus = False
+    failure: str = ""
+    surplus: bool = False
 
     def __init__(self, length: int) -> None:
         self._left = length
-        self.complete = length == 0
+        self.complete: bool = length == 0
 
     def feed(self, data: bytes) -> bytes:
         """What of these bytes belongs to the body."""
@@ -83,9 +83,9 @@ class LengthBody:
 class UntilCloseBody:
     """A body that ends with its connection, so that a cut cannot be told from an end."""
 
-    complete = False
-    failure = ""
-    surplus = False
+    complete: bool = False
+    failure: str = ""
+    surplus: bool = False
 
     def feed(self, data: bytes) -> bytes:
         """All of it."""
@@ -101,9 +101,9 @@ class ChunkedBody:
     """A body in chunks (RFC 9112 7.1)."""
 
     def __init__(self) -> None:
-        self.complete = False
-        self.surplus = False
-        self.failure = ""
+        self.complete: bool = False
+        self.surplus: bool = False
+        self.failure: str = ""
         self._left = 0  # bytes of the current chunk still to come, with its CRLF
         self._rest = b""  # a size line or trailer that is not whole yet
         self._in_trailers = False
@@ -212,7 +212,7 @@ class Inflater:
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
-        self.failure = ""
+        self.failure: str = ""
         """What was wrong with the coding, behind what could be decoded; "" if nothing."""
         self._engine: Any = None  # chosen by the first two bytes
         self._fed = b""

@@ -51,7 +51,7 @@ class Lifeline:
         self._deadline = math.inf
         self._late = 0.0
         self._late_until = math.inf  # set when the limit is found to have passed
-        self.progress = False
+        self.progress: bool = False
         """Set by the reader when something came: the next wait begins the idle phase anew."""
         # Reentrant, as a signal handler may abort the very thread that is in here.
         self._lock = threading.RLock()

@@ -6,6 +6,7 @@ Knows nothing of where chunks come from.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 from .chunks import DoneChunk, Message, StreamChunk, ToolCall, ToolCallChunk, Usage
 
@@ -41,7 +42,7 @@ class MessageBuilder:
         self._tool_calls: list[ToolCall] = []
         self._usage: Usage | None = None
         self._keep = keep
-        self.add_text = self._text.write if keep else len
+        self.add_text: Callable[[str], int] = self._text.write if keep else len
 
     def add(self, chunk: StreamChunk) -> None:
         """Take the next chunk."""

@@ -24,7 +24,7 @@ class Secret(Generic[Value]):
     __slots__ = ("value",)
 
     def __init__(self, value: Value) -> None:
-        self.value = value
+        self.value: Value = value
 
     def __reduce__(self) -> str:
         raise TypeError("a secret does not pickle")

@@ -65,11 +65,11 @@ class ResumeGuard:
         self._beginning_named = False  # whether its event had an id of its own
         self._tokens = array("q")  # a hash for each delivered event, of its data and its own id
         self._ids = array("q")
-        self.noting = True
+        self.noting: bool = True
         """Whether events are still noted; else the answer is not resumed any more."""
-        self.last_id = ""
+        self.last_id: str = ""
         """The id after which the server is asked to go on."""
-        self.settled = False
+        self.settled: bool = False
         """Whether all that still comes on this connection is new."""
         self.resume()
 

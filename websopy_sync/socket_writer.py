@@ -38,9 +38,9 @@ class SocketWriter:
         self.socket = sock
         self._lifeline = lifeline
         self._is_final = is_final
-        self.received = b""
+        self.received: bytes = b""
         """What the server sent before it had the whole request."""
-        self.stopped = False
+        self.stopped: bool = False
         """The rest was not sent: the server has answered for good, or has ended the connection."""
 
     def send(self, data: bytes) -> None:

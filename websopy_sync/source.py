@@ -113,16 +113,16 @@ class Source:
         self._lifeline = lifeline
         self._redact = redact
         self._decoder = self._new_decoder("")
-        self.last_event_id = ""
+        self.last_event_id: str = ""
         """The id of the last event that was handed out, "" if it had none."""
         self._exchange: Exchange | None = None
         self._guard = ResumeGuard(policy.answer_in)
         self._barren = 0  # reconnections since the last new event
-        self.status_code = 0
+        self.status_code: int = 0
         self.headers: dict[str, str] = {}
         self.request_id: str | None = None
         """The server's own id for the answer."""
-        self.attempts = 0
+        self.attempts: int = 0
 
     def open(self, on_retry: OnRetry) -> None:
         """Ask, and ask again as the policy allows, until the head of a good answer is there.

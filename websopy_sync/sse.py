@@ -63,11 +63,11 @@ class Decoder:
         max_event_size: int = MAX_EVENT_SIZE,
         ignore: str | None = None,
     ) -> None:
-        self.last_event_id = last_event_id
+        self.last_event_id: str = last_event_id
         """The last event ID, committed by the last blank line."""
         self.retry_ms: int | None = None
         """Milliseconds the server asks to wait before reconnecting; None until it did."""
-        self.resumable = True
+        self.resumable: bool = True
         """Whether the last event ID names all that was dispatched: False from an event that
         brought no id of its own until the next id."""
         self._max_event_size = max_event_size

@@ -191,6 +191,16 @@ _call: contextvars.ContextVar[_Call] = contextvars.ContextVar("websopy_sync.call
 class _Reply(http.client.HTTPResponse):
     """An answer as http.client's own, but its head read strictly and its body by `http1`."""
 
+    version: int
+    code: int
+    status: int
+    reason: str
+    headers: http.client.HTTPMessage
+    msg: http.client.HTTPMessage
+    chunked: bool
+    length: int | None
+    will_close: bool
+
     def __init__(
         self, sock: Any, *args: Any, lifeline: Lifeline, writer: SocketWriter, **kwargs: Any
     ) -> None:
@@ -201,7 +211,7 @@ class _Reply(http.client.HTTPResponse):
         self._receiver = Receiver(sock, lifeline, received=writer.received)
         self._request_is_whole = not writer.stopped
         self.fp: Any = io.BufferedReader(self._receiver, READ_SIZE)
-        self.surplus = False
+        self.surplus: bool = False
         """Whether bytes came behind the answer that belong to none."""
         self._body: Body = UntilCloseBody()
         self._drained = False
@@ -783,7 +793,7 @@ class Exchange:
         self, response: requests.Response, reply: _Reply | _ForeignReply, call: _Call
     ) -> None:
         self.status_code: int = response.status_code
-        self.headers = _plain_headers(response.raw.headers)
+        self.headers: dict[str, str] = _plain_headers(response.raw.headers)
         self._response = response
         self._reply: _Reply | _InflatedReply | _ForeignReply = reply
         self._call = call

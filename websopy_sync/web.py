@@ -102,7 +102,7 @@ the third (measured; docs/how-to/views.md has the table).
 JOIN_SECONDS = 1.0
 """Longest that close() waits for the reader: it is out within 50 ms unless a plugin dawdles."""
 
-logger = logging.getLogger("websopy_sync.web")
+logger: logging.Logger = logging.getLogger("websopy_sync.web")
 
 
 def sse_body(

@@ -70,7 +70,7 @@ class BackgroundPlugin:
         _check_number("queue_size", queue_size, int, at_least=1)
         _check_number("exit_seconds", exit_seconds, (int, float), at_least=0)
         self.plugin = plugin
-        self.dropped = 0
+        self.dropped: int = 0
         """Calls that were dropped because the queue was full."""
         self._queue_size = queue_size
         self._when_full = when_full

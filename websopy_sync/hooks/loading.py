@@ -39,7 +39,7 @@ class Loader:
         """The plugins that were made here from a class, so closed with the client."""
         self.found: list[PluginInfo] = []
         """What became of each plugin that was looked at, in the order of loading."""
-        self.looked = False
+        self.looked: bool = False
         """Whether the installed plugins were looked at."""
 
     @functools.cached_property

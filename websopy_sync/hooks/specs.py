@@ -10,7 +10,7 @@ import pluggy
 GROUP = "websopy_sync"
 """pluggy's project name, and the entry-point group of installed plugins."""
 
-hookimpl = pluggy.HookimplMarker(GROUP)
+hookimpl: pluggy.HookimplMarker = pluggy.HookimplMarker(GROUP)
 """Marks a plugin's function or method as the implementation of the hook of its name."""
 
 _hookspec = pluggy.HookspecMarker(GROUP)

@@ -29,7 +29,7 @@ class Incoming(io.RawIOBase):
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._deadline = 0.0
-        self.ended = False
+        self.ended: bool = False
 
     def allow(self, seconds: float) -> None:
         """Give what is read from now on so many seconds in all."""

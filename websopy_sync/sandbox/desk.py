@@ -99,15 +99,15 @@ class Desk:
         self._script = script if script is None or callable(script) else Script.of(script)
         self._api_key = api_key
         self._pause = pause
-        self.log = log or (lambda line: None)
-        self.news = threading.Condition()
+        self.log: Callable[[str], None] = log or (lambda line: None)
+        self.news: threading.Condition = threading.Condition()
         """Notified of each request and each client that left; guards the lists."""
         self.queue: deque[Script] = deque()
         self.requests: Memory[Request] = Memory()
         self.disconnects: Memory[Request] = Memory()
-        self.request_count = 0
-        self.disconnect_count = 0
-        self.closing = threading.Event()
+        self.request_count: int = 0
+        self.disconnect_count: int = 0
+        self.closing: threading.Event = threading.Event()
         """Once set, clients that leave are sent away."""
         self._answers: Memory[Answer] = Memory()
 

@@ -14,7 +14,7 @@ import socket
 import socketserver
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
 from typing import cast
 
@@ -71,7 +71,10 @@ class Exchange(BaseHTTPRequestHandler):
     """One connection, from its first request to its end; the constructor runs all of it."""
 
     protocol_version = "HTTP/1.1"
+    connection: socket.socket
     rfile: io.BufferedReader
+    wfile: io.BufferedIOBase
+    close_connection: bool
     command = path = ""  # http.server sets them once it has read the request line
     _resetting = False
     _refusing = False
@@ -117,7 +120,13 @@ class Exchange(BaseHTTPRequestHandler):
         except Over:
             self.close_connection = True
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = respond
+    # http.server calls the method of the request's name.
+    do_GET: Callable[[Exchange], None] = respond
+    do_POST: Callable[[Exchange], None] = respond
+    do_PUT: Callable[[Exchange], None] = respond
+    do_PATCH: Callable[[Exchange], None] = respond
+    do_DELETE: Callable[[Exchange], None] = respond
+    do_OPTIONS: Callable[[Exchange], None] = respond
 
     def _body(self) -> bytes | None:
         lengths = set(self.headers.get_all("Content-Length", ["0"]))

@@ -54,7 +54,7 @@ class Chunked:
 class Trickle:
     """One HTTP chunk for the whole body, which then comes in pieces."""
 
-    headers = Chunked.headers
+    headers: Mapping[str, str] = Chunked.headers
 
     def __init__(self, size: int) -> None:
         self._opening = b"%x\r\n" % size
