@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -106,3 +107,33 @@ def test_one_requirements_file_installs_every_plugin() -> None:
     installed = {line.removeprefix("-e ").partition("[")[0] for line in lines if "-e " in line[:3]}
     plugins = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("plugins/*/setup.cfg")}
     assert installed == {".", *plugins}
+
+
+PROGRAMS = {
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
+    "curl": "curl",
+    "mariadb-install-db": "mariadb-server-core",
+    "mariadbd": "mariadb-server-core",
+    "my_print_defaults": "mariadb-client-core",  # run by mariadb-install-db
+    "nginx": "nginx-light",
+    "openssl": "openssl",
+}
+"""The Debian package of each program that is started here and that no base system has."""
+
+
+def test_ci_installs_each_program_that_is_started() -> None:
+    """On a new machine `.ci/run` fails where its packages lack one."""
+    places = (
+        "conftest.py",
+        "tests/*.py",
+        "plugins/*/tests/*.py",
+        "docs/**/*.py",
+        "examples/*/*.py",
+    )
+    sources = [path.read_text("utf-8") for place in places for path in ROOT.glob(place)]
+    looked_for = {name for text in sources for name in re.findall(r'which\("([^"]+)"', text)}
+    assert looked_for <= set(PROGRAMS)
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    packages = re.search(r"^readonly DEBIAN_PACKAGES=\(([^)]*)\)", script, re.M)
+    assert packages and set(PROGRAMS.values()) == set(packages[1].split())
