@@ -30,7 +30,7 @@ from .chunks import Message
 from .conversation import Conversation
 from .errors import ConfigError
 from .hooks import Hooks, PluginInfo
-from .interrupts import is_interrupt, run_all
+from .interrupts import discreet, is_interrupt, run_all
 from .lifeline import Lifeline
 from .message import MAX_ANSWER_SIZE
 from .redaction import Secret, redact
@@ -158,6 +158,7 @@ class WebsopyClient:
         """The plugins that were installed or passed, and what became of them."""
         return list(self._hooks.plugins)
 
+    @discreet
     def events(
         self,
         method: str,
@@ -299,6 +300,7 @@ class AI:
     def __init__(self, client: WebsopyClient) -> None:
         self._client = client
 
+    @discreet
     def chat_stream(
         self,
         messages: Messages,
@@ -357,6 +359,7 @@ class AI:
         del messages, params, extra_body, extra_headers
         return self._asked(question)
 
+    @discreet
     def chat(self, messages: Messages, **options: Any) -> Message:
         """The whole answer to some messages. Takes and raises what chat_stream does."""
         question = self._question(messages, options)

@@ -11,6 +11,7 @@ from typing import Any
 
 from .chunks import Message
 from .errors import ConfigError
+from .interrupts import discreet
 from .redaction import Secret
 from .stream import ChatStream
 
@@ -53,6 +54,7 @@ class Conversation:
         stream = None if self._answering is None else self._answering()
         return None if stream is None or stream.state != "open" else stream
 
+    @discreet
     def send(self, text: str, **options: Any) -> ChatStream:
         """Ask the next question; the answer's stream, as `client.ai.chat_stream` gives it.
 

@@ -23,16 +23,25 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from types import CodeType, FrameType, TracebackType
+from typing import ParamSpec, TypeVar
 
 __all__ = [
     "chain",
     "clear_frames",
+    "discreet",
     "find_interrupt",
     "ignoring",
     "is_interrupt",
     "raised_by_signal_handler",
     "run_all",
 ]
+
+
+_PACKAGE = __name__.partition(".")[0]
+_HOOKS = f"{_PACKAGE}.hooks"
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
 
 
 def is_interrupt(error: BaseException | None) -> bool:
@@ -81,17 +90,39 @@ def raised_by_signal_handler(error: BaseException) -> bool:
 def clear_frames(error: BaseException) -> None:
     """Forget the local variables of the frames that an exception came through.
 
-    The frames of a signal handler keep theirs: they are the caller's.
+    The frames of a signal handler and of a plugin keep theirs: they are the caller's.
     """
     for link in (error, *_made_from(error, sys._getframe(1))):
         handler = _handler_frame(link)
+        module = ""
         for frame, _ in traceback.walk_tb(link.__traceback__):
-            if frame is handler:
+            caller, module = module, frame.f_globals.get("__name__", "")
+            in_plugin = caller.startswith(_HOOKS) and not module.startswith(_PACKAGE)
+            if frame is handler or in_plugin:
                 break
             try:
                 frame.clear()
             except RuntimeError:  # it is still running
                 pass
+
+
+def discreet(function: Callable[Params, Result]) -> Callable[Params, Result]:
+    """Let no exception out of a function with its arguments, or what was made of them, in reach.
+
+    They are the key and the prompt, and crash reporters show the locals of every frame.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            clear_frames(error)
+            raise
+        finally:
+            del args, kwargs
+
+    return call
 
 
 class ignoring(contextlib.suppress):  # noqa: N801  # as the one that it stands for

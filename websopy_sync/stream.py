@@ -213,7 +213,7 @@ class _Stream(Generic[Item]):
     def _left(self, error: BaseException | None) -> None:
         """The reader is through, well or not: end the stream, and let the connection go."""
         interrupt = is_interrupt(error)
-        if error is not None and (interrupt or isinstance(error, APIError)):
+        if error is not None:
             # What the frames below held, the request's headers and the last event among it, must
             # not be found by whoever shows a traceback with its locals.
             clear_frames(error)
