@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import resource
 import shutil
@@ -14,12 +13,13 @@ import time
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import attrs
 import pytest
+from documents import saved_files
 from web_apps.running import Server, free_port, running
 
 from websopy_sync.chunks import ContentChunk, DoneChunk, StreamChunk
@@ -28,8 +28,6 @@ from websopy_sync.sse import Decoder
 from websopy_sync.wire import parse_chunk
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parents[1]
 
 HEARTBEAT = 1.0
 """Seconds; the servers are started with it."""
@@ -306,32 +304,22 @@ def test_an_asgi_server_notices_a_vanished_browser_by_itself(server: Server) -> 
             time.sleep(0.01)
 
 
-def test_the_fastapi_example_runs_as_typed(tmp_path: Path) -> None:
-    """The first block of its section, saved and started as the page says."""
-    check_present(("fastapi", "uvicorn"))
-    page = (ROOT / "docs/how-to/views.md").read_text("utf-8")
-    section = page.partition("## FastAPI")[2]
-    code = section.partition("```python\n")[2].partition("```")[0]
-    (tmp_path / "fastapi_chat.py").write_text(code, "utf-8")
-    assert "`uvicorn fastapi_chat:api`" in section
-    with Sandbox() as sandbox:
-        command = python("uvicorn", "--port", "{port}", "--app-dir", str(tmp_path))
-        key = {"WEBSOPY_BASE_URL": sandbox.url, "WEBSOPY_API_KEY": "test", "WEBSOPY_PLUGINS": ""}
-        started = running(
-            (*command, "fastapi_chat:api"), tmp_path / "log", ready="/docs", environment=key
-        )
-        with started as server, closing(HTTPConnection("127.0.0.1", server.port)) as browser:
-            asked = json.dumps({"messages": [{"role": "user", "content": "写一篇关于 AI 的文章"}]})
-            browser.request("POST", "/api/chat", asked, {"Content-Type": "application/json"})
-            answer = browser.getresponse()
-            assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-            assert ContentChunk("AI") in list(chunks(answer))
-
-
 def relaying(port: int) -> int:
     """Threads of a server that pass an answer on."""
     with get(port, "/threads") as answer:
         return int(answer.read())
+
+
+def test_gunicorn_gives_its_listeners_user_timeout_to_each_connection(tmp_path: Path) -> None:
+    """By the settings in docs/how-to/views.md: so a browser that vanished is given up."""
+    kind = KINDS["gunicorn-gthread"]
+    check_present(kind.needs)
+    settings = dict(saved_files("docs/how-to/views.md").values())["gunicorn.conf.py"]
+    (tmp_path / "gunicorn.conf.py").write_text(settings, "utf-8")
+    command = (*kind.command, "--config", str(tmp_path / "gunicorn.conf.py"))
+    with running(command, tmp_path / "log", environment=ENVIRONMENT) as server:
+        with get(server.port, "/user-timeout") as answer:
+            assert answer.read() == b"20000"
 
 
 NGINX = """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
@@ -24,3 +26,9 @@ def chat() -> ResponseReturnValue:
     except APIStatusError as error:
         return {"error": error.status_code}, 502
     return flask_response(stream, heartbeat=HEARTBEAT)
+
+
+@app.get("/user-timeout")
+def user_timeout() -> str:
+    connection = request.environ["gunicorn.socket"]
+    return str(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
