@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import importlib.util
 import json
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -875,6 +878,37 @@ def test_many_clients_at_once(sandbox: Sandbox) -> None:
         thread.join()
     assert answers == [answered(sandbox, GUIDE_QUESTION)] * 20
     assert len({request.number for request in sandbox.requests}) == 21
+
+
+@pytest.mark.parametrize(
+    ("package", "patch"),
+    [
+        ("gevent", "from gevent import monkey; monkey.patch_all()"),
+        ("eventlet", "import eventlet; eventlet.monkey_patch()"),
+    ],
+)
+def test_with_green_threads(package: str, patch: str, needs: Any) -> None:
+    """A program under gevent or eventlet is tested with it too: it answers, waits and ends."""
+    needs(importlib.util.find_spec(package), package)
+    code = f"""
+{patch}
+import socket
+from websopy_sync.sandbox import Sandbox, done, pause, say, silence
+
+with Sandbox([say("a"), pause(0.05), say("b"), done()]) as sandbox:
+    sandbox.play([silence()])
+    for last in (b"", b"0\\r\\n\\r\\n"):
+        with socket.create_connection(("127.0.0.1", sandbox.port), timeout=5) as client:
+            client.sendall(b"GET /v1/ai/chat?message=Hi HTTP/1.1\\r\\n")
+            client.sendall(b"Authorization: Bearer x\\r\\nConnection: close\\r\\n\\r\\n")
+            while last and not client.recv(65536).endswith(last):
+                pass
+            assert sandbox.wait_request()
+    print(sandbox.wait_disconnect(), len(sandbox.disconnects), sandbox.wait_closed())
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (answer.stdout, answer.stderr) == ("True 1 True\n", "")
 
 
 # --- TLS -----------------------------------------------------------------------------------------

@@ -43,8 +43,8 @@ def keep_alive(sock: Any) -> None:
                 sock.setsockopt(level, option, value)
 
 
-def shut_down(sock: Any) -> None:
-    """End a connection in both directions, so that whoever waits for it wakes.
+def shut_down(sock: Any, how: int = socket.SHUT_RDWR) -> None:
+    """End a connection in both directions, so that whoever waits for it wakes, or in one.
 
     It shuts down the kernel's socket below TLS: `SSLSocket.shutdown` first drops the TLS layer,
     so that the reader would take ciphertext for text (seen in 4 runs of 4), and closing would wait
@@ -53,7 +53,7 @@ def shut_down(sock: Any) -> None:
     with ignoring(OSError):  # not connected yet, or gone already
         plain = _plain(sock)
         if plain is not None:
-            _socket.socket.shutdown(plain, socket.SHUT_RDWR)
+            _socket.socket.shutdown(plain, how)
 
 
 def _plain(sock: Any) -> _socket.socket | None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
 from typing import cast
 
+from ..sockets import shut_down
 from .channel import Incoming, Outgoing
 from .desk import Answer, Desk
 from .framing import Framer, framer
@@ -94,8 +95,7 @@ class Exchange(BaseHTTPRequestHandler):
         self._framing = framing
         self._read_timeout = read_timeout
         self._write_timeout = write_timeout
-        # Not epoll: it takes a file descriptor, and this connection may have had the last one.
-        with getattr(selectors, "PollSelector", selectors.SelectSelector)() as self._arrivals:
+        with _selector() as self._arrivals:
             self._arrivals.register(connection, selectors.EVENT_READ)
             # The third argument is kept by http.server for its users, and used by nobody here.
             super().__init__(connection, ("", number), cast(socketserver.BaseServer, None))
@@ -286,9 +286,8 @@ class Exchange(BaseHTTPRequestHandler):
                 at_once = struct.pack("ii", 1, 0)
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
             else:
-                # Left to close(), a forked child would hold it back. Not the TLS socket's own
-                # shutdown(): that one only forgets about TLS.
-                socket.socket.shutdown(self.connection, socket.SHUT_WR)
+                # Left to close(), a forked child would hold it back.
+                shut_down(self.connection, socket.SHUT_WR)
             if self._refusing:
                 self._drain()
 
@@ -298,6 +297,16 @@ class Exchange(BaseHTTPRequestHandler):
         self._incoming.allow(LINGERING)
         while self._incoming.readinto(dropped):
             pass
+
+
+def _selector() -> selectors.BaseSelector:
+    """Not epoll: it takes a file descriptor, and the connection may have had the last one.
+
+    gevent and eventlet put their own in its place, which are taken then.
+    """
+    if selectors.DefaultSelector is getattr(selectors, "EpollSelector", None):
+        return selectors.PollSelector()
+    return selectors.DefaultSelector()
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from ..proxies import add_own_service, remove_own_service
+from ..sockets import shut_down
 from .desk import Desk
 from .exchange import Exchange
 from .script import Framing, Script, Steps
@@ -125,9 +126,7 @@ class Sandbox:
         self._opened.close()
         with self._desk.news:
             for connection in self._open:
-                with contextlib.suppress(OSError):
-                    # Not the TLS socket's own shutdown(): its reader would take noise for text.
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+                shut_down(connection)
         for thread in self._threads:
             thread.join()
 
