@@ -221,6 +221,58 @@ def test_a_large_text_is_not_copied(make: Make, sandbox: Sandbox) -> None:
     assert seen[0] is text
 
 
+Edit = Callable[[dict[str, Any]], object]
+
+EDITS: dict[str, Edit] = {
+    "a field": lambda body: body.update(note="edited"),
+    "a turn": lambda body: body["messages"].append({"role": "user", "content": "edited"}),
+    "a text": lambda body: body["messages"][0].update(content="edited"),
+    "a nested list": lambda body: body["tags"][0]["deep"].append("edited"),
+    "a nested value": lambda body: body["tags"][0].update(number=True),
+    "an order": lambda body: body.update(messages=body.pop("messages")),
+}
+
+
+@pytest.mark.parametrize("edit", [None, *EDITS.values()], ids=["nothing", *EDITS])
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_body_is_encoded_once_unless_it_was_edited(
+    edit: Edit | None,
+    listens: bool,
+    make: Make,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A plugin that only looks costs no second encoding; what is changed, however deep, is sent."""
+    encoded: list[Any] = []
+    dumps = json.dumps
+
+    def counting(value: Any, **options: Any) -> str:
+        encoded.append(value)
+        return dumps(value, **options)
+
+    class Editor:
+        @hookimpl
+        def on_request(self, request: Any) -> None:
+            if edit is not None:
+                edit(request.body)
+
+    sandbox.play([say("a"), done()])
+    asker = make(*[Editor()] * listens)
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dumps", counting)
+        asker.ai.chat_stream("hi", tags=[{"deep": [], "number": 1}])
+        patch.undo()
+    changed = listens and edit is not None
+    expected = {
+        "messages": [{"role": "user", "content": "hi"}],
+        "tags": [{"deep": [], "number": 1}],
+    }
+    if changed:
+        edit(expected)  # type: ignore[misc]  # it is an edit then
+    assert sandbox.requests[-1].body.decode() == dumps(expected, separators=(",", ":"))
+    assert encoded.count("messages") == 1 + changed
+
+
 # --- StreamLocal ---------------------------------------------------------------------------------
 
 

@@ -28,10 +28,12 @@ from websopy_sync.wire import (
     ChunkReader,
     Request,
     chat_body,
+    copied_body,
     dump_chunk,
     encode_body,
     misspelt_option,
     parse_chunk,
+    same_json,
 )
 
 # --- one table, both ways ------------------------------------------------------------------------
@@ -627,3 +629,60 @@ def test_request_shows_neither_headers_nor_body() -> None:
     """A plugin that logs the request leaks nothing by its repr."""
     request = Request("POST", "http://h/v1/ai/chat", {"X-Secret": "s3cret"}, {"p": "s3cret"}, "k")
     assert repr(request) == "<Request POST http://h/v1/ai/chat>"
+
+
+# --- the same JSON -------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.sampled_from([0.0, -0.0, 1.0, 0.5, "", "a"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.tuples(inner)
+        | st.dictionaries(st.sampled_from(["a", "b", 1, True, 1.0]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@given(JSON, JSON)
+def test_same_json_is_the_same_text(one: object, other: object) -> None:
+    """What is told to be the same is, to its last sign."""
+    if same_json(one, other):
+        assert json.dumps(one) == json.dumps(other)
+
+
+@given(JSON)
+def test_a_copy_is_the_same_json(value: object) -> None:
+    """A body that plugins could have edited and did not is not encoded again."""
+    assert same_json({"x": value}, copied_body({"x": value}))
+
+
+class Odd(dict[str, object]):
+    """A dict that the encoder may see in another way than a copy."""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, True),
+        (1, 1.0),
+        (0.0, -0.0),
+        ("1", 1),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ({"a": [1, {"b": "x"}]}, {"a": [1, {"b": "y"}]}),
+        ({"a": [1]}, {"a": [1, 2]}),
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ({1: "x"}, {True: "x"}),
+        (Odd(a=1), {"a": 1}),
+        ([], {}),
+        (None, []),
+    ],
+)
+def test_different_json(one: object, other: object) -> None:
+    """Whatever Python's == says."""
+    assert not same_json(one, other)
+    assert not same_json(other, one)
+    assert not same_json({"x": [one]}, {"x": [other]})

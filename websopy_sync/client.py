@@ -40,7 +40,7 @@ from .sse import MAX_EVENT_SIZE
 from .stream import ChatStream, EventStream
 from .timing import RetryBudget, Timeouts
 from .transport import Outgoing, Session, Transport
-from .wire import Messages, Request, answer_in, chat_body, encode_body, misspelt_option
+from .wire import Messages, Request, answer_in, chat_body, encode_body, misspelt_option, same_json
 
 __all__ = ["AI", "WebsopyClient"]
 
@@ -64,6 +64,10 @@ class _Question:
     """A checked call of chat_stream; its repr shows nothing, as it holds the prompt."""
 
     request: Request
+    body: dict[str, Any]
+    """The request's body before any plugin has edited it."""
+    encoded: bytes
+    """The same as it is sent."""
     timeouts: Timeouts
     max_retries: int
     resume: bool
@@ -238,7 +242,9 @@ class WebsopyClient:
         policy = self._policy(question.timeouts, question.max_retries, resume=question.resume)
 
         def source(request: Request) -> Source:
-            outgoing = _outgoing(request)
+            # Encoding 20 MB takes longer than all else here, and plugins seldom edit.
+            unchanged = same_json(request.body, question.body)
+            outgoing = _outgoing(request, question.encoded if unchanged else None)
             if isinstance(outgoing, ConfigError):
                 raise outgoing
             return Source(self._transport, outgoing, policy, lifeline, redact=redact)
@@ -438,6 +444,8 @@ class AI:
         size = client._max_answer_size if max_answer_size is None else max_answer_size
         return _Question(
             request,
+            body,
+            encoded,
             client._timeouts_of(timeout),
             _count("max_retries", retries, at_least=0),
             resume,
@@ -563,8 +571,8 @@ def _target(method: object, asked: Secret[Any]) -> Outgoing | ConfigError:
     return Outgoing(method.upper(), path, {}, body, "&".join(parts))
 
 
-def _outgoing(request: Request) -> Outgoing | ConfigError:
-    """A request as the plugins have left it."""
+def _outgoing(request: Request, encoded: bytes | None) -> Outgoing | ConfigError:
+    """A request as the plugins have left it. encoded: its body, if they have not changed that."""
     edited: object = request.headers
     key = {"Idempotency-Key": request.idempotency_key}
     if isinstance(edited, Mapping):  # our own is in there for all to see, and stays as it was
@@ -572,7 +580,7 @@ def _outgoing(request: Request) -> Outgoing | ConfigError:
     headers, problem = _checked_headers([] if edited is None else edited)
     if problem:
         return ConfigError(f"after on_request: {problem}")
-    body = encode_body(request.body)
+    body = encode_body(request.body) if encoded is None else encoded
     if isinstance(body, ConfigError):
         return ConfigError(f"after on_request: {body}")
     return Outgoing(request.method, request.url, headers | key, body)

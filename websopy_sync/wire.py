@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 import attrs
@@ -128,6 +128,34 @@ def copied_body(body: dict[str, Any]) -> dict[str, Any]:
                 parent[key] = dict(value) if isinstance(value, dict) else list(value)
                 pending.append(parent[key])
     return copy
+
+
+def same_json(one: object, other: object) -> bool:
+    """Whether two values are the same text in JSON, to its last sign and the order of its keys.
+
+    What is not known for sure counts as different. An object that both share is not looked into.
+    """
+    pending: list[tuple[object, object]] = [(one, other)]
+    while pending:
+        one, other = pending.pop()
+        parts = () if one is other else _parts(one, other)
+        if parts is None:
+            return False
+        pending += parts
+    return True
+
+
+def _parts(one: Any, other: Any) -> Iterable[tuple[object, object]] | None:
+    """What is to be compared within two values; None when they differ already."""
+    sequences = (list, tuple)
+    if type(one) is type(other) is dict and len(one) == len(other):
+        return zip((*one, *one.values()), (*other, *other.values()), strict=True)
+    if type(one) in sequences and type(other) in sequences and len(one) == len(other):
+        return zip(one, other, strict=True)
+    if type(one) is type(other) is float:
+        return () if repr(one) == repr(other) else None  # -0.0 equals 0.0
+    same = type(one) is type(other) and type(one) in (str, int, bool) and one == other
+    return () if same else None
 
 
 def misspelt_option(params: Mapping[str, Any], known: tuple[str, ...]) -> str:
