@@ -14,6 +14,7 @@ from collections import deque
 from typing import Any
 
 from .cancel import Wake
+from .interrupts import is_interrupt
 from .lifeline import Lifeline
 
 __all__ = ["Address", "NameLookup"]
@@ -100,7 +101,9 @@ class NameLookup:
             self._threads += 1
         try:
             threading.Thread(target=self._work, name="websopy-lookup", daemon=True).start()
-        except (RuntimeError, MemoryError):  # the system has no thread to give
+        except (RuntimeError, MemoryError) as error:  # the system has no thread to give
+            if is_interrupt(error):
+                raise
             with self._lock:
                 self._threads -= 1
                 alone = self._threads == 0
@@ -146,6 +149,8 @@ def _numeric(host: str, port: int) -> Address | None:
 def _is_address(family: int, host: str) -> bool:
     try:
         socket.inet_pton(family, host)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_interrupt(error):
+            raise
         return False
     return True

@@ -15,6 +15,7 @@ import attrs
 import requests.utils
 
 from .errors import ConfigError
+from .interrupts import is_interrupt
 
 __all__ = [
     "Proxy",
@@ -130,7 +131,9 @@ def _is_this_machine(host: str) -> bool:
         return True
     try:
         address = ipaddress.ip_address(socket.inet_aton(host) if ":" not in host else host)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_interrupt(error):
+            raise
         return False
     address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_unspecified
@@ -166,7 +169,9 @@ def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         return parts if parts.hostname and parts.port != 0 else None
-    except ValueError:
+    except ValueError as error:
+        if is_interrupt(error):
+            raise
         return None
 
 

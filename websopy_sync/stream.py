@@ -392,11 +392,11 @@ class ChatStream(_Stream[StreamChunk]):
         """Tell of the question, and send it as the plugins have left it."""
 
         def source() -> Source:
-            self._request_told = True
             tell = self._hooks.teller("on_request")
+            if tell is not None and request.body is not None:
+                request.body = copied_body(request.body)  # an edit is not to change the caller's
+            self._request_told = True
             if tell is not None:
-                if request.body is not None:  # an edit never changes the caller's objects
-                    request.body = copied_body(request.body)
                 tell(request, self)
             self._hooks.wait_for_room(self._is_wanted)
             return make_source(request)
