@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
@@ -122,8 +122,9 @@ PROGRAMS = {
 """The Debian package of each program that is started here and that no base system has."""
 
 
-def test_ci_installs_each_program_that_is_started() -> None:
+def test_ci_installs_each_program_that_is_started(needs: Callable[[object, str], None]) -> None:
     """On a new machine `.ci/run` fails where its packages lack one."""
+    needs((ROOT / ".ci").is_dir(), "the repository's .ci/")
     places = (
         "conftest.py",
         "tests/*.py",
