@@ -79,6 +79,7 @@ def test_each_chunk_before_the_next_is_sent(framing: Callable[[], Framing]) -> N
     assert seen == ["0", "1", "2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pieces", "limits", "phase"),
     [

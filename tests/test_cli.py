@@ -201,6 +201,7 @@ def test_question_on_standard_input() -> None:
     assert asked(sandbox) == [GUIDE_QUESTION]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("piped", "message", "question"),
     [
@@ -237,6 +238,7 @@ def test_a_piped_text_and_an_argument_are_both_sent(
     assert request.json["messages"] == [{"role": "user", "content": question}]
 
 
+@pytest.mark.slow
 def test_a_piped_text_and_an_argument_for_the_sandbox() -> None:
     """As the first thing that one tries."""
     answer = run("chat", "--sandbox", "summarise", typed=b"the file\n")
@@ -244,6 +246,7 @@ def test_a_piped_text_and_an_argument_for_the_sandbox() -> None:
     assert "the file" in answer.stdout and "summarise" in answer.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", [[], ["summarise"]], ids=["alone", "with MESSAGE"])
 @pytest.mark.parametrize(
     ("piped", "reason"),
@@ -283,6 +286,7 @@ def test_a_pipe_that_floods() -> None:
     assert b"standard input: expected at most 67108864 bytes, got more" in answer.stderr
 
 
+@pytest.mark.slow
 def test_a_pipe_that_never_ends() -> None:
     """After a while it says what it waits for, and Ctrl-C ends it; nothing was sent."""
     ours, theirs = os.pipe()
@@ -638,6 +642,7 @@ def marked(terminal: Terminal, text: str) -> None:
     terminal.type("\r")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("paste", "kind"),
     [

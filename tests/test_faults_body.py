@@ -656,6 +656,7 @@ NO_CHUNKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NO_CHUNKS)
 @pytest.mark.parametrize("phase", ["first_chunk", "idle", "total"])
 def test_what_is_no_chunk(phase: str, name: str) -> None:

@@ -110,6 +110,7 @@ FRAMINGS: dict[str, Callable[[], Framing]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)
 def test_chunks_that_wait_in_the_socket(framing: Callable[[], Framing], tls: bool) -> None:

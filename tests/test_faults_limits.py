@@ -227,6 +227,7 @@ def test_chunk_of_a_gigabyte() -> None:
     assert grown < 8 * MIB
 
 
+@pytest.mark.slow
 def test_chunk_extensions() -> None:
     """Nor is anything kept of what HTTP chunks say beside their size."""
 
@@ -405,6 +406,7 @@ def test_max_answer_size_that_is_none(bad: object) -> None:
             asker.ai.chat_stream("hi", max_answer_size=bad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["keep", "drop"])
 def test_endless_answer(keep: str) -> None:
     """An answer without end ends at 64 MiB by default."""

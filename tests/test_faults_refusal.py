@@ -158,6 +158,7 @@ def read_rest(conn: Conn) -> None:
     assert LONG.encode() in conn._unread
 
 
+@pytest.mark.slow
 @every_tls
 def test_server_that_hangs_up_without_an_answer(tls: Callable[[], object]) -> None:
     """That is a lost connection, and it is repeated."""
@@ -187,6 +188,7 @@ NO_READERS: dict[str, Script] = {"nobody reads": lambda conn: conn.pause(1.5), "
 no_reader = pytest.mark.parametrize("script", NO_READERS.values(), ids=NO_READERS)
 
 
+@pytest.mark.slow
 @every_tls
 @no_reader
 @pytest.mark.parametrize("phase", ["first_chunk", "total"])

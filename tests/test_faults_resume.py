@@ -115,6 +115,7 @@ def test_what_was_delivered_is_dropped(pieces: list[bytes]) -> None:
     assert got.text == "Hello there"
 
 
+@pytest.mark.slow
 def test_long_replay_is_linear() -> None:
     """Eight times the events to drop is about eight times the work, not sixty-four."""
 
@@ -434,6 +435,7 @@ def test_bad_data_is_not_asked_for_again(bad: bytes) -> None:
     assert (type(got.error), got.error.partial.content) == (StreamProtocolError, "Hel")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [range(start, start + 25) for start in range(0, 100, 25)])
 def test_model_of_servers_over_sockets(seeds: range) -> None:
     """The servers of test_resume, over real connections."""

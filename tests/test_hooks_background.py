@@ -502,6 +502,7 @@ def test_what_waits_at_the_programs_end_is_done() -> None:
     assert told[-2:] == ["told", ""] and "content" in told
 
 
+@pytest.mark.slow
 def test_what_waits_at_the_programs_end_is_done_without_a_thread() -> None:
     """From Python 3.12 on none can be started then."""
     script = """
@@ -517,6 +518,7 @@ def test_what_waits_at_the_programs_end_is_done_without_a_thread() -> None:
     assert told[-2:] == ["told", ""] and "content" in told
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_open_at_the_programs_end_breaks_nothing() -> None:
     """Its end comes when there is no thread any more; no traceback is printed."""
     script = """

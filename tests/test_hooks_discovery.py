@@ -61,6 +61,7 @@ def test_nobody_looks_when_no_installed_plugin_is_wanted(script: str) -> None:
     assert looked(script) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [

@@ -95,6 +95,7 @@ def test_sandbox_is_asked_directly(proxy: faults.Server) -> None:
         assert "sandbox" in asker.ai.chat("hi").content
 
 
+@pytest.mark.slow
 def test_chat_with_the_sandbox_is_asked_directly(proxy: faults.Server) -> None:
     """`websopy-sync chat --sandbox` works with a proxy in the environment."""
     command = [sys.executable, "-m", "websopy_sync", "chat", "--sandbox", "Hello"]

@@ -145,6 +145,7 @@ def test_tls_to_a_plain_sandbox(authority: trustme.CA) -> None:
 # --- clients that dawdle -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", [b"", b"P", HEAD, WHOLE[:-1], WHOLE + HEAD], ids=str)
 def test_half_requests_do_not_hold_threads(hasty: Sandbox, half: bytes) -> None:
     """200 of them: their threads end, and one that had begun to ask hears why (408)."""
@@ -300,6 +301,7 @@ with Sandbox(pause=0) as sandbox:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rudely", [False, True], ids=["closed", "reset"])
 def test_no_file_descriptor_left(rudely: bool) -> None:
     """Clients wait until one is free, and are answered then."""
@@ -416,6 +418,7 @@ def test_memory_keeps_the_newest() -> None:
 # --- close() while all this goes on --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_close_while_clients_break_off_and_dawdle(tls: ssl.SSLContext) -> None:
     """It returns soon, with no thread and no socket left (conftest.py looks for them)."""
     stop = threading.Event()

@@ -273,6 +273,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("typed", "code", "left"), ANSWERS.values(), ids=ANSWERS)
 def test_asked_at_a_terminal(typed: bytes, code: int, left: int, filled, history_file) -> None:
     """What would go is said first, and only a yes deletes."""
@@ -284,6 +285,7 @@ def test_asked_at_a_terminal(typed: bytes, code: int, left: int, filled, history
     assert len(ids(history_file)) == left
 
 
+@pytest.mark.slow
 def test_asked_for_the_streams_that_are_named(filled, history_file) -> None:
     """Each is shown, as few digits may be a slip."""
     with at_a_terminal("--delete", filled[2][:8], file=history_file) as (process, terminal):

@@ -13,12 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
+import pytest
 from websopy_persistence import History, Limits, PersistencePlugin
 from websopy_persistence.inbox import RESERVE, Inbox
 from websopy_persistence.records import Begin, End, Piece
 
 from websopy_sync import WebsopyClient
 from websopy_sync.chunks import ContentChunk, StreamChunk, ToolCall, ToolCallChunk, UnknownChunk
+
+pytestmark = pytest.mark.slow
 
 PATIENT = Limits(period=0.02, retry=0.02, longest_retry=0.05, tries=10**6)
 

