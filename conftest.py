@@ -39,9 +39,10 @@ GRACE = 2.0
 
 
 @pytest.fixture(scope="session", autouse=True)
-def known_environment() -> Iterator[None]:
+def known_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No settings, proxies or certificates of whoever runs the tests; no installed plugin.
 
+    Nor their files: a process that is started without WEBSOPY_PLUGINS keeps its history elsewhere.
     A script that runs the tests in the background has SIGINT ignored, and every process started
     from here would ignore it too. Tests of Ctrl-C need it.
     """
@@ -53,6 +54,7 @@ def known_environment() -> Iterator[None]:
             if name.startswith(("WEBSOPY_", "SSL_CERT_")) or name.lower().endswith(theirs):
                 environment.delenv(name)
         environment.setenv("WEBSOPY_PLUGINS", "")
+        environment.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
 
 

@@ -104,6 +104,7 @@ class Environment:
         return {
             **{n: v for n, v in os.environ.items() if not n.startswith(dropped)},
             "VIRTUAL_ENV": str(self.folder),
+            "XDG_DATA_HOME": str(self.folder / "data"),
             "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_NO_INDEX": "1",

@@ -28,7 +28,7 @@ def service() -> Iterator[Sandbox]:
     with Sandbox(answers) as sandbox, pytest.MonkeyPatch.context() as environment:  # type: ignore[arg-type]
         environment.setenv("WEBSOPY_API_KEY", "test")
         environment.setenv("WEBSOPY_BASE_URL", sandbox.url)
-        environment.delenv("WEBSOPY_PLUGINS", raising=False)
+        environment.setenv("WEBSOPY_PLUGINS", "tokens")
         yield sandbox
 
 

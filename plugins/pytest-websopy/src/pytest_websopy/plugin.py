@@ -1,9 +1,9 @@
-"""The fixtures, and the option that records. What they hand out is made in the other files."""
+"""What pytest loads: the fixtures and the options. What they do is in the other files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
@@ -14,6 +14,7 @@ import pytest
 from websopy_sync import WebsopyClient
 from websopy_sync.sandbox import Sandbox
 
+from . import isolation
 from .endings import ENDINGS, Ending
 from .recorder import Recorder
 from .recordings import load_recordings, save_recordings
@@ -27,7 +28,13 @@ _upstream = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option --websopy-record."""
+    """The option --websopy-record, and websopy_plugins in the configuration file."""
+    parser.addini(
+        isolation.NAME,
+        "installed plugins of websopy-sync that clients made in tests load (default: none)",
+        type="args",
+        default=[],
+    )
     parser.getgroup("websopy").addoption(
         "--websopy-record",
         action="store_true",
@@ -36,9 +43,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    """Keep the developer's plugins away before any conftest.py can make a client."""
+    isolation.isolate(early_config)
+    return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Remember where the real service is, before a fixture says otherwise."""
+    """The same where this plugin was loaded late; the mark; and where the real service is."""
+    isolation.isolate(config)
+    isolation.check(config.getini(isolation.NAME), config)
+    config.addinivalue_line(
+        "markers",
+        f"{isolation.NAME}(*names): clients made in this test load these installed plugins",
+    )
     config.stash[_upstream] = os.environ.get("WEBSOPY_BASE_URL") or SERVICE
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Have a test's own environment hold for its fixtures too."""
+    with isolation.isolated(item):
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test that asks for a plugin that is not there fails, before it asks anything."""
+    isolation.check(isolation.asked_by(item), item.config)
 
 
 @pytest.fixture(params=ENDINGS, ids=lambda ending: cast(Ending, ending).name)
@@ -68,7 +102,7 @@ def websopy_sandbox(
 def websopy_client(
     request: pytest.FixtureRequest, websopy_sandbox: Sandbox
 ) -> Iterator[WebsopyClient]:
-    """A client of `websopy_sandbox`, without plugins, that repeats no question.
+    """A client of `websopy_sandbox` that repeats no question and has no plugin, unless asked for.
 
     A refusal is then an error at once. `chat_stream(…, max_retries=3)` repeats all the same.
     """
@@ -76,7 +110,11 @@ def websopy_client(
     if "websopy_ending" in request.fixturenames:
         timeouts = request.getfixturevalue("websopy_ending").timeouts
     with WebsopyClient(
-        api_key="test", base_url=websopy_sandbox.url, plugins=(), max_retries=0, timeout=timeouts
+        api_key="test",
+        base_url=websopy_sandbox.url,
+        plugins=isolation.asked_by(request.node),
+        max_retries=0,
+        timeout=timeouts,
     ) as client:
         yield client
 
@@ -91,6 +129,7 @@ def websopy_recorded(
     order. `speed` is 1.0 for the pauses as they were, None for none. With --websopy-record the
     real service is asked instead, and the file is written when the test is over.
     """
+    plugins = isolation.asked_by(request.node)
     with ExitStack() as until_the_end:
 
         def recorded(name: str, *, speed: float | None = None) -> WebsopyClient:
@@ -100,7 +139,7 @@ def websopy_recorded(
             else:
                 url = _replaying(path, request.getfixturevalue("websopy_sandbox"), speed)
             _point_clients_at(url, monkeypatch)
-            return until_the_end.enter_context(WebsopyClient(plugins=()))
+            return until_the_end.enter_context(WebsopyClient(plugins=plugins))
 
         yield recorded
 
