@@ -346,7 +346,7 @@ def test_tool_call(chat: Run) -> None:
         ("\x9b2J\x85", "\ufffd2J\ufffd"),
         ("\u202eevil\u2069", "\ufffdevil\ufffd"),
         ("正在 é 😀 👩\u200d💻 \u200f", "正在 é 😀 👩\u200d💻 \u200f"),
-        ("".join(FORBIDDEN), None),
+        ("".join(sorted(FORBIDDEN)), None),
     ],
 )
 def test_visible(text: str, shown: str | None) -> None:
