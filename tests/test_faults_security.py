@@ -830,8 +830,7 @@ def test_echo_in_every_writing(form: str, written: int) -> None:
     echo = status(301, {"Location": header}, page.encode())
     with all_logs() as records, play(echo) as server:
         error = secret_error(server, form, question)
-    if written != 3:  # JSON in JSON: a promise would have no end
-        assert_hidden(error, question)
+    assert_hidden(error, question)
     assert_hidden(error, KEY)
     assert_not_logged(records, KEY, question)
 
@@ -879,6 +878,119 @@ def test_echo_of_a_long_talk_is_looked_for_quickly() -> None:
         got = ask(server, messages=turns)
         assert time.thread_time() - begun < 1.0
     assert got.error.status_code == 400
+
+
+SENTENCE = "what will the merger <of A & B> cost, in 'euros'/€?"
+
+
+class Adder:
+    """A plugin that puts a text into the question."""
+
+    @hookimpl
+    def on_request(self, request: Any) -> None:
+        request.body["messages"].insert(0, {"role": "system", "content": SENTENCE})
+
+
+QUESTIONS: dict[str, dict[str, Any]] = {
+    "list of parts": {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": SENTENCE}]}],
+    },
+    "system": {"system": SENTENCE},
+    "another parameter": {"user_note": SENTENCE},
+    "nested parameter": {"metadata": {"notes": [SENTENCE]}},
+    "extra_body": {"extra_body": {"deep": [{"er": SENTENCE}]}},
+    "tool call": {
+        "messages": [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": "",
+             "tool_calls": [{"name": "f", "arguments": json.dumps([SENTENCE])}]},
+        ]
+    },
+    "plugin": {"plugins": [Adder()]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("how", ["status", "error chunk", "no json", "header"])
+def test_prompt_wherever_it_was_sent(name: str, how: str) -> None:
+    """A prompt is known in whatever part of the request it was, and however it comes back."""
+    go = json.dumps({"error": {"message": f"bad: {SENTENCE}"}}, ensure_ascii=False)
+    go = go.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    scripts: dict[str, Script] = {
+        "status": status(400, body=go.encode()),
+        "error chunk": body(event({"type": "error", "error": {"message": f"no: {SENTENCE}"}})),
+        "no json": body(f"data: {SENTENCE}\n\n".encode()),
+        "header": status(400, {"X-Echo": SENTENCE.encode().decode("latin-1")}),
+    }
+    options = dict(QUESTIONS[name])
+    messages = options.pop("messages", "hi there")
+    plugins = options.pop("plugins", [])
+    with all_logs() as records, play(scripts[how]) as server:
+        with client(server, plugins=plugins) as asker:
+            got = ask(server, through=asker, messages=messages, **options)
+    assert isinstance(got.error, WebsopyError)
+    for piece in (SENTENCE, SENTENCE[5:30], SENTENCE[-20:]):
+        assert_hidden(got.error, piece)
+    assert_not_logged(records, SENTENCE)
+
+
+@pytest.mark.parametrize(
+    "echo",
+    ["BODY {!r}", "the key {} is wrong", "{:.14}...", "...{:>.12}", '{{"code": "bad-{}"}}'],
+)
+@pytest.mark.parametrize("secret", [KEY, KEY.removeprefix("sk-"), "hunter2-hunter2"])
+def test_credentials_in_pieces(secret: str, echo: str) -> None:
+    """Neither the key nor the user's own credentials come back, whole, cut or without a prefix."""
+    headers = {"Authorization": "Bearer hunter2-hunter2", "X-Api-Key": "hunter2-hunter2"}
+    page = status(401, {"X-Echo": secret, f"X-{secret}": "1"}, echo.format(secret).encode())
+    with play(page) as server, client(server, default_headers={"X-Api-Key": secret}) as asker:
+        got = ask(server, through=asker, extra_headers=headers)
+    shown = f"{got.error!r} {got.error} {vars(got.error)!r}"
+    for at in range(len(secret) - 7):
+        assert secret[at : at + 8] not in shown
+
+
+@pytest.mark.parametrize("prompt", ["rate", "limit", "error", "code"])
+def test_prompt_of_one_short_word_breaks_no_error(prompt: str) -> None:
+    """Codes stay, and a body that is JSON stays JSON, for a prompt of one word too."""
+    error = {"code": "rate_limit", "type": "rate_limit_error", "message": f"not {prompt}, please"}
+    page = status(429, {"X-Error-Code": "rate_limit"}, json.dumps({"error": error}).encode())
+    with play(page) as server:
+        got = ask(server, messages=prompt, max_retries=0)
+    assert json.loads(got.error.body) == {"error": {**error, "message": "not ***, please"}}
+    assert got.error.headers["x-error-code"] == "rate_limit"
+    assert str(got.error).startswith("the server answered 429, an error: {")
+    chunk = event({"type": "error", "error": {"message": f"no {prompt}", "code": "rate_limit"}})
+    with play(body(chunk)) as server:
+        got = ask(server, messages=prompt)
+    assert (got.error.code, got.error.message) == ("rate_limit", "no ***")
+    assert got.chunks[-1].message == f"no {prompt}"  # a chunk is what the service wrote
+
+
+def test_refusal_of_many_large_headers_costs_little() -> None:
+    """95 headers of 60 KB cost no CPU that a server could choose, and the status surfaces."""
+    headers = {f"X-{number}": "%41 some question " * 3_300 for number in range(95)}
+    with play(status(400, headers, b"%41" * 30_000)) as server:
+        begun = time.thread_time()
+        got = ask(server, messages="some question of mine " * 100, timeout=Timeouts(total=5))
+        assert time.thread_time() - begun < 1.5
+    assert got.error.status_code == 400
+    assert sum(map(len, got.error.headers.values())) <= 65536
+
+
+def test_redaction_ends_with_the_total_limit() -> None:
+    """When there is no time to search a text, it is withheld."""
+    prompt = "some question of mine " * 500_000
+    with play(status(400, body=b"some question of mine")) as server, client(server) as asker:
+        got = ask(server, through=asker, messages=prompt, timeout=Timeouts(total=0.6))
+    assert "question" not in f"{got.error} {vars(got.error)}"
+
+
+def test_request_id_that_is_an_echo() -> None:
+    """Not even the id of a good answer shows the key."""
+    with play(answer(headers={"X-Request-Id": f"req-{KEY}"})) as server:
+        got = ask(server)
+    assert got.stream.request_id == "req-***"
 
 
 def test_success_logs_no_secret() -> None:

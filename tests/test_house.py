@@ -19,7 +19,7 @@ NAME = "websopy_sync"
 # From the ground up. A module imports from lower floors only; those of one floor do not know each
 # other. One that is not written yet may stand here already.
 FLOORS = (
-    {"errors", "_version", "interrupts"},
+    {"errors", "_version", "interrupts", "plain_form"},
     {"chunks", "cancel", "timing", "redaction", "certificates", "dependencies", "sockets"},
     {"http1", "lifeline", "proxies"},
     {"receiver", "socket_writer", "name_lookup", "sse", "message", "socks_handshake", "tls_in_tls"},

@@ -152,7 +152,11 @@ class DoneChunk:
 
 @attrs.frozen
 class ErrorChunk:
-    """The service gave up on the answer; the next step of the loop raises StreamServerError."""
+    """The service gave up on the answer; the next step of the loop raises StreamServerError.
+
+    The texts are the service's as they came. They may hold an echo of what was sent to it, which is
+    taken out of the error's texts.
+    """
 
     message: str
     code: str | None = None

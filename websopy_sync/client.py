@@ -11,16 +11,15 @@ passed on travels in objects whose repr shows nothing.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import re
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import attrs
 
@@ -33,7 +32,7 @@ from .hooks import Hooks, PluginInfo
 from .interrupts import discreet, is_interrupt, run_all
 from .lifeline import Lifeline
 from .message import MAX_ANSWER_SIZE
-from .redaction import Secret, redact
+from .redaction import Redactor, Secret
 from .resume import event_alone
 from .source import Policy, Source
 from .sse import MAX_EVENT_SIZE
@@ -187,11 +186,11 @@ class WebsopyClient:
         del extra_headers
         _raise_for(problem)
         target = _target(method, asked)
-        secrets = Secret(list(_texts(asked.value)))
         del asked
         if isinstance(target, ConfigError):
             raise target
         timeouts = self._timeouts_of(timeout)
+        path = target.url
         outgoing = attrs.evolve(
             target,
             url=self._base_url + target.url,
@@ -200,7 +199,8 @@ class WebsopyClient:
         del target
         self._check_open()
         lifeline = Lifeline(timeouts.total, idle=timeouts.idle)
-        redact = self._redactor(secrets.value)
+        redact = self._redactor(lifeline)
+        redact.watch(outgoing.headers, outgoing.body, query=outgoing.query, path=path)
         stream = EventStream(lifeline, _checked_token(cancel_token), redact=redact)
         policy = self._policy(timeouts, self._max_retries, resume=True, native=True)
         self._track(stream)
@@ -228,7 +228,7 @@ class WebsopyClient:
     def _start(self, question: _Question) -> ChatStream:
         self._check_open()
         lifeline = Lifeline(question.timeouts.total, idle=question.timeouts.idle)
-        redact = self._redactor(_prompts(question.request.body))
+        redact = self._redactor(lifeline)
         stream = ChatStream(
             lifeline,
             question.token,
@@ -247,6 +247,7 @@ class WebsopyClient:
             outgoing = _outgoing(request, question.encoded if unchanged else None)
             if isinstance(outgoing, ConfigError):
                 raise outgoing
+            redact.watch(outgoing.headers, outgoing.body)
             return Source(self._transport, outgoing, policy, lifeline, redact=redact)
 
         self._track(stream)
@@ -295,9 +296,9 @@ class WebsopyClient:
         safe = target.method in ("GET", "HEAD")  # asking these twice changes nothing
         return headers if safe else headers | {"Idempotency-Key": str(uuid.uuid4())}
 
-    def _redactor(self, prompts: Iterable[str]) -> Callable[[str], str]:
-        """What takes the key and these prompts out of a text that a server sent."""
-        return functools.partial(redact, Secret([self._key.value, *prompts]))
+    def _redactor(self, lifeline: Lifeline) -> Redactor:
+        """What takes the key and the question out of what a server sent, while there is time."""
+        return Redactor(self._key, go_on=lambda: not lifeline.aborted and lifeline.allows(0.0))
 
 
 class AI:
@@ -584,25 +585,6 @@ def _outgoing(request: Request, encoded: bytes | None) -> Outgoing | ConfigError
     if isinstance(body, ConfigError):
         return ConfigError(f"after on_request: {body}")
     return Outgoing(request.method, request.url, headers | key, body)
-
-
-def _texts(value: object) -> Iterator[str]:
-    """Every text in some JSON, and the values of a path's query."""
-    if isinstance(value, str):
-        yield value
-        yield from (text for _, text in parse_qsl(value.partition("?")[2]))
-    elif isinstance(value, Mapping):
-        yield from _texts(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
-
-
-def _prompts(body: Mapping[str, Any] | None) -> list[str]:
-    """The texts in a body that must not come back in an error."""
-    messages = (body or {}).get("messages")
-    turns = messages if isinstance(messages, list) else []
-    return [turn["content"] for turn in turns if isinstance(turn.get("content"), str)]
 
 
 def _count(name: str, value: object, *, at_least: int) -> int:

@@ -151,8 +151,9 @@ class APIStatusError(APIError):
     """The server answered with a status that is no answer to a chat.
 
     status_code: the HTTP status.
-    body: the error body as text, at most 64 KiB of what came within a second.
-    headers: the answer's headers, names in lower case.
+    body: the error body as text, at most 64 KiB of what came within a second. A redacted copy:
+    `***` stands for the key, for pieces of it and for what was sent. One that is JSON stays JSON.
+    headers: the answer's headers, names in lower case; redacted too, and at most 4 KiB of each.
     retry_after: seconds the server asks to wait (from `Retry-After`), None if it did not.
     """
 
@@ -247,7 +248,10 @@ class ToolArgumentsError(StreamProtocolError, ValueError):
 
 
 class StreamServerError(StreamError):
-    """The service ended the answer with an error chunk; `code` is its code, or None."""
+    """The service ended the answer with an error chunk; `code` is its code, or None.
+
+    message: the service's own text, without the key and what was sent, if it holds an echo of them.
+    """
 
     def __init__(self, message: str = "", *, code: str | None = None, **fields: Any) -> None:
         super().__init__(message, **fields)

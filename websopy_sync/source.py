@@ -34,6 +34,7 @@ from .errors import (
 )
 from .interrupts import is_interrupt
 from .lifeline import Lifeline
+from .redaction import Redactor, Secret
 from .resume import AnswerIn, ResumeGuard, event_alone
 from .sse import Decoder, Fields
 from .timing import (
@@ -94,7 +95,7 @@ class Policy:
 class Source:
     """The events of one question.
 
-    redact(text) takes the key and the prompt out of what a server sent back. `OnRetry` functions
+    `redact` takes the key and the prompt out of what a server sent back. `OnRetry` functions
     are called with the error and the delay before each wait.
     """
 
@@ -105,13 +106,13 @@ class Source:
         policy: Policy,
         lifeline: Lifeline,
         *,
-        redact: Callable[[str], str] = str,
+        redact: Redactor | None = None,
     ) -> None:
         self._transport = transport
         self._outgoing = outgoing
         self._policy = policy
         self._lifeline = lifeline
-        self._redact = redact
+        self._redact = redact or Redactor(Secret(""))
         self._decoder = self._new_decoder("")
         self.last_event_id: str = ""
         """The id of the last event that was handed out, "" if it had none."""
@@ -175,27 +176,30 @@ class Source:
             except StreamProtocolError as error:
                 exchange.close()
                 return StreamProtocolError(error.message)
-        body = self._error_body(exchange)
+        body, headers = self._error_texts(exchange)
         snippet = " ".join(body[:200].split())
         shown = f": {snippet}" if snippet else ""
         if exchange.status_code >= 300:
-            return self._status_error(exchange, body, shown)
+            return self._status_error(exchange, body, headers, shown)
         what = kind or "no content type"
         return StreamProtocolError(
             f"expected status 200 with text/event-stream, got {exchange.status_code} with "
-            f"{self._redact(what)[:100]}{shown}"
+            f"{self._redact(what, name='content-type')[:100]}{shown}"
         )
 
-    def _error_body(self, exchange: Exchange) -> str:
+    def _error_texts(self, exchange: Exchange) -> tuple[str, dict[str, str]]:
+        """The body and the headers of a response that is no answer, without secrets."""
         data = exchange.read_error_body(limit=ERROR_BODY_LIMIT, seconds=ERROR_BODY_SECONDS)
         exchange.release()
+        texts = self._redact.response(data.decode("utf-8", "replace"), exchange.headers)
         self._lifeline.raise_aborted()
-        return self._redact(data.decode("utf-8", "replace"))
+        return texts
 
-    def _status_error(self, exchange: Exchange, body: str, shown: str) -> APIStatusError:
+    def _status_error(
+        self, exchange: Exchange, body: str, headers: dict[str, str], shown: str
+    ) -> APIStatusError:
         status = exchange.status_code
         what = "a redirect, which is not followed" if status < 400 else "an error"
-        headers = {name: self._redact(value) for name, value in exchange.headers.items()}
         return status_error_class(status)(
             f"the server answered {status}, {what}{shown}",
             status_code=status,

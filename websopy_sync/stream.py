@@ -37,6 +37,7 @@ from .errors import (
     APIError,
     StreamCancelledError,
     StreamError,
+    StreamInterruptedError,
     StreamProtocolError,
     StreamServerError,
 )
@@ -44,6 +45,7 @@ from .hooks import Listeners
 from .interrupts import clear_frames, is_interrupt, run_all
 from .lifeline import Lifeline
 from .message import MAX_ANSWER_SIZE, MessageBuilder, size_of
+from .redaction import Redactor
 from .source import Source
 from .sse import ServerSentEvent
 from .wire import ChunkReader, Request, copied_body
@@ -98,8 +100,9 @@ _Begun = tuple[_Reading[Item], Generator[Item, None, None]]
 class _Stream(Generic[Item]):
     """The life of one answer: opened, read once, ended exactly once."""
 
-    def __init__(self, lifeline: Lifeline, token: CancelToken | None) -> None:
+    def __init__(self, lifeline: Lifeline, token: CancelToken | None, redact: Redactor) -> None:
         self._state: State = "open"
+        self._redact = redact
         self._pid = os.getpid()
         self._lifeline = lifeline
         self._token = token
@@ -126,9 +129,6 @@ class _Stream(Generic[Item]):
 
     def _partial(self) -> Message | None:
         return None
-
-    def _redact(self, text: str) -> str:
-        return text
 
     def _tell_retry(self, error: APIError, delay: float) -> None:
         """The question is about to be asked again."""
@@ -260,14 +260,18 @@ class _Stream(Generic[Item]):
 
     def _complete(self, error: APIError) -> None:
         """Give an error what only the stream knows."""
-        error.message = self._redact(error.message)
+        if isinstance(error, StreamServerError):  # its texts are all the service's
+            error.message = self._redact(error.message)
+            error.code = error.code and self._redact(error.code, name="code")
+        else:
+            error.message = self._redact.message(error.message)
         error.args = (error.message,)
-        if isinstance(error, StreamServerError):
-            error.code = error.code and self._redact(error.code)
+        if isinstance(error, StreamInterruptedError):
+            error.last_event_id = self._redact(error.last_event_id, name="id")
         error.partial = self._partial()
         if self._source is not None:
             request_id = error.request_id or self._source.request_id
-            error.request_id = request_id and self._redact(request_id)
+            error.request_id = request_id and self._redact(request_id, name="id")
             error.attempts = max(self._source.attempts, 1)
 
     def cancel(self) -> None:
@@ -339,7 +343,8 @@ class _Stream(Generic[Item]):
     @property
     def request_id(self) -> str | None:
         """The server's own id for the exchange (`X-Request-Id`), None if it gave none."""
-        return self._source.request_id if self._source else None
+        request_id = self._source.request_id if self._source else None
+        return request_id and self._redact(request_id, name="id")
 
     @property
     def last_event_id(self) -> str:
@@ -370,7 +375,7 @@ class ChatStream(_Stream[StreamChunk]):
         token: CancelToken | None,
         *,
         hooks: Listeners,
-        redact: Callable[[str], str],
+        redact: Redactor,
         keep_message: bool = True,
         max_answer_size: int = MAX_ANSWER_SIZE,
         idempotency_key: str = "",
@@ -378,7 +383,6 @@ class ChatStream(_Stream[StreamChunk]):
     ) -> None:
         self.idempotency_key = idempotency_key
         self._hooks = hooks
-        self._redactor = redact
         self._builder = MessageBuilder(keep=keep_message)
         self._max_answer_size = max_answer_size
         self._on_end = on_end
@@ -386,7 +390,7 @@ class ChatStream(_Stream[StreamChunk]):
         self._asker = threading.get_ident()
         ends = hooks.teller("on_done") or hooks.teller("on_error")
         self._context = contextvars.copy_context() if ends is not None else None
-        super().__init__(lifeline, token)
+        super().__init__(lifeline, token, redact)
 
     def _ask(self, request: Request, make_source: Callable[[Request], Source]) -> None:
         """Tell of the question, and send it as the plugins have left it."""
@@ -406,7 +410,7 @@ class ChatStream(_Stream[StreamChunk]):
     def _items(self, reading: _Reading[StreamChunk]) -> Generator[StreamChunk, None, None]:
         # Everything a chunk needs is a local here: this loop is what an answer costs.
         source, lifeline = reading.source, self._lifeline
-        reader, add_text = ChunkReader(self._redactor), self._builder.add_text
+        reader, add_text = ChunkReader(self._redact), self._builder.add_text
         tell, room = self._hooks.teller("on_chunk"), self._max_answer_size
         events = source.events(self._retry_teller(reading))
         del self  # `reading` holds the stream, but only while it should
@@ -505,9 +509,6 @@ class ChatStream(_Stream[StreamChunk]):
     def _partial(self) -> Message:
         return self._builder.message
 
-    def _redact(self, text: str) -> str:
-        return self._redactor(text)
-
     @property
     def current_message(self) -> Message:
         """The message as far as it has come. It costs a copy of the text so far."""
@@ -544,14 +545,8 @@ class EventStream(_Stream[ServerSentEvent]):
     StreamCancelledError.
     """
 
-    def __init__(
-        self, lifeline: Lifeline, token: CancelToken | None, *, redact: Callable[[str], str]
-    ) -> None:
-        self._redactor = redact
-        super().__init__(lifeline, token)
-
-    def _redact(self, text: str) -> str:
-        return self._redactor(text)
+    def __init__(self, lifeline: Lifeline, token: CancelToken | None, *, redact: Redactor) -> None:
+        super().__init__(lifeline, token, redact)
 
     def _items(self, reading: _Reading[ServerSentEvent]) -> Generator[ServerSentEvent, None, None]:
         source, lifeline = reading.source, self._lifeline

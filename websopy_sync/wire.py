@@ -41,6 +41,9 @@ __all__ = [
     "parse_chunk",
 ]
 
+MAX_SHOWN = 65536
+"""Characters of bad data that are looked through for secrets."""
+
 SHOWN = 300
 """Characters of an error's text that shows what came."""
 
@@ -256,8 +259,9 @@ class ChunkReader:
         try:
             return _chunk_in(data)
         except StreamProtocolError as error:
-            # Redacted first and cut then: half a secret would not be found.
-            message = self._redact(error.message)
+            ours, got, shown = error.message.partition(", got ")
+            # Redacted first and cut then: a small piece of a secret would not be found.
+            message = ours + got + self._redact(shown[:MAX_SHOWN])
         raise StreamProtocolError(message if len(message) <= SHOWN else message[:SHOWN] + "…")
 
     def flush(self) -> ContentChunk | None:
