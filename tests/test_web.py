@@ -557,6 +557,20 @@ async def loop_ended_in_a_step(body: EventStreamBody) -> None:
     assert not task.done()  # asyncio.run cancels it
 
 
+async def cancelled_while_it_writes(body: EventStreamBody) -> None:
+    async def send_all() -> None:
+        async for _ in body:
+            writing.set()
+            await asyncio.sleep(60)
+
+    writing = asyncio.Event()
+    task = asyncio.create_task(send_all())
+    await writing.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def left_in_a_generator(body: EventStreamBody) -> None:
     async def passed_on() -> AsyncIterator[bytes]:
         async with contextlib.aclosing(body):
@@ -577,6 +591,7 @@ async def left_in_a_generator(body: EventStreamBody) -> None:
         timed_out,
         left_by_aclosing,
         loop_ended_in_a_step,
+        cancelled_while_it_writes,
         left_in_a_generator,
     ],
 )
@@ -586,7 +601,8 @@ def test_leaving_async_iteration_ends_the_answer_at_the_service(
     """However it is left, without waiting for a heartbeat or for garbage collection."""
 
     async def consume() -> None:
-        body = sse_body(stream, heartbeat=1.0 if leave is left_in_a_generator else 60)
+        needs_a_piece = leave in (cancelled_while_it_writes, left_in_a_generator)
+        body = sse_body(stream, heartbeat=0.5 if needs_a_piece else 60)
         if spoken:
             await anext(body)
         await leave(body)
@@ -631,6 +647,31 @@ def test_a_second_async_iteration_goes_on_and_then_ends() -> None:
     more = threading.Event()
     with asked(say("AI"), wait(more), done()) as (stream, _):
         assert chunks_of(asyncio.run(consume(sse_body(stream)))) == [DoneChunk()]
+
+
+def test_a_cancelled_task_leaves_nothing_that_another_one_reads_by_now() -> None:
+    """Only the last task that read counts."""
+
+    async def consume(body: EventStreamBody) -> list[bytes]:
+        async def begin() -> None:
+            pieces.append(await anext(body))
+            await asyncio.sleep(60)
+
+        pieces: list[bytes] = []
+        beginner = asyncio.create_task(begin())
+        while not pieces:
+            await asyncio.sleep(0.001)
+        rest = asyncio.create_task(anext(body))
+        await asyncio.sleep(0.01)
+        beginner.cancel()
+        await asyncio.sleep(0.01)
+        more.set()
+        return [*pieces, await rest, *[piece async for piece in body]]
+
+    more = threading.Event()
+    with asked(say("AI"), wait(more), done()) as (stream, _):
+        pieces = asyncio.run(consume(sse_body(stream)))
+    assert chunks_of(pieces) == [ContentChunk("AI"), DoneChunk()]
 
 
 def test_mixing_next_and_async_iteration_is_refused() -> None:

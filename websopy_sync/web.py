@@ -445,11 +445,13 @@ class _Steps:
         self._leave = leave
         self._over = False
         self._thread: ThreadPoolExecutor | None = None
+        self._reader: weakref.ref[asyncio.Task[object]] | None = None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
+        self._watch(asyncio.current_task())
         try:
             piece = None if self._over else await self._begin_step()
         except BaseException:  # cancelled, most often, as the browser has gone
@@ -459,6 +461,20 @@ class _Steps:
             self.close()
             raise StopAsyncIteration
         return piece
+
+    def _watch(self, task: asyncio.Task[object] | None) -> None:
+        """Leave when the task that reads is cancelled between two steps, while it writes.
+
+        Starlette then drops the body, but a middleware of its own may keep it in a reference
+        cycle, and the answer would go on until the garbage collector runs.
+        """
+        if task is not None and (self._reader is None or self._reader() is not task):
+            self._reader = weakref.ref(task)
+            task.add_done_callback(self._reader_done)
+
+    def _reader_done(self, task: asyncio.Task[object]) -> None:
+        if task.cancelled() and self._reader is not None and self._reader() is task:
+            self.close()
 
     def _begin_step(self) -> asyncio.Future[bytes | None]:
         self._thread = self._thread or ThreadPoolExecutor(1, "websopy-sse-step")
