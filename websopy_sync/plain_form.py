@@ -99,12 +99,12 @@ class PlainText:
     ) -> None:
         data, starts, ends, at = bytearray(), list[int](), list[int](), 0
         for match in pattern.finditer(self.data):
-            first, behind = match.span()
+            first, end = match.span()
             meant = meaning(match)
             data += self.data[at:first] + meant
             starts += [*self.starts[at:first], *[self.starts[first]] * len(meant)]
-            ends += [*self.ends[at:first], *[self.ends[behind - 1]] * len(meant)]
-            at = behind
+            ends += [*self.ends[at:first], *[self.ends[end - 1]] * len(meant)]
+            at = end
         if at:
             self.data = bytes(data + self.data[at:])
             self.starts = [*starts, *self.starts[at:]]
@@ -117,11 +117,11 @@ class PlainText:
             self.starts = [self.starts[place] for place in kept]
             self.ends = [self.ends[place] for place in kept]
 
-    def stands_alone(self, first: int, behind: int) -> bool:
+    def stands_alone(self, first: int, end: int) -> bool:
         """Whether no letter, digit, hyphen or underscore touches these bytes."""
         before = first == 0 or self._is_gap(first) or not _in_word(self.data[first - 1])
-        at_end = behind == len(self.data)
-        return before and (at_end or self._is_gap(behind) or not _in_word(self.data[behind]))
+        at_end = end == len(self.data)
+        return before and (at_end or self._is_gap(end) or not _in_word(self.data[end]))
 
     def _is_gap(self, place: int) -> bool:
         return self.ends[place - 1] < self.starts[place]

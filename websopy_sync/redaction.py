@@ -7,7 +7,7 @@ How an echo of a secret is found in a server's text:
 
 - Both are brought to a plain form first, so it does not matter how a server writes what it echoes.
 - Servers cut what they echo, so every piece of a secret counts that has a certain length.
-- In a body that is JSON each string is looked at by itself, so that structure stays. Names of
+- In a body that is JSON each string is searched on its own, so that structure stays. Names of
   fields, and identifiers in fields such as `code` and `type`, are only searched for credentials.
 
 The work is linear in what a server sent, which is bounded, and in what was sent to it.
@@ -35,7 +35,7 @@ MASK = "***"
 """What stands for a secret, or a piece of one."""
 
 MAX_TEXT = 65536
-"""Characters of a server's text that are kept; what is behind them could not be looked through."""
+"""Characters of a server's text that are kept and searched."""
 
 MAX_HEADER = 4096
 """Characters that are kept of one header's value; of all together as many as of a text."""
@@ -165,7 +165,7 @@ Scope = Literal["all", "pieces", "credentials"]
 
 
 class _Part:
-    """A stretch of a server's text that is looked at by itself.
+    """A stretch of a server's text that is searched on its own.
 
     whole: replaced as a whole, in quotes, as a number in JSON has to be.
     """
@@ -181,9 +181,9 @@ class _Part:
         self.plain = PlainText.of(self._data)
         self._spans: list[tuple[int, int]] = []
 
-    def mark(self, first: int, behind: int) -> None:
+    def mark(self, first: int, end: int) -> None:
         """A secret, or a piece of one, has these bytes of the plain form."""
-        self._spans.append((self.plain.starts[first], self.plain.ends[behind - 1]))
+        self._spans.append((self.plain.starts[first], self.plain.ends[end - 1]))
 
     def redacted(self) -> str:
         """The text without what was marked."""
@@ -191,25 +191,25 @@ class _Part:
             return f'"{MASK}"'
         kept, at = list[bytes](), 0
         for span in sorted(self._spans):
-            first, behind = self._whole_characters(*span)
+            first, end = self._whole_characters(*span)
             if first > at or not kept:
                 kept += [self._data[at:first], MASK.encode()]
-            at = max(at, behind)
+            at = max(at, end)
         if not kept:
             return self._text
         return b"".join([*kept, self._data[at:]]).decode(self._encoding, "replace")
 
-    def _whole_characters(self, first: int, behind: int) -> tuple[int, int]:
+    def _whole_characters(self, first: int, end: int) -> tuple[int, int]:
         if self._encoding == "utf-8":
             while first > 0 and self._data[first] & 0xC0 == 0x80:
                 first -= 1
-            while behind < len(self._data) and self._data[behind] & 0xC0 == 0x80:
-                behind += 1
-        return first, behind
+            while end < len(self._data) and self._data[end] & 0xC0 == 0x80:
+                end += 1
+        return first, end
 
 
 _Parts = list[str | _Part]
-"""A text: stretches to look at, and what stands between them and stays."""
+"""A text: stretches to search, and what stands between them and stays."""
 
 
 def _parts_of(text: str, name: str = "", *, latin: bool = False) -> _Parts:
@@ -223,10 +223,10 @@ def _parts_of(text: str, name: str = "", *, latin: bool = False) -> _Parts:
 def _parts_of_json(text: str) -> _Parts:
     parts, at, name = _Parts(), 0, ""
     for match in _JSON_TOKEN.finditer(text):
-        first, behind = match.span(0 if match[1] is None else 1)
-        value = text[first:behind]
+        first, end = match.span(0 if match[1] is None else 1)
+        value = text[first:end]
         parts.append(text[at:first])
-        at = behind
+        at = end
         if match[1] is None:
             parts.append(_Part(value, "all", whole=True))
         elif match[2] is None:
@@ -265,14 +265,14 @@ def _shared_grams(known: _Known, grams: set[bytes]) -> Iterator[bytes]:
     plain, step, last = known.plain, known.piece - GRAM + 1, len(known.plain) - GRAM
     at = 0
     while at <= last:  # a piece has so many grams in a row that each step meets one
-        first = behind = at
+        first = end = at
         while first >= 0 and plain[first : first + GRAM] in grams:
             first -= 1
-        while behind <= last and plain[behind : behind + GRAM] in grams:
-            behind += 1
-        if behind - first - 1 >= step:
-            yield from _grams(plain[first + 1 : behind - 1 + GRAM])
-        at = behind + step
+        while end <= last and plain[end : end + GRAM] in grams:
+            end += 1
+        if end - first - 1 >= step:
+            yield from _grams(plain[first + 1 : end - 1 + GRAM])
+        at = end + step
 
 
 def _runs(plain: bytes, grams: set[bytes], piece: int) -> Iterator[tuple[int, int]]:
