@@ -139,6 +139,7 @@ class _Stream(Generic[Item]):
         self._take_turn()
         try:
             self._step.busy = True
+            self._lifeline.raise_aborted()  # the plugins are told of no end that came before
             self._source = source = make_source()
             self._to_close.append(source)
             source.open(self._tell_retry)
@@ -162,12 +163,17 @@ class _Stream(Generic[Item]):
 
     def _not_your_turn(self) -> StreamError:
         if self._source is None:
-            return StreamError("the stream cannot be read yet: its question has not been sent")
-        return StreamError("the stream is being opened or read, in another thread or a hook")
+            return self._refusal("the stream cannot be read yet: its question has not been sent")
+        return self._refusal("the stream is being opened or read, in another thread or a hook")
+
+    def _refusal(self, why: str) -> StreamError:
+        """The error for who must not read, here or, if this is a forked child, anywhere."""
+        forked = self._lifeline.aborted == "forked"
+        return self._lifeline.abort_error() if forked else StreamError(why)
 
     def _begin(self) -> _Begun[Item]:
         if self._begun:
-            raise StreamError(f"a stream can be read once, and this one was ({self.state})")
+            raise self._refusal(f"a stream can be read once, and this one was ({self.state})")
         assert self._source is not None  # who opens has the turn
         self._begun = True
         reading = _Reading(self, self._source)
@@ -365,6 +371,9 @@ class ChatStream(_Stream[StreamChunk]):
     could not be resumed, APITimeoutError when a limit passed, StreamProtocolError for what is no
     chunk and StreamCancelledError after cancel() or close(). Each carries what had come
     (`partial`).
+
+    One thread at a time reads it; another one, a hook or a forked child that tries gets
+    StreamError. cancel() and close() may be called by any thread, and by a signal handler.
 
     idempotency_key: what the question was sent under, on every try.
     """

@@ -631,25 +631,29 @@ class _IdleConnections:
         self._keep(conn)
 
     def _keep(self, conn: Any) -> None:
-        try:
-            if self.pool is not None:
-                self.pool.put(conn, block=False)
-                return
-        except queue.Full:
-            pass
-        if conn:
-            conn.close()
+        pool, unwanted = self.pool, [conn]
+        if pool is not None:
+            with contextlib.suppress(queue.Full):
+                pool.put(conn, block=False)
+                # Another thread may have closed the pool meanwhile, and emptied it before.
+                unwanted = [] if self.pool is not None else list(_all_of(pool))
+        for each in unwanted:
+            if each:
+                each.close()
 
     def _sweep(self) -> None:
         """Close the stale ones: the pool hands out the youngest first and never comes to them."""
-        idle: list[Any] = []
-        with contextlib.suppress(queue.Empty):
-            while self.pool is not None:
-                idle.append(self.pool.get(block=False))
-        for conn in reversed(idle):
+        for conn in reversed(list(_all_of(self.pool))):
             if conn and conn.is_stale:
                 conn.close()
             self._keep(conn)
+
+
+def _all_of(pool: queue.LifoQueue[Any] | None) -> Iterator[Any]:
+    """Take every connection out of a pool's queue."""
+    with contextlib.suppress(queue.Empty):
+        while pool is not None:
+            yield pool.get(block=False)
 
 
 class _Pool(_IdleConnections, urllib3.connectionpool.HTTPConnectionPool):

@@ -192,7 +192,8 @@ class Hooks:
 
     def _closers(self, *, strict: bool) -> Iterator[Callable[[], None]]:
         """What closes the plugins that were made from a class, one by one."""
-        for plugin in self._made:
+        while self._made:  # each is closed once, however often and by whom
+            plugin = self._made.pop(0)
             if callable(getattr(plugin, "close", None)):
                 yield functools.partial(self._close, plugin, strict=strict)
 
