@@ -24,7 +24,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 from urllib.request import getproxies_environment
 
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _forgive_encodings()
         with _told_of_trouble():
-            code = _run(sys.argv[1:] if argv is None else list(argv))
+            code = _run(sys.argv[1:] if argv is None else list(argv), own_process=argv is None)
         if sys.stdout:
             sys.stdout.flush()
         return code
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, ConfigError) else 1
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str], *, own_process: bool) -> int:
     parser = argparse.ArgumentParser("websopy-sync", description="Streaming AI chat.")
     parser.add_argument("--version", action="version", version=f"websopy-sync {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -119,8 +119,26 @@ def _run(argv: list[str]) -> int:
             args = parser.parse_args(argv)
         except SystemExit as left:  # --help, or wrong usage; argparse has said so
             return left.code if isinstance(left.code, int) else 2
+        if own_process and args.run in (_chat, _sandbox):
+            _interrupt_once()
         code: int = args.run(args)
         return code
+
+
+def _interrupt_once() -> None:
+    """Have Ctrl-C raise once and be ignored from then on.
+
+    A second one would interrupt the end that the first one began: a lock that is held for a moment
+    could stay locked then, and the process would hang. Nothing changes under `nohup`, where it is
+    ignored from the start.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 # --- chat ----------------------------------------------------------------------------------------
@@ -253,6 +271,8 @@ def _try(conversation: Conversation, question: str, *, as_json: bool) -> None:
         _answer(partial(conversation.send, text), as_json=as_json)
     except KeyboardInterrupt:
         _tell("cancelled")
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by the one that came
+            signal.signal(signal.SIGINT, _interrupt)
     except ConfigError:
         raise
     except WebsopyError as error:
