@@ -270,6 +270,7 @@ def test_a_piped_text_that_is_no_text(piped: bytes, reason: str, message: list[s
     assert sandbox.requests == []
 
 
+@pytest.mark.slow
 def test_an_argument_that_is_no_text() -> None:
     """The same for the command line's own bytes."""
     for arguments in (["a\udcff"], ["--system", "\udcff", "a"]):
@@ -278,6 +279,7 @@ def test_an_argument_that_is_no_text() -> None:
         assert "expected UTF-8 text" in answer.stderr
 
 
+@pytest.mark.slow
 def test_a_pipe_that_floods() -> None:
     """`yes | websopy-sync chat "stop"` ends, and says so."""
     flood = ["sh", "-c", 'yes | "$@"', "sh", *COMMAND, "chat", "--sandbox", "stop"]
@@ -301,6 +303,7 @@ def test_a_pipe_that_never_ends() -> None:
     assert sandbox.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shell",
     ['exec "$@" </dev/null', 'exec "$@" <&-', 'exec "$@" 0>/dev/null'],

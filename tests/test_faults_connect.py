@@ -596,6 +596,7 @@ def test_error_names_the_port_that_the_url_leaves_out(url: str, place: str) -> N
         assert f" {place}: " in str(listen(lambda: asker.ai.chat_stream("hi")).error)
 
 
+@pytest.mark.slow
 def test_more_connections_than_are_kept(caplog: pytest.LogCaptureFixture) -> None:
     """Beyond the 256 idle connections that are kept, one is closed without a word."""
 

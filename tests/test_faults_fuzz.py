@@ -7,12 +7,15 @@ import json
 from typing import Any
 
 import faults
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from websopy_sync import WebsopyError
 from websopy_sync.sse import Decoder
 from websopy_sync.wire import parse_chunk
+
+pytestmark = pytest.mark.slow
 
 WORDS = st.sampled_from(
     [

@@ -615,6 +615,7 @@ def test_exception_out_of_a_signal_handler(script: Script, kind: type[Exception]
     assert (endings.asked, len(endings.ends)) == (1, 1)
 
 
+@pytest.mark.slow
 def test_cancel_around_the_end_spoils_nothing() -> None:
     """A cancel() at any moment around done ends this answer or comes too late: never another."""
     chance = random.Random(5)

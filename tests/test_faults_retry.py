@@ -471,6 +471,7 @@ def test_budget_over_threads() -> None:
 # ----------------------------------------------------------------------------------- the clock
 
 
+@pytest.mark.slow
 def test_no_clock_but_the_monotonic_one() -> None:
     """A wall clock that jumps moves no limit: time.time() is read for Retry-After dates alone."""
     package = pathlib.Path(websopy_sync.__file__).parent

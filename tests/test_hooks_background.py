@@ -327,6 +327,7 @@ def gone(threads: Callable[[], list[threading.Thread]] = plugin_threads) -> bool
     return not threads()
 
 
+@pytest.mark.slow
 def test_unclosed_clients_leave_no_thread(sandbox: Sandbox) -> None:
     """A client that nobody holds any more ends its background thread, without a collection."""
     gc.collect()
@@ -496,6 +497,7 @@ def output(script: str) -> list[str]:
     return finished.stdout.split("\n")
 
 
+@pytest.mark.slow
 def test_what_waits_at_the_programs_end_is_done() -> None:
     """Though nobody closed the client."""
     told = output('client.ai.chat("x")')

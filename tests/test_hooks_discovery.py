@@ -80,6 +80,7 @@ def test_a_process_looks_once(script: str) -> None:
     assert looked(script) == 1
 
 
+@pytest.mark.slow
 def test_many_threads_look_once() -> None:
     """Also when all of them make their first client at once."""
     script = """
@@ -94,6 +95,7 @@ def test_many_threads_look_once() -> None:
     assert looked(script) == 1
 
 
+@pytest.mark.slow
 def test_a_forked_child_looks_for_itself() -> None:
     """A child forked while its parent looks does not wait for the parent's thread."""
     script = """

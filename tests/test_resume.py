@@ -175,6 +175,7 @@ def must_resume(server: Server) -> bool:
     return server.kind == "all" and server.honest
 
 
+@pytest.mark.slow
 def test_model_of_servers_that_resume() -> None:
     """Every run ends with just the server's text, or as interrupted with a true beginning of it.
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import attrs
 import pytest
 
+pytestmark = pytest.mark.slow
+
 APP = """
 import subprocess, sys
 from websopy_sync import WebsopyClient

@@ -66,6 +66,7 @@ def test_drivers(url: str, driver: str) -> None:
     assert Database.at(url).url.drivername == driver
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_not_installed(tmp_path: Path) -> None:
     """The error names the extra. In a process that finds no third driver."""
     script = (

@@ -60,6 +60,7 @@ def test_a_process_and_its_end() -> None:
         assert HERE.life_of(identity, same_machine=False) == "dead"
 
 
+@pytest.mark.slow
 @needs_proc
 def test_a_process_of_another_user() -> None:
     """One that may not be signalled is there all the same: init, for somebody who is not root."""

@@ -108,6 +108,7 @@ def test_full_disk_that_gets_room_again(history_file, keep, ask, reports) -> Non
     assert is_whole(history_file)
 
 
+@pytest.mark.slow
 def test_full_disk_that_takes_small_things(history_file, keep, ask, reports) -> None:
     """What does not fit is given up after some tries, and the stream's row says how much."""
     plugin = keep(history_file, limits=attrs.evolve(PATIENT, tries=3))
@@ -417,6 +418,7 @@ def test_what_was_streamed_is_in_no_report(history_file, keep, ask, caplog) -> N
     assert (stream.status, stream.chunks, stream.lost) == ("done", 1, 2)
 
 
+@pytest.mark.slow
 def test_silent_streams_end_in_a_process_without_log(tmp_path) -> None:
     """A script that set up no logging sees one line on stderr, and ends at once and well."""
     (tmp_path / "file").write_text("")
