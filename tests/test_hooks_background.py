@@ -98,6 +98,50 @@ class Hears:
         self.ends.append(type(error).__name__)
 
 
+def test_close_while_another_thread_starts_the_queues_thread(
+    background: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that has not begun yet cannot be joined, and ends by itself."""
+    starting, go_on = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def start_late(thread: threading.Thread) -> None:
+        if thread.name == "websopy-plugin":
+            starting.set()
+            go_on.wait(SOON)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    made: list[int] = []
+    plugin = background(Hears(), exit_seconds=0.05)
+    asker = threading.Thread(target=plugin.submit, args=(lambda: made.append(1),))
+    asker.start()
+    assert starting.wait(SOON)
+    plugin.close()
+    go_on.set()
+    asker.join()
+    assert plugin.flush(SOON)
+    assert made == [1]
+
+
+def test_any_number_of_calls_may_wait() -> None:
+    """A queue without a bound to speak of costs nothing until it is used."""
+    plugin = BackgroundPlugin(Hears(), queue_size=sys.maxsize)
+    plugin.submit(lambda: None)
+    plugin.close()
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), 1e300, threading.TIMEOUT_MAX * 2])
+def test_close_may_wait_for_any_time(background: Background, seconds: float) -> None:
+    """Longer than the system can wait for means as long as it takes."""
+    hears = Hears()
+    plugin = background(hears, exit_seconds=seconds)
+    plugin.submit(lambda: hears.ends.append("made"))
+    plugin.close()
+    assert hears.ends == ["made"]
+    assert plugin.flush(seconds)
+
+
 # --- no thread to be had -------------------------------------------------------------------------
 
 

@@ -157,9 +157,8 @@ class _Worker:
         # Each call with whether it holds one of the places in `_room`; None ends the thread.
         self._calls: queue.SimpleQueue[tuple[Callable[[], object], bool] | None]
         self._calls = queue.SimpleQueue()
-        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(self._size):
-            self._room.put(None)
+        self._unused_room = iter(range(self._size))
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()  # what was given back
         self._rights = [True]  # whoever pops it makes the calls
         self._thread: threading.Thread | None = None
 
@@ -174,6 +173,8 @@ class _Worker:
 
     def take_room(self) -> bool:
         """Take a place in the queue; whether there was one."""
+        if next(self._unused_room, None) is not None:
+            return True
         try:
             self._room.get_nowait()
         except queue.Empty:
@@ -245,7 +246,7 @@ class _Worker:
         done = threading.Event()
         self._calls.put((done.set, False))
         if self.start():
-            return done.wait(seconds)
+            return done.wait(min(seconds, threading.TIMEOUT_MAX))
         self._make_all(end)
         return done.is_set()
 
@@ -273,8 +274,9 @@ class _Worker:
         """The same, and wait for it at most so many seconds."""
         thread = self._thread
         self.leave()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(max(seconds, 0.0))
+        # One that another thread is about to start cannot be joined.
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            thread.join(min(max(seconds, 0.0), threading.TIMEOUT_MAX))
 
 
 def _leave(worker: _Worker, flush_at_exit: Callable[[], object]) -> None:
@@ -285,5 +287,6 @@ def _leave(worker: _Worker, flush_at_exit: Callable[[], object]) -> None:
 def _check_number(
     name: str, value: object, kinds: type | tuple[type, ...], *, at_least: int
 ) -> None:
-    if not isinstance(value, kinds) or not value >= at_least:  # type: ignore[operator]
+    number = isinstance(value, kinds) and not isinstance(value, bool)
+    if not number or not value >= at_least:  # type: ignore[operator]
         raise ConfigError(f"{name}: expected a number of {at_least} or more")
