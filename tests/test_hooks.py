@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import logging
 import os
@@ -9,7 +10,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -406,6 +407,19 @@ def test_the_key_is_not_shown_to_plugins(make: Make) -> None:
     assert key == stream.idempotency_key == headers["Idempotency-Key"]
 
 
+class _Lazy(Mapping[str, str]):
+    """Headers that are looked up when they are needed, which fails."""
+
+    def __getitem__(self, name: str) -> str:
+        raise RuntimeError("working outside of request context")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["X-A"])
+
+    def __len__(self) -> int:
+        return 1
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -417,8 +431,11 @@ def test_the_key_is_not_shown_to_plugins(make: Make) -> None:
         lambda request: setattr(request, "body", ["no", "object"]),
         lambda request: setattr(request, "body", None),
         lambda request: setattr(request, "headers", None),
+        lambda request: delattr(request, "headers"),
+        lambda request: delattr(request, "body"),
+        lambda request: setattr(request, "headers", _Lazy()),
     ],
-    ids=range(8),
+    ids=range(11),
 )
 def test_what_a_plugin_spoils_is_not_sent(
     make: Make, sandbox: Sandbox, spoil: Callable[[Any], None]
@@ -588,6 +605,16 @@ def test_strict_plugins_raise(make: Make, sandbox: Sandbox, hook: str) -> None:
     assert sandbox.wait_closed()
 
 
+def test_strict_plugins_tell_each_plugin_of_a_beginning_and_its_end(make: Make) -> None:
+    """A plugin that is told of the end of a question was told of its beginning."""
+    early, late = Diary(), Diary()
+    client = make(late, Raising(ValueError(), "on_request"), early, strict_plugins=True)
+    with pytest.raises(PluginError):
+        client.ai.chat("x")
+    for diary in (early, late):
+        assert [page[0] for page in diary.pages] == ["on_request", "on_error"]
+
+
 def test_without_plugins_nothing_is_asked(make: Make) -> None:
     """No plugin, no cost: there is nobody to tell."""
     hooks = make()._hooks
@@ -638,6 +665,48 @@ def test_a_hook_takes_the_arguments_it_needs(make: Make, sandbox: Sandbox) -> No
     sandbox.play([done()])
     make(Sparse()).ai.chat("x")
     assert seen == [("request", None), ("ChatStream", DoneChunk()), "done"]
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["at once", "in the background"])
+def test_a_hook_is_given_every_argument_it_has_a_name_for(
+    make: Make, sandbox: Sandbox, behind: bool
+) -> None:
+    """Also one with a default, a keyword-only one, `**rest` and `*rest`: none is left out."""
+    seen: dict[str, tuple[object, ...]] = {}
+
+    class Default:
+        @hookimpl
+        def on_chunk(
+            self, chunk: Any = None, clock: Any = time.monotonic, stream: Any = None
+        ) -> None:
+            seen["default"] = chunk, stream, clock is time.monotonic
+
+    class KeywordOnly:
+        @hookimpl
+        def on_chunk(self, chunk: Any, *, stream: Any) -> None:
+            seen["keyword-only"] = chunk, stream
+
+    class Rest:
+        @hookimpl
+        def on_chunk(self, **rest: Any) -> None:
+            seen["**rest"] = rest["chunk"], rest["stream"], *sorted(rest)
+
+    class Others:
+        @hookimpl
+        def on_chunk(self, stream: Any, *others: Any) -> None:
+            seen["*others"] = *others, stream
+
+    plugins = [Default(), KeywordOnly(), Rest(), Others()]
+    sandbox.play([done()])
+    client = make(*map(BackgroundPlugin, plugins) if behind else plugins)
+    stream = client.ai.chat_stream("x").until_done()
+    client.close()
+    assert seen == {
+        "default": (DoneChunk(), stream, True),
+        "keyword-only": (DoneChunk(), stream),
+        "**rest": (DoneChunk(), stream, "chunk", "stream"),
+        "*others": (DoneChunk(), stream),
+    }
 
 
 def test_a_class_is_made_an_object_for_each_client(make: Make) -> None:
@@ -699,6 +768,12 @@ class _MisspeltArgument:
         pass
 
 
+class _MisspeltKeyword:
+    @hookimpl
+    def on_chunk(self, chunk: Any, *, strem: Any) -> None:
+        pass
+
+
 class _Wrapper:
     @hookimpl(wrapper=True)
     def on_chunk(self) -> Iterator[None]:
@@ -730,13 +805,14 @@ class _CannotBeMade:
         (None, "none of the hooks"),
         (_MisspeltHook(), "on_chunks"),
         (_MisspeltArgument(), "chnk"),
+        (_MisspeltKeyword(), "strem"),
         (_Wrapper(), "wrap"),
         (_OldWrapper(), "wrap"),
         (_CannotBeMade, "_CannotBeMade"),
         (BackgroundPlugin(_NoHooks()), "none of the hooks"),
         (BackgroundPlugin(_MisspeltHook()), "on_chunks"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_what_is_no_plugin_is_told_at_once(make: Make, plugin: object, says: str) -> None:
     """An error when the client is made, not silence when it matters."""
@@ -744,16 +820,64 @@ def test_what_is_no_plugin_is_told_at_once(make: Make, plugin: object, says: str
         make(plugin)
 
 
-def test_one_object_twice_is_refused_or_told_once(make: Make, sandbox: Sandbox) -> None:
-    """A plugin that is told everything twice counts double."""
-    diary = Diary()
-    try:
-        client = make(diary, diary)
-    except (PluginError, ConfigError):
-        return
+@dataclasses.dataclass
+class _Compared:
+    """A plugin as a dataclass is by default: compared by value, and not to be hashed."""
+
+    secret: str = "a-plugins-secret"
+    ends: int = dataclasses.field(default=0, compare=False)
+
+    @hookimpl
+    def on_done(self) -> None:
+        self.ends += 1
+
+
+def test_a_dataclass_is_a_plugin(make: Make, sandbox: Sandbox) -> None:
+    """An object that cannot be hashed is one like any other."""
     sandbox.play([done()])
+    plugins = [_Compared(), BackgroundPlugin(_Compared("other"))]
+    with make(*plugins, _Compared("a third")) as client:
+        client.ai.chat("x")
+    assert plugins[0].ends == plugins[1].plugin.ends == 1
+
+
+@pytest.mark.parametrize("kind", [Diary, _Compared])
+def test_one_object_twice_is_refused(make: Make, kind: Callable[[], object]) -> None:
+    """A plugin that is told everything twice counts double. The error shows nothing of it."""
+    plugin = kind()
+    with pytest.raises(PluginError, match=f"passed before, as {kind.__name__}") as caught:
+        make(plugin, BackgroundPlugin(plugin))
+    assert "secret" not in str(caught.value)
+
+
+def test_plugins_that_are_equal_are_two(make: Make, sandbox: Sandbox) -> None:
+    """Two budgets of one size are two budgets; they are told in pluggy's order all the same."""
+    order: list[object] = []
+
+    class Told(_Compared):
+        @hookimpl
+        def on_request(self) -> None:
+            order.append(self)
+
+    class ToldFirst(_Compared):
+        @hookimpl(tryfirst=True)
+        def on_request(self) -> None:
+            order.append(self)
+
+    plugins = [Told(), ToldFirst(), ToldFirst(), Told(), Told("other")]
+    sandbox.play([done()])
+    client = make(*plugins)
     client.ai.chat("x")
-    assert len(diary.ends) == 1
+    assert [plugin.ends for plugin in plugins] == [1] * 5
+    assert [plugins.index(one) for one in order] == [1, 1, 4, 0, 0]
+    assert [id(one) for one in order] == [id(plugins[place]) for place in (2, 1, 4, 3, 0)]
+    assert [info.name for info in client.plugins if info.state == "loaded"] == [
+        "Told",
+        "ToldFirst",
+        "ToldFirst+",
+        "Told+",
+        "Told++",
+    ]
 
 
 # --- installed plugins ---------------------------------------------------------------------------
@@ -1160,6 +1284,7 @@ def test_background_exit_is_nobodys(
         ({"queue_size": 0}, "queue_size"),
         ({"queue_size": -1}, "queue_size"),
         ({"queue_size": "9"}, "queue_size"),
+        ({"queue_size": True}, "queue_size"),
         ({"exit_seconds": -1}, "exit_seconds"),
         ({"exit_seconds": "x"}, "exit_seconds"),
     ],

@@ -29,7 +29,7 @@ from .chunks import Message
 from .conversation import Conversation
 from .errors import ConfigError
 from .hooks import Hooks, PluginInfo
-from .interrupts import discreet, is_interrupt, run_all
+from .interrupts import discreet, find_interrupt, is_interrupt, run_all
 from .lifeline import Lifeline
 from .message import MAX_ANSWER_SIZE
 from .redaction import Redactor, Secret
@@ -242,9 +242,7 @@ class WebsopyClient:
         policy = self._policy(question.timeouts, question.max_retries, resume=question.resume)
 
         def source(request: Request) -> Source:
-            # Encoding 20 MB takes longer than all else here, and plugins seldom edit.
-            unchanged = same_json(request.body, question.body)
-            outgoing = _outgoing(request, question.encoded if unchanged else None)
+            outgoing = _as_edited(request, question)
             if isinstance(outgoing, ConfigError):
                 raise outgoing
             redact.watch(outgoing.headers, outgoing.body)
@@ -570,6 +568,20 @@ def _target(method: object, asked: Secret[Any]) -> Outgoing | ConfigError:
         return body
     path = quote(path, safe="%/:@!$&'()*+,;=~")
     return Outgoing(method.upper(), path, {}, body, "&".join(parts))
+
+
+def _as_edited(request: Request, question: _Question) -> Outgoing | ConfigError:
+    """A request as the plugins have left it. What they put there may raise when it is read."""
+    try:
+        # Encoding 20 MB takes longer than all else here, and plugins seldom edit.
+        unchanged = same_json(request.body, question.body)
+        return _outgoing(request, question.encoded if unchanged else None)
+    except Exception as error:  # noqa: BLE001  # a plugin's own
+        interrupt = find_interrupt(error)
+        problem = type(error).__name__
+    if interrupt is not None:
+        raise interrupt
+    return ConfigError(f"after on_request: headers and body cannot be read ({problem})")
 
 
 def _outgoing(request: Request, encoded: bytes | None) -> Outgoing | ConfigError:

@@ -7,7 +7,6 @@ over in silence is refused here: a hook that never runs, and a mark that it does
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 import logging
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ import pluggy
 
 from ..errors import ConfigError, PluginError
 from ..interrupts import is_interrupt
+from .arguments import argument_names, required_keywords
 from .background import BackgroundPlugin
 from .discovery import InstalledPlugin, PluginInfo, chosen_by_environment, installed_plugins
 from .nesting import run_as, running_plugins
@@ -41,26 +41,24 @@ class Loader:
         """What became of each plugin that was looked at, in the order of loading."""
         self.looked: bool = False
         """Whether the installed plugins were looked at."""
-
-    @functools.cached_property
-    def _manager(self) -> pluggy.PluginManager:
-        """Made for the first plugin: without one, a client needs none of it."""
-        manager = pluggy.PluginManager(GROUP)
-        manager.add_hookspecs(Specification)
-        return manager
+        self._managers: list[_Manager] = []
+        self._names: list[str] = []
 
     def implementations(self, hook: str) -> list[pluggy.HookImpl]:
         """The implementations of a hook, in the order in which they are called."""
-        if "_manager" not in vars(self):
-            return []
-        caller: pluggy.HookCaller = getattr(self._manager.hook, hook)
-        return caller.get_hookimpls()[::-1]
+        found = [impl for manager in self._managers for impl in manager.implementations(hook)]
+        return sorted(found, key=self._rank)[::-1]
 
     def let_go(self) -> None:
         """Forget the plugins: pluggy's objects refer to each other, and would keep them alive."""
-        if "_manager" in vars(self):
-            for plugin in self._manager.get_plugins():
-                self._manager.unregister(plugin)
+        for manager in self._managers:
+            for name, _ in manager.list_name_plugin():
+                manager.unregister(name=name)
+
+    def _rank(self, impl: pluggy.HookImpl) -> tuple[int, int]:
+        """Where pluggy would put an implementation: the last one is called first."""
+        number = self._names.index(impl.plugin_name)
+        return (-1, -number) if impl.trylast else (int(impl.tryfirst), number)
 
     def load(self, plugins: Iterable[object] | None) -> None:
         """Load the plugins that were passed; None for those the environment chooses."""
@@ -108,7 +106,7 @@ class Loader:
         """A plugin that somebody passed is a mistake to be told of at once if it is none."""
         inner = plugin.plugin if isinstance(plugin, BackgroundPlugin) else plugin
         name = getattr(inner, "__name__", None) or type(inner).__name__
-        while self._manager.has_plugin(name):
+        while name in self._names:
             name += "+"
         hooks = run_as(plugin, self._register, plugin, name)
         self.found.append(PluginInfo(name, hooks=hooks))
@@ -119,49 +117,93 @@ class Loader:
             plugin = plugin()
             self.made.append(plugin)
         inner = plugin.plugin if isinstance(plugin, BackgroundPlugin) else plugin
+        manager = self._manager_for(inner, name)
         try:
-            self._manager.register(inner, name=name)
-            self._manager.check_pending()
-            problem = self._problem_of(inner)
+            manager.register(inner, name=name)
+            manager.check_pending()
+            problem = manager.problem_of(inner)
         except (pluggy.PluginValidationError, ValueError) as error:
             problem = " ".join(str(error).split())
         if problem:
             with contextlib.suppress(AssertionError, ValueError):
-                self._manager.unregister(inner)
+                manager.unregister(name=name)
             raise PluginError(f"plugin {name}: {problem}", plugin=name)
+        self._names.append(name)
         if isinstance(plugin, BackgroundPlugin):
             self.backgrounds.append(plugin)
-        return tuple(caller.name for caller in self._manager.get_hookcallers(inner) or ())
+        return tuple(sorted(hook for hook in HOOKS if manager.implementations(hook, of=inner)))
 
-    def _unseen_mark(self, plugin: object) -> str:
-        """What hookimpl marks that is no function, as pluggy passes over it; "" for nothing."""
-        for name in dir(plugin):
-            attribute = inspect.getattr_static(plugin, name, None)
-            if _is_marked(attribute) and self._manager.parse_hookimpl_opts(plugin, name) is None:
-                kind = type(attribute).__name__
-                return f"{name}: expected hookimpl directly on a function, got a marked {kind}"
-        return ""
+    def _manager_for(self, plugin: object, name: str) -> _Manager:
+        """A manager that holds no plugin equal to this one: pluggy would take them for one."""
+        for manager in self._managers:
+            others = manager.list_name_plugin()
+            for other_name, other in others:
+                if other is plugin:
+                    message = f"plugin {name}: it was passed before, as {other_name}"
+                    raise PluginError(message, plugin=name)
+            if all(other != plugin for _, other in others):
+                return manager
+        self._managers.append(_Manager(GROUP))
+        return self._managers[-1]
 
-    def _problem_of(self, plugin: object) -> str:
+
+class _Manager(pluggy.PluginManager):
+    """pluggy's, with the hooks known, and with what it would pass over in silence."""
+
+    def __init__(self, project_name: str) -> None:
+        super().__init__(project_name)
+        self.add_hookspecs(Specification)
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        """Passes over `__init__` and its like, which are most of a plugin's names."""
+        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+
+    def parse_hookspec_opts(self, namespace: Any, name: str) -> pluggy.HookspecOpts | None:
+        """The same for the specification."""
+        return None if name.startswith("__") else super().parse_hookspec_opts(namespace, name)
+
+    def implementations(self, hook: str, *, of: object = None) -> list[pluggy.HookImpl]:
+        """The implementations of a hook, the first to be called last; those of one plugin."""
+        caller: pluggy.HookCaller = getattr(self.hook, hook)
+        return [impl for impl in caller.get_hookimpls() if of is None or impl.plugin is of]
+
+    def problem_of(self, plugin: object) -> str:
         """Why a registered plugin cannot be used; "" when it can."""
-        implemented = [
-            (caller.name, impl)
-            for caller in self._manager.get_hookcallers(plugin) or []
-            for impl in caller.get_hookimpls()
-            if impl.plugin is plugin
-        ]
         problems = [self._unseen_mark(plugin)]
-        for hook, impl in implemented:
-            if impl.wrapper or impl.hookwrapper:
-                problems.append(f"{hook}: a hook of this project cannot be wrapped")
-            elif kind := _never_runs(impl.function):
-                problems.append(f"{hook}: {kind} never runs here, expected a plain function")
+        implemented = [
+            (hook, impl) for hook in HOOKS for impl in self.implementations(hook, of=plugin)
+        ]
+        problems += [_problem_of(hook, impl) for hook, impl in implemented]
         if not implemented:
             problems.append(f"it implements none of the hooks {', '.join(HOOKS)}")
         return next(filter(None, problems), "")
 
+    def _unseen_mark(self, plugin: object) -> str:
+        """What hookimpl marks that is no function, as pluggy passes over it; "" for nothing."""
+        for name in dir(plugin):
+            attribute = (
+                None if name.startswith("__") else inspect.getattr_static(plugin, name, None)
+            )
+            if _is_marked(attribute) and self.parse_hookimpl_opts(plugin, name) is None:
+                kind = type(attribute).__name__
+                return f"{name}: expected hookimpl directly on a function, got a marked {kind}"
+        return ""
+
+
+def _problem_of(hook: str, impl: pluggy.HookImpl) -> str:
+    """Why an implementation cannot be called; "" when it can."""
+    if impl.wrapper or impl.hookwrapper:
+        return f"{hook}: a hook of this project cannot be wrapped"
+    if kind := _never_runs(impl.function):
+        return f"{hook}: {kind} never runs here, expected a plain function"
+    unknown = required_keywords(impl.function) - set(argument_names(hook))
+    return f"{hook}: it has no argument {min(unknown)}" if unknown else ""
+
 
 def _is_marked(attribute: object) -> bool:
+    """Whether hookimpl marks what is no plain function."""
+    if attribute is None or inspect.isfunction(attribute):
+        return False
     return isinstance(inspect.getattr_static(attribute, f"{GROUP}_impl", None), dict)
 
 

@@ -21,17 +21,21 @@ import pluggy
 
 from ..errors import PluginError
 from ..interrupts import find_interrupt, run_all
+from .arguments import argument_names, by_position
 from .background import BackgroundPlugin
 from .discovery import PluginInfo, installed_plugins, look_anew
 from .loading import Loader
 from .nesting import note_hook_call, run_as, running_plugins
-from .specs import HOOKS, argument_names
+from .specs import HOOKS
 
 _log = logging.getLogger("websopy_sync.plugins")
 
 Tell = Callable[..., None]
 
 ENDS = ("on_done", "on_error")
+
+WHOLE = ("on_request", *ENDS)
+"""The hooks of which each plugin is told, whatever another one raises: a beginning has its end."""
 
 
 @attrs.frozen
@@ -52,7 +56,9 @@ class Listeners:
         self._of_hook = of_hook
         self._backgrounds = backgrounds
         self._tells = {
-            hook: _all_of([listener.tell for listener in listeners], ends=hook in ENDS)
+            hook: _all_of(
+                [listener.tell for listener in listeners], whole=hook in ("on_request", *ENDS)
+            )
             for hook, listeners in of_hook.items()
         }
 
@@ -224,7 +230,7 @@ class Hooks:
 
 def _isolated(hook: str, impl: pluggy.HookImpl, failures: Failures, *, strict: bool) -> Tell:
     """The call of an implementation, whose failure does not reach the stream; interrupts do."""
-    function = _by_position(impl, argument_names(hook))
+    function = by_position(impl.function, impl.argnames, argument_names(hook))
     if hook != "on_chunk":
         function = functools.partial(run_as, impl.plugin, function)
 
@@ -270,7 +276,7 @@ def _submitted(
     return submit
 
 
-def _all_of(tells: Sequence[Tell], *, ends: bool) -> Tell | None:
+def _all_of(tells: Sequence[Tell], *, whole: bool) -> Tell | None:
     if len(tells) < 2:
         return tells[0] if tells else None
 
@@ -278,20 +284,10 @@ def _all_of(tells: Sequence[Tell], *, ends: bool) -> Tell | None:
         for one in tells:
             one(*arguments)
 
-    def tell_end(*arguments: Any) -> None:
-        """Each plugin is told of the end, whatever another one raises."""
+    def tell_each(*arguments: Any) -> None:
         run_all(*(functools.partial(one, *arguments) for one in tells))
 
-    return tell_end if ends else tell
-
-
-def _by_position(impl: pluggy.HookImpl, names: Sequence[str]) -> Callable[..., object]:
-    """The implementation as a function of all the hook's arguments, in their order."""
-    function: Callable[..., object] = impl.function
-    if tuple(impl.argnames) == tuple(names):
-        return function
-    positions = [names.index(name) for name in impl.argnames]
-    return lambda *arguments: function(*(arguments[position] for position in positions))
+    return tell_each if whole else tell
 
 
 def _refuse_to_run(result: object) -> None:

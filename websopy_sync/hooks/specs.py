@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import pluggy
@@ -53,8 +52,3 @@ class Specification:
 
 
 HOOKS = tuple(name for name in vars(Specification) if not name.startswith("_"))
-
-
-def argument_names(hook: str) -> tuple[str, ...]:
-    """The arguments that a hook may take, in the order in which they are told."""
-    return tuple(inspect.signature(getattr(Specification, hook)).parameters)[1:]
