@@ -130,13 +130,16 @@ LEFT = ["StreamCancelledError closed"]
 
 
 class Gone:
-    """A script, and then a wait until the client has left."""
+    """A script, and then a wait until the client has left. It sets the limit, if there is one."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.gone = threading.Event()
+        self.limit: Limit | None = None
 
     def __call__(self, conn: Conn) -> None:
+        if self.limit is not None:
+            self.limit.set(0.1)
         with contextlib.suppress(faults.Gone):
             self.script(conn)
             conn.wait_gone()
@@ -212,12 +215,13 @@ def some_error(request: pytest.FixtureRequest) -> BaseException:
     return made(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", STALLS)
 def test_a_signal_handlers_exception_comes_out_of_a_wait(where: str, error: BaseException) -> None:
     """At once, as it is; the connection is closed, plugins hear once, nothing is sent again."""
     watched, first, last = Gone(STALLS[where]), Endings(), Endings()
     with play(watched) as server, client(server, plugins=[first, last], timeout=FAR) as asker:
-        with limit(error), asker.ai.chat_stream("hi") as stream:
+        with limit(error, None) as watched.limit, asker.ai.chat_stream("hi") as stream:
             list(stream)
         watched.check()
         assert len(server.requests) == 1
@@ -229,7 +233,7 @@ def test_it_comes_out_however_the_answer_is_read(some_error: BaseException, read
     """By a loop, by next(), as a whole, and as native events."""
     watched = Gone(stall_after(HALF))
     with play(watched) as server, client(server, timeout=FAR) as asker:
-        with limit(some_error):
+        with limit(some_error, None) as watched.limit:
             if read == "chat":
                 asker.ai.chat("hi")
             elif read == "events":
@@ -247,7 +251,7 @@ def test_it_comes_out_of_a_tls_read(error: BaseException) -> None:
     """Below TLS too."""
     watched = Gone(stall_after(HALF))
     with play(watched, tls=faults.authority().server()) as server:
-        with client(server, timeout=FAR) as asker, limit(error):
+        with client(server, timeout=FAR) as asker, limit(error, None) as watched.limit:
             asker.ai.chat("hi")
         watched.check()
 
@@ -257,7 +261,10 @@ def test_it_comes_out_of_a_tls_handshake(error: BaseException) -> None:
     watched = Gone(lambda conn: None)
     with play(watched) as server:
         url = server.url.replace("http:", "https:")
-        with client(server, base_url=url, timeout=FAR) as asker, limit(error):
+        with (
+            client(server, base_url=url, timeout=FAR) as asker,
+            limit(error, None) as watched.limit,
+        ):
             asker.ai.chat("hi")
         watched.check()
 
@@ -314,14 +321,17 @@ def test_it_comes_out_of_the_end_of_an_answer(error: BaseException) -> None:
 
 
 class Slow:
-    """A plugin that takes long in one hook, once, and swallows nothing."""
+    """A plugin that takes long in one hook, once, and swallows nothing. It sets the limit then."""
 
     def __init__(self, hook: str) -> None:
         self.hook = hook
+        self.limit: Limit | None = None
 
     def work(self, hook: str) -> None:
         if hook == self.hook:
             self.hook = ""
+            if self.limit is not None:
+                self.limit.set(0.05)
             time.sleep(LONG)
 
     @hookimpl
@@ -370,7 +380,7 @@ def test_a_time_limit_comes_out_of_a_hook(
     first, last, slow = Endings(), Endings(), kind(hook)
     with play(*scripts[:needed]) as server:
         asker = client(server, plugins=[first, slow, last], strict_plugins=strict, timeout=FAR)
-        with asker, limit(some_error):
+        with asker, limit(some_error, None) as slow.limit:
             asker.ai.chat("hi", resume=False)
     end = {"on_done": "done", "on_error": "StreamInterruptedError "}.get(hook, LEFT[0])
     assert (first.ends, last.ends) == ([end], [end])
@@ -475,10 +485,11 @@ def test_a_time_limit_comes_out_of_the_end_of_a_turn() -> None:
 def test_a_time_limit_comes_out_of_closing(way: str) -> None:
     """Out of close() while a plugin is told: all is closed, every plugin hears of every end."""
     watched, first, last = [Gone(stall_after(HALF)) for _ in range(2)], Endings(), Endings()
+    slow = Slow("on_error")
     with play(*watched) as server:
-        asker = client(server, plugins=[first, Slow("on_error"), last], timeout=FAR)
+        asker = client(server, plugins=[first, slow, last], timeout=FAR)
         streams = [asker.ai.chat_stream("hi") for _ in range(2)]
-        with limit(TimeoutError("mine")):
+        with limit(TimeoutError("mine"), None) as slow.limit:
             if way == "stream":
                 streams[0].close()
             elif way == "client":
@@ -570,13 +581,15 @@ def test_reading_on_after_an_interrupt_is_an_error() -> None:
 # --- what is left of it --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", STALLS)
 def test_key_and_prompt_are_in_no_local_of_our_frames(
     where: str, some_error: BaseException
 ) -> None:
     """Nor in those of the libraries below; the handler's own frame is the program's."""
-    with play(Gone(STALLS[where])) as server, client(server, timeout=FAR) as asker:
-        with limit(some_error):
+    watched = Gone(STALLS[where])
+    with play(watched) as server, client(server, timeout=FAR) as asker:
+        with limit(some_error, None) as watched.limit:
             asker.ai.chat(PROMPT)
     shown = [
         f"{frame.f_code.co_qualname}: {name}={value!r}"

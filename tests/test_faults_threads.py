@@ -48,7 +48,7 @@ HALF = text("half")
 AT_ONCE = 0.5
 """Seconds within which something happens "at once", on a machine that is busy with other things."""
 NOTHING = contextlib.nullcontext()
-SECONDS = 1.0
+SECONDS = 0.5
 """Seconds that a test looks for a race."""
 
 
@@ -380,7 +380,7 @@ def test_client_closed_while_its_streams_are_opened() -> None:
     """A question is answered, or refused by the closed client, or ended: none stays open."""
     kinds: collections.Counter[str] = collections.Counter()
     with play(always=mixed) as server:
-        for number in rounds(3.0):
+        for number in rounds(1.5):
             endings = Endings()
             asker = client(server, plugins=[endings], max_retries=0, timeout=FAR)
             streams: collections.deque[Any] = collections.deque()
@@ -639,6 +639,7 @@ def in_pieces(conn: Conn) -> None:
     conn.end(text("c") + DONE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "how"), [("unread", "close"), ("next", "leave"), ("thread", "cancel")]
 )
@@ -727,6 +728,7 @@ FORKED_WHILE_OTHERS_WORK = """
 """
 
 
+@pytest.mark.slow
 def test_forks_while_other_threads_open_and_cancel() -> None:
     """No lock that another thread held at the fork stops the child."""
     with play(always=mixed) as server, child(FORKED_WHILE_OTHERS_WORK, server.url) as process:
