@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from websopy_sync.lifeline import Lifeline
+from websopy_sync.lifeline import LATE, Lifeline
 
 
 class Clock:
@@ -119,6 +119,59 @@ def test_a_new_phase_forgets_progress_made_before_it(clock: Clock) -> None:
     lifeline.progress = True
     lifeline.limit("idle", 0.002)
     assert lifeline.remaining() == pytest.approx(0.002)
+
+
+@pytest.mark.parametrize("phase", ["first_chunk", "idle"])
+def test_what_is_here_already_may_be_late(clock: Clock, phase: str) -> None:
+    """As much as can have waited in a socket's buffer."""
+    lifeline = Lifeline(100, idle=4, clock=clock)
+    lifeline.limit("first_chunk", 4, late=LATE if phase == "first_chunk" else 0)
+    if phase == "idle":
+        lifeline.progress = True
+        lifeline.remaining()
+    lifeline.allow_late(1 << 30)  # not late at all
+    clock.now += 5
+    for _ in range(8):
+        lifeline.allow_late(LATE // 8)
+    with pytest.raises(TimeoutError, match=phase):
+        lifeline.allow_late(1)
+
+
+def test_each_piece_that_is_late_counts(clock: Clock) -> None:
+    """A trickle of single bytes does not last."""
+    lifeline = Lifeline(100, clock=clock)
+    lifeline.limit("first_chunk", 4, late=LATE)
+    clock.now += 5
+    with pytest.raises(TimeoutError):
+        for _ in range(2000):
+            lifeline.allow_late(1)
+
+
+def test_a_strict_phase_and_the_total_limit_allow_nothing_late(clock: Clock) -> None:
+    """The end of a connection that may be kept is not waited for longer than it says."""
+    lifeline = Lifeline(100, clock=clock)
+    lifeline.limit("idle", 4)
+    clock.now += 5
+    with pytest.raises(TimeoutError):
+        lifeline.allow_late(1)
+    lifeline.limit("idle", 4, late=LATE)
+    clock.now += 100
+    with pytest.raises(TimeoutError):
+        lifeline.allow_late(1)
+
+
+def test_paused_time_does_not_count(clock: Clock) -> None:
+    """But for the total limit."""
+    lifeline = Lifeline(100, clock=clock)
+    lifeline.limit("idle", 4)
+    clock.now += 1
+    with lifeline.paused():
+        clock.now += 50
+    assert lifeline.remaining() == 3
+    clock.now += 2
+    with lifeline.paused():
+        clock.now += 46.5
+    assert lifeline.remaining() == 0.5
 
 
 def test_a_wait_must_end_before_the_total(clock: Clock) -> None:

@@ -23,10 +23,13 @@ from .sockets import shut_down
 
 __all__ = ["LATE", "Lifeline"]
 
-LATE = 0.1
-"""Seconds in which what is here already may still be taken, once a limit is found to have passed.
+LATE = 512 * 1024
+"""Bytes that may still be taken when a limit has passed, because they were here before: about what
+a socket's buffer holds that nobody empties. A count and no time, as a busy machine may take long
+over them, but not too many to parse in a tenth of a second."""
 
-A whole socket buffer is read and parsed in less, and a server that floods it gains no more."""
+_LEAST_LATE = 512
+"""What each receive counts at least: a trickle of single bytes is not to last."""
 
 
 class Lifeline:
@@ -49,8 +52,7 @@ class Lifeline:
         self._total = math.inf if total is None else clock() + total
         self._phase: Phase = "connect"
         self._deadline = math.inf
-        self._late = 0.0
-        self._late_until = math.inf  # set when the limit is found to have passed
+        self._late = 0
         self.progress: bool = False
         """Set by the reader when something came: the next wait begins the idle phase anew."""
         # Reentrant, as a signal handler may abort the very thread that is in here.
@@ -64,15 +66,15 @@ class Lifeline:
         """
         _lifelines.add(weakref.ref(self, _lifelines.discard))
 
-    def limit(self, phase: Phase, seconds: float | None, *, late: float = 0.0) -> None:
+    def limit(self, phase: Phase, seconds: float | None, *, late: int = 0) -> None:
         """Begin a phase that may take so many seconds from now; None for no limit.
 
-        late: for how long `allow_late` allows something once the limit has passed.
+        late: how many bytes `allow_late` allows once the limit has passed.
         """
         self.progress = False
         self._phase = phase
         self._deadline = math.inf if seconds is None else self._clock() + seconds
-        self._late, self._late_until = late, math.inf
+        self._late = late
 
     def remaining(self) -> float:
         """Seconds that a wait may still take, infinity for no limit.
@@ -84,7 +86,7 @@ class Lifeline:
             self.progress = False
             self._phase = "idle"
             self._deadline = now + self._idle
-            self._late, self._late_until = LATE, math.inf
+            self._late = LATE
         seconds = min(self._deadline, self._total) - now
         if seconds <= 0:
             raise TimeoutError(f"{self.nearest} limit passed")
@@ -100,20 +102,19 @@ class Lifeline:
         """The limit that passes first, or passed when a wait has just timed out."""
         return "total" if self._total < self._deadline else self._phase
 
-    def allow_late(self) -> None:
-        """Let something through that is here already, also when a limit has passed meanwhile.
+    def allow_late(self, size: int) -> None:
+        """Let bytes through that are here already, also when a limit has passed meanwhile.
 
         The time in which the consumer was busy elsewhere is not the server's. Raises TimeoutError
-        when it comes too late even so, and when it is the total limit that has passed.
+        when they are more than can have waited, and when it is the total limit that has passed.
         """
         try:
             self.remaining()
         except TimeoutError as error:
             if is_interrupt(error):
                 raise
-            now = self._clock()
-            self._late_until = min(self._late_until, now + self._late)
-            if now >= min(self._late_until, self._total):
+            self._late -= max(size, _LEAST_LATE)
+            if self._late < 0 or self._clock() >= self._total:
                 raise
 
     @contextlib.contextmanager
@@ -123,9 +124,7 @@ class Lifeline:
         try:
             yield
         finally:
-            spent = self._clock() - began
-            self._deadline += spent
-            self._late_until += spent
+            self._deadline += self._clock() - began
 
     def check(self) -> None:
         """Raise ConnectionAbortedError once it was aborted."""

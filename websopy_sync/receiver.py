@@ -112,7 +112,7 @@ class Receiver(io.RawIOBase):
         self._socket.settimeout(0)
         try:
             data: bytes = self._socket.recv(size)
-            self._lifeline.allow_late()
+            self._lifeline.allow_late(len(data))
         except OSError as error:  # nothing is here, TLS wants more, or the limits allow no more
             if is_interrupt(error):
                 raise

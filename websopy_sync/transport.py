@@ -334,7 +334,7 @@ class _InflatedReply:
             data = self._inflater.take()
             if data:  # maybe the thousandth piece of one receive: look at the clock
                 self._lifeline.check()
-                self._lifeline.allow_late()
+                self._lifeline.allow_late(len(data))
                 return data
             _raise_for(self._inflater.failure)
             coded = self._reply.receive()
@@ -763,7 +763,7 @@ class _ForeignReply:
         self._wait_at_most(0)
         try:
             data: bytes = self._raw.read1(READ_SIZE, decode_content=True) if self._socket else b""
-            self._lifeline.allow_late()
+            self._lifeline.allow_late(len(data))
         except (*_TRANSLATED, ValueError, TypeError) as error:
             if find_interrupt(error):
                 raise
