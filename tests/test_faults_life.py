@@ -532,6 +532,27 @@ def test_late_token_does_not_touch_the_next_answer() -> None:
         assert stream.get_final_text() == "hi"
 
 
+@pytest.mark.parametrize("end", ["done", "cut", "refused", "closed", "left", "cancelled"])
+def test_token_lets_go_of_a_stream_that_ended(end: str) -> None:
+    """A token that lives as long as the program does not grow with each answer."""
+    token = CancelToken()
+    scripts = {
+        "done": answer("a"),
+        "cut": body(HALF, end=False),
+        "refused": faults.status(401),
+    }
+    with play(scripts.get(end, stall_after(HALF))) as server, client(server) as asker:
+        with contextlib.suppress(WebsopyError):
+            stream: Any = asker.ai.chat_stream("hi", cancel_token=token)
+            if end in ("closed", "cancelled"):
+                next(stream)
+                (stream.close if end == "closed" else stream.cancel)()
+            for _ in stream:
+                if end == "left":
+                    break
+        assert not token._callbacks
+
+
 def test_one_token_for_many() -> None:
     """One token ends all its streams, each with its own partial answer."""
     token = CancelToken()

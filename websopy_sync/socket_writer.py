@@ -24,7 +24,10 @@ PIECE = 16384
 MOST_RECEIVED = 65536
 """Bytes of an answer that are taken before all is sent; what follows stays in the socket."""
 
-_NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+LOOK_EVERY = 16
+"""Pieces after which an answer is looked for while the server takes all that is sent."""
+
+_TLS_IS_NOT_READY = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class SocketWriter:
@@ -38,6 +41,7 @@ class SocketWriter:
         self.socket = sock
         self._lifeline = lifeline
         self._is_final = is_final
+        self._pieces = 0
         self.received: bytes = b""
         """What the server sent before it had the whole request."""
         self.stopped: bool = False
@@ -53,18 +57,16 @@ class SocketWriter:
         self.socket.settimeout(0)
         rest = memoryview(data)
         while rest and not self.stopped:
-            self._lifeline.check()
             seconds = self._lifeline.remaining()
-            try:
-                rest = rest[self.socket.send(rest[:PIECE]) :]
-            except OSError as error:
-                if is_interrupt(error):
-                    raise
-                if isinstance(error, _NOT_YET):
-                    wait_for(self.socket, seconds, answer=self._listens)
-                else:  # ended by the server, which may have answered before
-                    self.stopped = True
-            if rest and self._listens:
+            sent = self._attempt(self.socket.send, rest[:PIECE], ended=-1)
+            if sent is None:
+                wait_for(self.socket, seconds, answer=self._listens)
+            elif sent < 0:
+                self.stopped = True  # by the server, which may have answered before
+            else:
+                rest = rest[sent:]
+                self._pieces += 1
+            if rest and self._listens and (not sent or self._pieces % LOOK_EVERY == 0):
                 self._look()
         self._lifeline.check()
 
@@ -74,13 +76,19 @@ class SocketWriter:
 
     def _look(self) -> None:
         """Take what the server has sent already."""
+        room = MOST_RECEIVED - len(self.received)
+        data = self._attempt(self.socket.recv, room, ended=b"")
+        if data is not None:
+            self.received += data
+            self.stopped = self.stopped or not data or self._is_final(self.received)
+
+    def _attempt(self, call: Callable[[Any], Any], argument: Any, *, ended: Any) -> Any:
+        """What the socket gives; None when it is not ready, `ended` when there is no connection."""
         try:
-            data = self.socket.recv(MOST_RECEIVED - len(self.received))
+            return call(argument)
+        except _TLS_IS_NOT_READY:  # no handler raises these: is_interrupt() would take 0.2 ms
+            return None
         except OSError as error:
             if is_interrupt(error):
                 raise
-            if isinstance(error, _NOT_YET):
-                return
-            data = b""
-        self.received += data
-        self.stopped = self.stopped or not data or self._is_final(self.received)
+            return None if isinstance(error, BlockingIOError) else ended
