@@ -27,6 +27,7 @@ from faults import (
     to_close,
 )
 from test_adapters import Own
+from test_ways import WAYS, Way, over, travel
 
 from websopy_sync import (
     APIConnectionError,
@@ -123,6 +124,16 @@ def test_chunks_that_wait_in_the_socket(framing: Callable[[], Framing], tls: boo
             for stream in streams:
                 time.sleep(0.25)
                 assert stream.get_final_text() == "ab"
+
+
+@over(WAYS)
+def test_chunks_that_wait_by_every_way(way: Way) -> None:
+    """Whatever the bytes are wrapped in."""
+    script = whole_answer_at_once(chunked)
+    with travel(way, script, timeout=limits(first_chunk=0.3)) as journey:
+        stream = journey.asker.ai.chat_stream("hi")
+        time.sleep(0.3)
+        assert stream.get_final_text() == "ab"
 
 
 @pytest.mark.parametrize("framing", [chunked, lambda: encoded(chunked())], ids=["plain", "gzip"])

@@ -51,8 +51,9 @@ class OuterTLS:
 
     def sendall(self, data: bytes) -> None:
         """Send all of it; with a timeout of 0 too, as a part of a record would be lost."""
-        self._wait_at_most(self._timeout or math.inf)
-        self.socket.sendall(data)
+        if data:  # SSLTransport sends nothing with each receive, which may come after the limit
+            self._wait_at_most(self._timeout or math.inf)
+            self.socket.sendall(data)
 
     def _wait_at_most(self, seconds: float) -> None:
         # 0 asks for what is here already, which may be had after the limit too.
