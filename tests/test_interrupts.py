@@ -222,12 +222,39 @@ def swallowed_by_code() -> None:
     raise OSError("later, and another")
 
 
+class Lazy:
+    """An object that finds out what it stands for when it is looked at, as Django's lazy ones."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("looked at")
+
+
+def given_what_is_lazy(lazy: Lazy, frame: Any) -> None:
+    raise ValueError("a plugin's own", lazy)
+
+
+class Odd(Exception):
+    """It has attributes of the names that other exceptions keep their origins under."""
+
+    exceptions = 3
+
+    @property
+    def reason(self) -> str:
+        raise RuntimeError("looked at")
+
+
+def odd() -> None:
+    raise Odd
+
+
 NO_HANDLERS: dict[str, Callable[[], object]] = {
     "raised here": plugin_of_its_own,
     "raised in C": lambda: int("x"),
     "deep recursion": lambda: (lambda f: f(f))(lambda f: f(f)),
     "given its caller's frame": lambda: given_a_frame(sys._getframe(), 14),
     "dealt with before": swallowed_by_code,
+    "given what is lazy": lambda: given_what_is_lazy(Lazy(), sys._getframe()),
+    "with attributes of its own": odd,
 }
 
 

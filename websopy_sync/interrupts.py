@@ -24,7 +24,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from types import CodeType, FrameType, TracebackType
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeGuard, TypeVar
 
 __all__ = [
     "chain",
@@ -178,10 +178,15 @@ def chain(error: BaseException | None, depth: int = 8) -> Iterator[BaseException
             if id(link) not in seen:
                 seen.add(id(link))
                 yield link
-                deeper += [*link.args, getattr(link, "reason", None)]
+                deeper += [*link.args, vars(link).get("reason")]
                 deeper += [link.__cause__, link.__context__]
-                deeper += getattr(link, "exceptions", ())
-        level = [link for link in deeper if isinstance(link, BaseException)]
+                deeper += link.exceptions if isinstance(link, BaseExceptionGroup) else ()
+        level = [link for link in deeper if _is_exception(link)]
+
+
+def _is_exception(value: object) -> TypeGuard[BaseException]:
+    # Not isinstance(): it would have a lazy object, such as Django's, find out what it stands for.
+    return issubclass(type(value), BaseException)
 
 
 def _handler_frame(error: BaseException) -> FrameType | None:
@@ -206,7 +211,7 @@ def _handles_signal(frame: FrameType, interrupted: FrameType) -> bool:
     rest = given.locals.get(given.varargs or "")
     values += rest if isinstance(rest, tuple) else ()
     return any(
-        isinstance(number, int) and value is interrupted
+        issubclass(type(number), int) and value is interrupted  # see `_is_exception`
         for number, value in itertools.pairwise(values)
     )
 
