@@ -832,6 +832,12 @@ class _Compared:
         self.ends += 1
 
 
+def test_none_beside_a_plugin_is_no_plugin(make: Make) -> None:
+    """pluggy passes over None without a word."""
+    with pytest.raises(PluginError, match="none of the hooks"):
+        make(Diary(), None)
+
+
 def test_a_dataclass_is_a_plugin(make: Make, sandbox: Sandbox) -> None:
     """An object that cannot be hashed is one like any other."""
     sandbox.play([done()])
@@ -954,8 +960,10 @@ def test_importing_the_package_loads_none(site: Site) -> None:
         "from websopy_sync import hookimpl\n@hookimpl\ndef on_chunks(): pass",
         "from websopy_sync import hookimpl\n@hookimpl\ndef on_chunk(chnk): pass",
         "from websopy_sync import hookimpl\n@hookimpl(wrapper=True)\ndef on_chunk():\n    yield",
+        "import sys\nsys.exit('broken at import')",
+        "class Unsaid(Exception):\n    def __str__(self): raise ValueError\nraise Unsaid",
     ],
-    ids=["raises", "import", "syntax", "no hooks", "hook", "argument", "wrapper"],
+    ids=["raises", "import", "syntax", "no hooks", "hook", "argument", "wrapper", "exit", "unsaid"],
 )
 def test_an_installed_plugin_that_does_not_load_is_left_out(
     make: Make, site: Site, sandbox: Sandbox, source: str, caplog: pytest.LogCaptureFixture
@@ -977,6 +985,43 @@ def test_an_installed_plugin_that_does_not_load_is_left_out(
     sandbox.play([say("a"), done()])
     assert client.ai.chat("x").content == "a"
     assert sys.modules["test_a_good"].heard == sys.modules["test_z_good"].heard == ["a"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        """
+        @property
+        def close(self):
+            raise RuntimeError
+        """,
+        """
+        def __getattribute__(self, name):
+            raise RuntimeError
+        """,
+        """
+        def __init__(self):
+            raise SystemExit(3)
+        """,
+        """
+        def close(self):
+            raise ValueError
+        """,
+    ],
+    ids=["close is broken", "every attribute is", "exits", "close raises"],
+)
+def test_an_installed_class_that_is_broken_ends_no_client(
+    make: Make, site: Site, source: str
+) -> None:
+    """Neither as the client is made nor as it is closed; the other plugin is loaded."""
+    hook = "@hookimpl\ndef on_done(self): pass"
+    body = textwrap.indent(textwrap.dedent(source) + hook, "    ")
+    site.install("test-broken", f"from websopy_sync import hookimpl\nclass Broken:\n{body}")
+    entry_points = site.path / "test_broken-1.2.dist-info" / "entry_points.txt"
+    entry_points.write_text("[websopy_sync]\ntest-broken = test_broken:Broken\n", "utf-8")
+    site.install("test-z-good", GOOD)
+    with make(plugins=None) as client:
+        assert named(client, "test-z-good") == [("test-z-good", "loaded")]
 
 
 def test_a_broken_one_raises_when_strict(make: Make, site: Site) -> None:

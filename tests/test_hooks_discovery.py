@@ -172,6 +172,51 @@ def test_a_client_without_plugins_opens_no_file() -> None:
     assert looked(script) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("entry_points.txt", b"[console_scripts]\nno equals sign\n"),
+        ("entry_points.txt", b"[websopy_sync]\nno equals sign\n"),
+        ("entry_points.txt", b"[websopy_sync]\nb\xe4d = x\n"),
+        ("METADATA", b"Metadata-Version: 2.1\nName: \xff\n"),
+    ],
+    ids=["another group", "our group", "no UTF-8", "metadata"],
+)
+@pytest.mark.parametrize("broken", ["a_broken", "z_broken"])
+def test_a_broken_distribution_hides_no_other(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    broken: str,
+    name: str,
+    content: bytes,
+) -> None:
+    """Whatever files of whatever package are damaged, clients are made, with the plugins left."""
+    monkeypatch.delenv("WEBSOPY_PLUGINS")
+    install(tmp_path, "installed_well")
+    install(tmp_path, broken)
+    (tmp_path / f"{broken}-1.0.dist-info" / name).write_bytes(content)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    states = {info.name: info.state for info in WebsopyClient("k").plugins}
+    assert states["installed_well"] == "loaded"
+    if name == "METADATA":
+        assert states[broken] == "loaded"
+    else:
+        assert broken not in states
+        assert f"{broken}-1.0.dist-info cannot be read" in caplog.text
+
+
+def test_plugins_of_a_distribution_without_metadata_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has neither name nor version."""
+    install(tmp_path, "installed_bare")
+    (tmp_path / "installed_bare-1.0.dist-info" / "METADATA").unlink()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (info,) = [info for info in list_plugins() if info.name == "installed_bare"]
+    assert (info.distribution, info.version) == ("", "")
+
+
 @hookimpl
 def on_done() -> None:
     """This module is a plugin too."""

@@ -33,7 +33,7 @@ import attrs
 from ._version import __version__
 from .client import WebsopyClient
 from .conversation import Conversation
-from .errors import ConfigError, WebsopyError
+from .errors import ConfigError, WebsopyError, described
 from .hooks import Hooks, list_plugins
 from .sandbox import Sandbox
 from .stream import ChatStream
@@ -477,7 +477,7 @@ class _Teller(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        reason = f": {type(error).__name__}: {error}" if error else ""
+        reason = f": {described(error)}" if error else ""
         _tell(f"warning: {record.getMessage()}{reason}")
 
 

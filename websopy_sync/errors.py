@@ -64,6 +64,14 @@ class PartialAnswer(Protocol):
     def usage(self) -> Any: ...
 
 
+def described(error: BaseException) -> str:
+    """The class and the text of any exception, for a message; some cannot say their text."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001  # raised by a plugin's own `__str__`
+        return type(error).__name__
+
+
 class WebsopyError(Exception):
     """Root of everything this package raises on purpose.
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import sys
 import threading
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import attrs
 
+from ..errors import described
+from ..interrupts import is_interrupt
 from .specs import GROUP
+
+_log = logging.getLogger("websopy_sync.plugins")
 
 
 @attrs.frozen
@@ -87,14 +93,47 @@ class _Scan:
 def _scan() -> tuple[InstalledPlugin, ...]:
     """Each name once: a later one on the path is hidden, as on import."""
     found: dict[str, InstalledPlugin] = {}
-    for entry_point in importlib.metadata.entry_points(group=GROUP):
+    for entry_point in _entry_points():
         if entry_point.name not in found:
-            distribution = entry_point.dist
-            name = distribution.name if distribution else ""
-            version = distribution.version if distribution else ""
+            name, version = _said(entry_point.dist, "name"), _said(entry_point.dist, "version")
             off = PluginInfo(entry_point.name, name, version, state="off")
             found[entry_point.name] = InstalledPlugin(off, entry_point)
     return tuple(found.values())
+
+
+def _entry_points() -> Iterable[importlib.metadata.EntryPoint]:
+    try:
+        return importlib.metadata.entry_points(group=GROUP)
+    except Exception as error:  # one broken distribution is enough
+        if is_interrupt(error):
+            raise
+    return _readable_entry_points()
+
+
+def _readable_entry_points() -> Iterator[importlib.metadata.EntryPoint]:
+    """The same, but for the distributions that cannot be read. Slower: it reads all names."""
+    seen: set[str] = set()
+    for distribution in importlib.metadata.distributions():
+        place = str(getattr(distribution, "_path", ""))
+        name = _said(distribution, "name") or place
+        try:
+            if name not in seen:  # an older version behind it on the path is hidden
+                yield from distribution.entry_points.select(group=GROUP)
+            seen.add(name)
+        except Exception as error:
+            if is_interrupt(error):
+                raise
+            _log.warning("the distribution %s cannot be read: %s", place, described(error))
+
+
+def _said(distribution: importlib.metadata.Distribution | None, field: str) -> str:
+    """What a distribution's metadata says, "" when they say nothing or cannot be decoded."""
+    try:
+        return getattr(distribution, field, None) or ""
+    except Exception as error:
+        if is_interrupt(error):
+            raise
+        return ""
 
 
 _installed = _Scan()

@@ -15,8 +15,8 @@ from typing import Any
 import attrs
 import pluggy
 
-from ..errors import ConfigError, PluginError
-from ..interrupts import is_interrupt
+from ..errors import ConfigError, PluginError, described
+from ..interrupts import is_interrupt, raised_by_signal_handler
 from .arguments import argument_names, required_keywords
 from .background import BackgroundPlugin
 from .discovery import InstalledPlugin, PluginInfo, chosen_by_environment, installed_plugins
@@ -88,11 +88,13 @@ class Loader:
     def _loaded(self, plugin: InstalledPlugin) -> PluginInfo:
         try:
             hooks = run_as(plugin.name, lambda: self._register(plugin.load(), plugin.name))
-        except Exception as error:  # a plugin's import can raise anything
-            if is_interrupt(error):
+        except (Exception, SystemExit) as error:  # a plugin's import can raise anything
+            # A module that calls sys.exit() is no reason to end the program that finds it.
+            if is_interrupt(error) and (
+                not isinstance(error, SystemExit) or raised_by_signal_handler(error)
+            ):
                 raise
-            problem = f"{type(error).__name__}: {error}"
-            return attrs.evolve(plugin.off, state="failed", problem=problem)
+            return attrs.evolve(plugin.off, state="failed", problem=described(error))
         return attrs.evolve(plugin.off, hooks=hooks, state="loaded")
 
     def _note(self, info: PluginInfo) -> None:
@@ -131,7 +133,7 @@ class Loader:
         self._names.append(name)
         if isinstance(plugin, BackgroundPlugin):
             self.backgrounds.append(plugin)
-        return tuple(sorted(hook for hook in HOOKS if manager.implementations(hook, of=inner)))
+        return tuple(sorted({hook for hook, _ in manager.implemented_by(inner)}))
 
     def _manager_for(self, plugin: object, name: str) -> _Manager:
         """A manager that holds no plugin equal to this one: pluggy would take them for one."""
@@ -162,17 +164,20 @@ class _Manager(pluggy.PluginManager):
         """The same for the specification."""
         return None if name.startswith("__") else super().parse_hookspec_opts(namespace, name)
 
-    def implementations(self, hook: str, *, of: object = None) -> list[pluggy.HookImpl]:
-        """The implementations of a hook, the first to be called last; those of one plugin."""
+    def implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        """The implementations of a hook, the first to be called last."""
         caller: pluggy.HookCaller = getattr(self.hook, hook)
-        return [impl for impl in caller.get_hookimpls() if of is None or impl.plugin is of]
+        return caller.get_hookimpls()
+
+    def implemented_by(self, plugin: object) -> list[tuple[str, pluggy.HookImpl]]:
+        """The hooks of one plugin, with its implementations."""
+        impls = [(hook, impl) for hook in HOOKS for impl in self.implementations(hook)]
+        return [(hook, impl) for hook, impl in impls if impl.plugin is plugin]
 
     def problem_of(self, plugin: object) -> str:
         """Why a registered plugin cannot be used; "" when it can."""
         problems = [self._unseen_mark(plugin)]
-        implemented = [
-            (hook, impl) for hook in HOOKS for impl in self.implementations(hook, of=plugin)
-        ]
+        implemented = self.implemented_by(plugin)
         problems += [_problem_of(hook, impl) for hook, impl in implemented]
         if not implemented:
             problems.append(f"it implements none of the hooks {', '.join(HOOKS)}")

@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 import pluggy
 
-from ..errors import PluginError
+from ..errors import PluginError, described
 from ..interrupts import find_interrupt, run_all
 from .arguments import argument_names, by_position
 from .background import BackgroundPlugin
@@ -107,7 +107,7 @@ class Failures:
         self.counts[key] = self.counts.get(key, 0) + 1
         if strict:
             raise PluginError(
-                f"plugin {plugin} failed in {hook}: {type(error).__name__}: {error}",
+                f"plugin {plugin} failed in {hook}: {described(error)}",
                 plugin=plugin,
                 hook=hook,
             ) from error
@@ -199,13 +199,13 @@ class Hooks:
     def _closers(self, *, strict: bool) -> Iterator[Callable[[], None]]:
         """What closes the plugins that were made from a class, one by one."""
         while self._made:  # each is closed once, however often and by whom
-            plugin = self._made.pop(0)
-            if callable(getattr(plugin, "close", None)):
-                yield functools.partial(self._close, plugin, strict=strict)
+            yield functools.partial(self._close, self._made.pop(0), strict=strict)
 
     def _close(self, plugin: Any, *, strict: bool) -> None:
         try:
-            plugin.close()
+            close = getattr(plugin, "close", None)
+            if callable(close):
+                close()
         except Exception as error:  # noqa: BLE001  # a plugin's own
             interrupt = find_interrupt(error)
             if interrupt is None:
