@@ -265,6 +265,7 @@ def test_ends_told_from_destructors(write) -> None:
     """Garbage is collected in the middle of anything, the writer's own lines included."""
     store = Memory()
     writer = write(store, batch=3, period=0.001)
+    told = []
 
     class Abandoned:
         def __init__(self, name: str) -> None:
@@ -274,6 +275,7 @@ def test_ends_told_from_destructors(write) -> None:
 
         def __del__(self) -> None:
             writer.put(end(0, self.name))
+            told.append(self.name)
 
     threshold = gc.get_threshold()
     gc.set_threshold(5, 2, 2)
@@ -283,7 +285,9 @@ def test_ends_told_from_destructors(write) -> None:
             writer.put(piece(number - 1) if number else begin())
     finally:
         gc.set_threshold(*threshold)
-    gc.collect()
+    # Once is not enough: while another thread collects, gc.collect() returns at once, and that
+    # thread may have most of the destructors still to call.
+    wait_for(lambda: [gc.collect(), len(told)][1] == 500)
     assert writer.flush(10)
     assert len(store.ended) == 500
     assert store.chunks["s"] == list(range(499))
