@@ -148,7 +148,7 @@ class Writer:
             if self._thread is None and self._inbox.empty:
                 return True
             self._flushes.append(stored)
-        self._rouse(_FORCE)
+            self._rouse(_FORCE)
         return stored.wait(seconds)
 
     def close(self, seconds: float = 5.0) -> None:
@@ -164,7 +164,7 @@ class Writer:
             thread = self._thread
             if thread is None:  # none could be started, so the work is done here
                 self._thread = threading.current_thread()
-        self._rouse(_FORCE)
+            self._rouse(_FORCE)  # here, or a thread that has just ended would be started again
         if thread is None:
             self._run()
         elif thread is not threading.current_thread():
