@@ -238,7 +238,8 @@ class Source:
         APITimeoutError, StreamProtocolError, StreamCancelledError.
         """
         guard = self._guard
-        note, note_unnamed = guard.note, guard.note_unnamed
+        note, note_unnamed, noting = guard.note, guard.note_unnamed, True
+        take, settled = self._decoder.take, False  # locals: this loop is what an event costs
         while True:
             exchange = self._exchange
             try:
@@ -248,10 +249,9 @@ class Source:
             except StreamInterruptedError as error:
                 failure = _dealt_with(error)
             else:
-                events = self._decoder.take(data) if data else guard.end()
-                if data and not guard.settled:
+                events = take(data) if data else guard.end()
+                if data and not settled:
                     events = guard.sift(events)
-                noting = guard.noting
                 for event in events:
                     _, text, self.last_event_id, named = event
                     if named:
@@ -261,8 +261,11 @@ class Source:
                     yield event
                 if not data:
                     return
+                settled = settled or guard.settled
+                noting = noting and guard.noting
                 continue
             self._reconnect(failure, on_retry)
+            take, settled = self._decoder.take, False
 
     def _nothing(self) -> bytes:
         """What a connection gives that was closed on this side."""
