@@ -126,7 +126,7 @@ class ResumeGuard:
 
     def _ends_named(self) -> bool:
         """Whether the last delivered event has an id of its own."""
-        return bool(self._tokens) and self._tokens[-1] & 1 == 1
+        return self._tokens[-1] & 1 == 1
 
     def sift(self, events: Iterable[Fields]) -> Iterator[Fields]:
         """The events that were not delivered before, as soon as that is known.
@@ -148,27 +148,27 @@ class ResumeGuard:
     def _judge(self, event: Fields) -> list[Fields]:
         """What to deliver now that this event is here."""
         _, data, id_, named = event
+        token = _token(data, id_ if named else "")
         known_id = named and hash(id_) in self._known_ids
         if self._next == self._count and not known_id:
             self._set_settled()  # the replay came past all that was delivered
             return [event]
         if self._next is not None or known_id:
-            self._take_repeat(event)
+            self._take_repeat(event, token)
             return []
         adds = self._added(event)
-        if adds != "" and (named or _token(data) not in self._known):
+        if adds != "" and token not in self._known:
             return self._settle(event)
         if adds == "" and not self._held:
             return [event]
         self._hold(event)
         return []
 
-    def _take_repeat(self, event: Fields) -> None:
+    def _take_repeat(self, event: Fields, token: int) -> None:
         """Take the next event of a replay."""
-        _, data, id_, named = event
-        token, start = _token(data, id_ if named else ""), self._next or 0
+        start = self._next or 0
         if start == self._count or self._tokens[start] != token:
-            if self._next is not None and not named and self._added(event) == "":
+            if not event[3] and self._added(event) == "":
                 return  # it was not there the first time: a ping, say
             try:  # the first time there was one between
                 start = self._tokens.index(token, start, self._count)
