@@ -11,6 +11,7 @@ import ipaddress
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -39,7 +40,7 @@ GRACE = 2.0
 
 
 @pytest.fixture(scope="session", autouse=True)
-def known_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def known_environment() -> Iterator[None]:
     """No settings, proxies or certificates of whoever runs the tests; no installed plugin.
 
     Nor their files: a process that is started without WEBSOPY_PLUGINS keeps its history elsewhere.
@@ -49,12 +50,14 @@ def known_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     theirs = ("_proxy", "_ca_bundle")
-    with pytest.MonkeyPatch.context() as environment:
+    # Not tmp_path_factory: it asks for pytest's `request`, which Sybil would then hand to the
+    # examples of docs/ in the place of Flask's.
+    with pytest.MonkeyPatch.context() as environment, tempfile.TemporaryDirectory() as data:
         for name in list(os.environ):
             if name.startswith(("WEBSOPY_", "SSL_CERT_")) or name.lower().endswith(theirs):
                 environment.delenv(name)
         environment.setenv("WEBSOPY_PLUGINS", "")
-        environment.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        environment.setenv("XDG_DATA_HOME", data)
         yield
 
 
