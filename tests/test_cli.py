@@ -288,6 +288,13 @@ def test_a_pipe_that_floods() -> None:
     assert b"standard input: expected at most 67108864 bytes, got more" in answer.stderr
 
 
+def test_what_the_sandbox_refuses_is_told_whole() -> None:
+    """Its own name is not taken for the key, which would be hidden."""
+    answer = run("chat", "--sandbox", typed=b"a" * (16 * 1024 * 1024))
+    assert answer.returncode == 1
+    assert "the sandbox reads bodies of at most 16777216 bytes" in answer.stderr
+
+
 @pytest.mark.slow
 def test_a_pipe_that_never_ends() -> None:
     """After a while it says what it waits for, and Ctrl-C ends it; nothing was sent."""

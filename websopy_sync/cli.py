@@ -175,7 +175,7 @@ def _chat(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         key, url = None, args.base_url
         if args.sandbox:
-            key, url = "sandbox", stack.enter_context(Sandbox()).url
+            key, url = "sandbox-key", stack.enter_context(Sandbox()).url
             _tell(NO_MODEL)
         client = stack.enter_context(WebsopyClient(key, base_url=url, timeout=args.timeout))
         conversation = client.ai.conversation(args.system and _text_of(args.system, "--system"))
