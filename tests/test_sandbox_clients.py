@@ -103,6 +103,13 @@ HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 """How a client's first TLS record begins."""
 
 
+# wrap_socket() of CPython 3.11.7 leaves a socket unclosed when the reset comes while it runs.
+unclosed_by_ssl = pytest.mark.filterwarnings(
+    "ignore:.*ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@unclosed_by_ssl
 @pytest.mark.parametrize("sent", [b"", HELLO, HELLO + b"\0" * 505, b"\x15\x03\x01\0\x02\x02\x28"])
 def test_reset_in_the_tls_handshake(tls: ssl.SSLContext, sent: bytes) -> None:
     """Wherever in it: the sandbox is still there for the next client."""
@@ -114,6 +121,7 @@ def test_reset_in_the_tls_handshake(tls: ssl.SSLContext, sent: bytes) -> None:
         assert is_well(sandbox)
 
 
+@unclosed_by_ssl
 def test_reset_before_the_connection_is_accepted(tls: ssl.SSLContext) -> None:
     """The sandbox finds a connection in its queue that is no more."""
     with Sandbox(pause=0, ssl_context=tls) as sandbox:
