@@ -52,7 +52,10 @@ def known_environment() -> Iterator[None]:
     theirs = ("_proxy", "_ca_bundle")
     # Not tmp_path_factory: it asks for pytest's `request`, which Sybil would then hand to the
     # examples of docs/ in the place of Flask's.
-    with pytest.MonkeyPatch.context() as environment, tempfile.TemporaryDirectory("", "pytest-") as data:
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        tempfile.TemporaryDirectory("", "pytest-") as data,
+    ):
         for name in list(os.environ):
             if name.startswith(("WEBSOPY_", "SSL_CERT_")) or name.lower().endswith(theirs):
                 environment.delenv(name)
