@@ -31,7 +31,7 @@ NOT_SOURCE = shutil.ignore_patterns(
 )
 
 NOT_TYPED_HERE = {
-    "pip install -r requirements-test.txt && pytest": ".ci/run types it",
+    "pip install -r requirements-test.txt && pytest -n 2 --dist loadfile": ".ci/run types it",
     "pip install -r requirements-test.txt": ".ci/run types it",
     "pip install -r requirements-dev.txt": ".ci/run types it",
     "npm --prefix examples/chat ci && npm --prefix examples/chat run build": ".ci/run types it",
