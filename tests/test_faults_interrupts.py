@@ -9,6 +9,7 @@ import queue
 import random
 import signal
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -41,6 +42,7 @@ from websopy_sync import (
     BackgroundPlugin,
     StreamCancelledError,
     Timeouts,
+    WebsopyClient,
     hookimpl,
 )
 
@@ -676,3 +678,103 @@ def test_gevents_time_limits_and_kills_come_out_of_a_hook() -> None:
     with play(*[stall_after(HALF)] * 2) as server, child(GEVENT, server.url) as process:
         told = ["told StreamCancelledError closed"] * 2
         assert output(process) == [*told, "timeout", *told, "GreenletExit"]
+
+
+# --- at every point ------------------------------------------------------------------------------
+
+
+class Struck(Exception):
+    """What a handler raises."""
+
+
+class Points:
+    """Counts where Python lets signals in while our code runs, and lets one in at such a point.
+
+    That is where a function in Python begins, and where one in C has returned.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.at = ""
+        self._target = 0
+
+    def run(self, call: Callable[[], object], target: int = 0) -> bool:
+        """Make a call; whether the handler raised at the point of this number, and it came out."""
+        self.count, self._target = 0, target
+        sys.setprofile(self._note)
+        try:
+            call()
+        except Struck:
+            return True
+        finally:
+            sys.setprofile(None)
+        return False
+
+    def _note(self, frame: Any, event: str, argument: Any) -> None:
+        if event in ("call", "c_return") and frame.f_code.co_filename != __file__:
+            self.count += 1
+            if self.count == self._target:
+                self.at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGUSR1)
+
+
+def chats(asker: WebsopyClient) -> None:
+    asker.ai.chat("hi")
+
+
+def reads_on(asker: WebsopyClient) -> None:
+    with contextlib.closing(asker.ai.chat_stream("hi")) as stream:
+        while next(stream, None) is not None:
+            pass
+
+
+def leaves(asker: WebsopyClient) -> None:
+    with contextlib.closing(asker.ai.chat_stream("hi")) as stream:
+        next(stream)
+
+
+# A socket whose close() is interrupted is closed as nobody holds it any more, with a warning.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.parametrize("every", [83, pytest.param(11, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("use", [chats, reads_on, leaves])
+def test_an_interrupt_at_every_point_of_a_call(
+    use: Callable[[WebsopyClient], None], every: int
+) -> None:
+    """It comes out; plugins hear of one end; no connection is left; the next question works."""
+    points, endings = Points(), Endings()
+    old = signal.signal(signal.SIGUSR1, raising(Struck))
+    gc.disable()  # what strikes in a destructor is lost, as Python has it
+    try:
+        with play(always=faults.answers("hi")) as server:
+            with client(server, plugins=[endings], timeout=FAR) as asker:
+                use(asker)
+                asker._transport.close()  # so that each call connects
+                points.run(lambda: use(asker))
+                for point in range(every // 2, points.count - 100, every):
+                    asker._transport.close()
+                    endings.told.clear()
+                    struck = points.run(lambda: use(asker), point)
+                    assert struck or points.count < point, points.at
+                    on_its_way = "hooks" in points.at  # to the plugin: two microseconds
+                    one_end = len(endings.ends) == endings.told.count("request")
+                    assert one_end or on_its_way, points.at
+                    asker._transport.close()
+                    assert soon(lambda: all_gone(server)), points.at
+                    assert asker.ai.chat("hi").content == "hi"
+    finally:
+        gc.enable()
+        signal.signal(signal.SIGUSR1, old)
+
+
+def all_gone(server: faults.Server) -> bool:
+    """Whether no connection is open."""
+    return all(conn.sock.fileno() < 0 for conn in server.conns)
+
+
+def soon(claim: Callable[[], bool]) -> bool:
+    """Whether something becomes true at once."""
+    until = time.monotonic() + AT_ONCE
+    while not claim() and time.monotonic() < until:
+        time.sleep(0.001)
+    return claim()

@@ -20,7 +20,16 @@ NAME = "websopy_sync"
 # other. One that is not written yet may stand here already.
 FLOORS = (
     {"errors", "_version", "interrupts", "plain_form"},
-    {"chunks", "cancel", "timing", "redaction", "certificates", "dependencies", "sockets"},
+    {
+        "chunks",
+        "cancel",
+        "timing",
+        "redaction",
+        "certificates",
+        "dependencies",
+        "sockets",
+        "idle_stack",
+    },
     {"http1", "lifeline", "proxies"},
     {"receiver", "socket_writer", "name_lookup", "sse", "message", "socks_handshake", "tls_in_tls"},
     {"transport", "resume"},

@@ -333,9 +333,9 @@ class Source:
 
     def release(self) -> None:
         """The answer is complete: keep its connection if that can be."""
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.release()
+        if self._exchange is not None:
+            self._exchange.release()
+            self._exchange = None  # not before: an interrupt on the way leaves it to close()
             self._policy.budget.refund()
 
     def close(self) -> None:

@@ -12,7 +12,8 @@ Who may do what, and when:
 - The reader sets `busy` before it looks at the lifeline, and looks before it touches the source;
   close() aborts the lifeline before it looks at `busy`. So one of the two sees the other, without
   a lock: this loop is what an answer costs.
-- Ending and closing the source each belong to whoever pops a list's only item first.
+- Ending and closing the source each belong to whoever deletes a list's only item first. What an
+  interrupt cuts short in the middle of an end is done before it comes out.
 - The generator that a `for` loop holds keeps the stream alive, never the other way round: leaving
   the loop frees the generator, and that closes the connection at once, even when the stream is
   still in a variable. next(stream) keeps a generator too, but lends itself to it only for a step.
@@ -66,8 +67,18 @@ class _Step:
     busy = False
 
 
+class _End:
+    """How far the end of a stream has got. Interrupts may cut it short, and it goes on later."""
+
+    settled = False
+    told = False
+
+
 class _Reading(Generic[Item]):
-    """The reader's side of a stream, as the context in which its generator runs."""
+    """The reader's side of a stream, as the context in which its generator runs.
+
+    The generator enters it twice, so that an interrupt on the way into one exit leaves the other.
+    """
 
     def __init__(self, stream: _Stream[Item], source: Source) -> None:
         self.stream: _Stream[Item] | None = stream  # None while nobody but the stream holds this
@@ -84,12 +95,12 @@ class _Reading(Generic[Item]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        stream, self.stream = self.stream, None
         try:
-            if stream is not None:
-                stream._left(error)
+            if self.stream is not None:
+                self.stream._left(error)
             else:
                 self.source.close()
+            self.stream = None
         finally:
             self.step.busy = False
 
@@ -113,8 +124,12 @@ class _Stream(Generic[Item]):
         self._begun = False
         self._source: Source | None = None
         self._failure: BaseException | None = None
-        self._end_rights = [True]  # whoever pops it is the one who ends the stream
-        self._to_close: list[Source] = []  # whoever pops it is the one who closes it
+        # Whoever deletes the only item ends the stream, and puts it back if an interrupt came in
+        # between. (`del` is no call, so no signal gets in before the next line; after pop() one
+        # does.)
+        self._end_rights = [True]
+        self._ending = _End()
+        self._to_close: list[Source] = []  # whoever deletes the only item is the one who closes it
 
     # What a subclass adds: its generator, and what an end means to it.
 
@@ -126,6 +141,7 @@ class _Stream(Generic[Item]):
 
     def _tell_plugins(self) -> None:
         """The stream has just ended."""
+        self._ending.told = self._ending.settled
 
     def _partial(self) -> Message | None:
         return None
@@ -205,7 +221,7 @@ class _Stream(Generic[Item]):
             if self._failure is None:
                 raise
         except BaseException as error:
-            if begun and self._end_rights and is_interrupt(error):
+            if self._end_rights and is_interrupt(error):
                 self._left(error)  # it came before the reader was in its step
             raise
         finally:
@@ -225,34 +241,55 @@ class _Stream(Generic[Item]):
             clear_frames(error)
         if isinstance(error, APIError) and not interrupt and not self._end_rights:
             self._complete(error)  # somebody reads on after the end
+        self._finish(error, keep=not interrupt, raising=error if interrupt else None)
+
+    def _finish(
+        self,
+        error: BaseException | None,
+        *,
+        keep: bool = True,
+        raising: BaseException | None = None,
+    ) -> None:
+        """End the stream, if there is an error to end with, and let the source go.
+
+        raising: what the caller is about to raise by itself.
+        """
         ends = [] if error is None else [functools.partial(self._end, error)]
-        let_go = functools.partial(self._let_go, keep=not interrupt)
-        run_all(*ends, let_go, error=error if interrupt else None)
+        calls = [*ends, functools.partial(self._let_go, keep=keep)]
+        run_all(*calls, *calls, error=raising)  # once more for what an interrupt has cut short
 
     def _let_go(self, *, keep: bool = True) -> None:
         """Close the source, unless that was done. After a whole answer keep its connection."""
         try:
-            source = self._to_close.pop()
+            source = self._to_close[0]
+            del self._to_close[0]
         except IndexError:
             return
-        if keep and self._state == "done" and os.getpid() == self._pid:
-            source.release()
-        else:
+        try:
+            if keep and self._state == "done" and os.getpid() == self._pid:
+                source.release()
+        finally:
             source.close()
 
     def _end(self, error: BaseException | None) -> None:
         """Come to the one end, None for a whole answer; a second call does nothing."""
         if os.getpid() != self._pid:  # a forked child holds a copy, and tells nobody
             return
+        if self._end_rights and (isinstance(error, GeneratorExit) or is_interrupt(error)):
+            error = StreamCancelledError("the answer was left", reason="closed")
         try:
-            self._end_rights.pop()
+            del self._end_rights[0]
         except IndexError:
             return
-        if isinstance(error, GeneratorExit) or is_interrupt(error):
-            error = StreamCancelledError("the answer was left", reason="closed")
-        run_all(functools.partial(self._settle, error), self._tell_plugins)
+        try:
+            run_all(functools.partial(self._settle, error), self._tell_plugins)
+        finally:
+            if not self._ending.told:
+                self._end_rights.append(True)
 
     def _settle(self, error: BaseException | None) -> None:
+        if self._ending.settled:
+            return
         try:
             if isinstance(error, APIError):
                 self._complete(error)
@@ -262,6 +299,7 @@ class _Stream(Generic[Item]):
         finally:
             self._failure = error
             self._state = _state_of(error)
+            self._ending.settled = True
         _log.info("ended: %s", self._state)
 
     def _complete(self, error: APIError) -> None:
@@ -300,7 +338,7 @@ class _Stream(Generic[Item]):
 
     def _come_to_it(self) -> None:
         """End the stream as the lifeline was told to, if it has not ended."""
-        run_all(lambda: self._end(self._lifeline.abort_error()), self._let_go)
+        self._finish(self._lifeline.abort_error())
 
     def __enter__(self) -> Self:
         return self
@@ -423,7 +461,7 @@ class ChatStream(_Stream[StreamChunk]):
         tell, room = self._hooks.teller("on_chunk"), self._max_answer_size
         events = source.events(self._retry_teller(reading))
         del self  # `reading` holds the stream, but only while it should
-        with reading as step:
+        with reading, reading as step:
             lifeline.raise_aborted()
             for chunk in map(reader.read, map(_DATA, events)):
                 if type(chunk) is ContentChunk:
@@ -479,7 +517,7 @@ class ChatStream(_Stream[StreamChunk]):
             self._end(None)
         elif isinstance(chunk, ErrorChunk):
             error = StreamServerError(chunk.message, code=chunk.code)
-            run_all(functools.partial(self._end, error), self._let_go)
+            self._finish(error)
 
     def _is_wanted(self) -> bool:
         """Whether there is a reason to wait: it is not left, and the total limit has not passed."""
@@ -496,14 +534,15 @@ class ChatStream(_Stream[StreamChunk]):
             self._on_end(None if error is not None else self.current_message)
 
     def _tell_plugins(self) -> None:
-        if not self._request_told:
+        if not self._ending.settled:
             return
         done = self._state == "done"
         tell = self._hooks.teller("on_done" if done else "on_error")
+        outcome = self.current_message if done and tell is not None else self._failure
         context, self._context = self._context, None  # it may hold much: an app's whole request
-        if tell is None:
+        self._ending.told = True
+        if tell is None or not self._request_told:
             return
-        outcome = self.current_message if done else self._failure
         if self._step.busy or context is None or self._asker == threading.get_ident():
             tell(outcome, self)
         else:  # closed by another thread, whose context variables are not the caller's
@@ -560,7 +599,7 @@ class EventStream(_Stream[ServerSentEvent]):
     def _items(self, reading: _Reading[ServerSentEvent]) -> Generator[ServerSentEvent, None, None]:
         source, lifeline = reading.source, self._lifeline
         del self
-        with reading as step:
+        with reading, reading as step:
             lifeline.raise_aborted()
             events = source.events(lambda error, delay: None)
             for event in (ServerSentEvent(kind, data, id_) for kind, data, id_, _ in events):

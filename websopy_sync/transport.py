@@ -36,6 +36,7 @@ import sys
 import time
 import traceback
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -72,6 +73,7 @@ from .http1 import (
     inflater_of,
     is_final_answer,
 )
+from .idle_stack import IdleStack
 from .interrupts import find_interrupt, ignoring, is_interrupt
 from .lifeline import LATE, Lifeline
 from .name_lookup import Address, NameLookup
@@ -455,9 +457,12 @@ class _Connection(urllib3.connection.HTTPConnection):
 
     def _serve(self, call: _Call) -> None:
         """Have the answers that come from here on read by `_Reply`, for this call."""
+        # Weak, so that a connection that an interrupt has cut out of all hands is closed at once,
+        # not when the garbage collector runs.
+        connection = weakref.proxy(self)
 
         def reply(*args: Any, **kwargs: Any) -> _Reply:
-            writer = self._writer_of(call)
+            writer = connection._writer_of(call)
             call.reply = _Reply(*args, lifeline=call.lifeline, writer=writer, **kwargs)
             return call.reply
 
@@ -618,7 +623,8 @@ class _SOCKSTLSConnection(_SOCKSConnection, _TLSConnection):
 class _IdleConnections:
     """A pool that closes what it has no room for, without urllib3's warning, and what is stale."""
 
-    pool: queue.LifoQueue[Any] | None
+    QueueCls: Any = IdleStack
+    pool: Any  # an IdleStack, None when closed
     _swept = -math.inf
 
     def _put_conn(self, conn: Any) -> None:
@@ -649,8 +655,8 @@ class _IdleConnections:
             self._keep(conn)
 
 
-def _all_of(pool: queue.LifoQueue[Any] | None) -> Iterator[Any]:
-    """Take every connection out of a pool's queue."""
+def _all_of(pool: IdleStack | None) -> Iterator[Any]:
+    """Take every connection out of a pool."""
     with contextlib.suppress(queue.Empty):
         while pool is not None:
             yield pool.get(block=False)
@@ -844,16 +850,16 @@ class Exchange:
 
     def release(self) -> None:
         """The answer is done: keep its connection if it ends properly within 2 ms, else close."""
-        self._lifeline.limit("idle", DRAIN_SECONDS)
         try:
+            self._lifeline.limit("idle", DRAIN_SECONDS)
             ended = self._drain()
+            if self._lifeline.let_go() and ended:
+                self._response.raw.release_conn()
+                return
         except BaseException:  # an interrupt
             self.close()
             raise
-        if self._lifeline.let_go() and ended:
-            self._response.raw.release_conn()
-        else:
-            self._response.close()
+        self._response.close()
 
     def _drain(self) -> bool:
         """Read the rest of the body; whether it ends properly, and nothing comes after it."""

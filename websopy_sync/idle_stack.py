@@ -1,0 +1,46 @@
+"""Where a pool keeps idle connections: a stack that no interrupt can leave locked.
+
+Knows nothing of connections. It stands in for `queue.LifoQueue`, as urllib3's pools use it.
+"""
+
+from __future__ import annotations
+
+import queue
+from typing import Any
+
+__all__ = ["IdleStack"]
+
+
+class IdleStack:
+    """Last in, first out, for many threads, without a lock.
+
+    `queue.LifoQueue` takes its lock in Python code. A signal handler that raises right there leaves
+    it locked, and every later question over the same pool would wait for ever.
+
+    Args:
+        maxsize: How many items there is room for.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self._maxsize = maxsize
+        self._items: list[Any] = []
+
+    def put(self, item: Any, block: bool = False) -> None:
+        """Put an item on top. It never blocks. Raises queue.Full when there is no room.
+
+        Two threads at the same moment may put one item too many.
+        """
+        if len(self._items) >= self._maxsize:
+            raise queue.Full
+        self._items.append(item)
+
+    def get(self, block: bool = False, timeout: float | None = None) -> Any:
+        """Take the item on top. It never blocks. Raises queue.Empty when there is none."""
+        try:
+            return self._items.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def qsize(self) -> int:
+        """How many items there are."""
+        return len(self._items)
