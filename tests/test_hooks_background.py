@@ -44,19 +44,6 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def make(sandbox: Sandbox) -> Iterator[Make]:
-    clients = []
-
-    def make(*plugins: object, **options: Any) -> WebsopyClient:
-        clients.append(WebsopyClient("test", base_url=sandbox.url, plugins=plugins, **options))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.close()
-
-
-@pytest.fixture
 def background() -> Iterator[Background]:
     """Makes background plugins, and ends their threads."""
     made = []

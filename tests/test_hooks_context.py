@@ -25,19 +25,6 @@ def sandbox() -> Iterator[Sandbox]:
         yield service
 
 
-@pytest.fixture
-def make(sandbox: Sandbox) -> Iterator[Make]:
-    clients = []
-
-    def make(*plugins: object, **options: Any) -> WebsopyClient:
-        clients.append(WebsopyClient("test", base_url=sandbox.url, plugins=plugins, **options))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.close()
-
-
 @pytest.fixture(autouse=True)
 def of_this_test() -> Iterator[None]:
     """A value that no other test sees."""

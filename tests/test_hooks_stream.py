@@ -34,20 +34,6 @@ def sandbox() -> Iterator[Sandbox]:
         yield service
 
 
-@pytest.fixture
-def make(sandbox: Sandbox) -> Iterator[Make]:
-    """Makes clients of the sandbox with these plugins, and closes them."""
-    clients = []
-
-    def make(*plugins: object, **options: Any) -> WebsopyClient:
-        clients.append(WebsopyClient("test", base_url=sandbox.url, plugins=plugins, **options))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.close()
-
-
 class Names:
     """Writes down each hook's name, as (plugin, hook)."""
 
