@@ -690,7 +690,9 @@ class Struck(Exception):
 class Points:
     """Counts where Python lets signals in while our code runs, and lets one in at such a point.
 
-    That is where a function in Python begins, and where one in C has returned.
+    That is where a function in Python begins, and where one in C has returned. A generator
+    expression is no such point: one that is left half done is closed by its destructor, and what
+    strikes there is lost, as Python has it.
     """
 
     def __init__(self) -> None:
@@ -711,10 +713,12 @@ class Points:
         return False
 
     def _note(self, frame: Any, event: str, argument: Any) -> None:
-        if event in ("call", "c_return") and frame.f_code.co_filename != __file__:
+        code = frame.f_code
+        if code.co_filename == __file__ or code.co_name == "<genexpr>":
+            return
+        if event in ("call", "c_return"):
             self.count += 1
             if self.count == self._target:
-                code = frame.f_code
                 self.at = f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
                 sys.setprofile(None)
                 signal.raise_signal(signal.SIGUSR1)
