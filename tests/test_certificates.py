@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from faults import Conn, answer, ask, authority, client, listen, play
 
 from websopy_sync import APIConnectionError, ConfigError
-from websopy_sync.certificates import trust_of
+from websopy_sync.transport.certificates import trust_of
 
 VARIABLES = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"]
 

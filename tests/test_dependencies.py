@@ -17,7 +17,7 @@ import requests
 import urllib3
 
 import websopy_sync
-from websopy_sync.dependencies import LOWEST, dependency_problem
+from websopy_sync.transport.dependencies import LOWEST, dependency_problem
 
 ROOT = Path(websopy_sync.__file__).parents[1]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from websopy_sync import WebsopyError
 from websopy_sync.sse import Decoder
-from websopy_sync.wire import parse_chunk
+from websopy_sync.wires.websopy import parse_chunk
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from websopy_sync import (
     Usage,
 )
 from websopy_sync.chunks import from_dict
-from websopy_sync.wire import dump_chunk, parse_chunk
+from websopy_sync.wires.websopy import dump_chunk, parse_chunk
 
 
 def asked(*pieces: bytes) -> Any:

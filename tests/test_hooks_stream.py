@@ -23,7 +23,7 @@ from websopy_sync import (
     hookimpl,
 )
 from websopy_sync.sandbox import Sandbox, done, say, silence
-from websopy_sync.wire import copied_body
+from websopy_sync.wires.websopy import copied_body
 
 Make = Callable[..., WebsopyClient]
 

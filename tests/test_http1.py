@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from websopy_sync.errors import StreamProtocolError
-from websopy_sync.http1 import (
+from websopy_sync.transport.http1 import (
     INFLATE_STEP,
     MAX_LINE,
-    ChunkedBody,
+    ChunkedReader,
+    ContentLengthReader,
     Inflater,
-    LengthBody,
-    UntilCloseBody,
+    UntilCloseReader,
     body_of,
     inflater_of,
     is_final_answer,
@@ -65,7 +65,7 @@ GOOD: list[tuple[bytes, bytes]] = [
 def test_chunked_in_pieces_of_any_size(wire: bytes, payload: bytes) -> None:
     """The same payload however the bytes come, and the end is seen at its last byte."""
     for size in range(1, len(wire) + 1):
-        body = ChunkedBody()
+        body = ChunkedReader()
         pieces = cut(wire, size)
         got = b"".join(body.feed(piece) for piece in pieces[:-1])
         assert not body.complete
@@ -80,7 +80,7 @@ def test_chunked_in_pieces_of_any_size(wire: bytes, payload: bytes) -> None:
 def test_any_chunks_in_any_pieces(chunks: list[bytes], source: random.Random) -> None:
     """A property over payloads and cuts."""
     wire = chunked(*chunks, trailers=b"T: 1\r\n")
-    body, got = ChunkedBody(), b""
+    body, got = ChunkedReader(), b""
     while wire:
         size = source.randint(1, 9)
         got += body.feed(wire[:size])
@@ -95,14 +95,14 @@ _sizes_again = st.sampled_from([b"a", b"bc", b"\r\n", b"0\r\n\r\n", b"\r"])
 @given(st.lists(st.tuples(_sizes_again, st.none() | st.integers(1, 9)), max_size=12))
 def test_whole_chunks_of_sizes_met_before(chunks: list[tuple[bytes, int | None]]) -> None:
     """Each comes by itself, or cut in two: the same payload, and the same end."""
-    body, got = ChunkedBody(), b""
+    body, got = ChunkedReader(), b""
     for chunk, place in chunks:
         wire = b"%x\r\n%b\r\n" % (len(chunk), chunk)
         got += body.feed(wire[:place])
         got += body.feed(wire[place:]) if place else b""
     assert not body.complete
     assert got + body.feed(b"0\r\n\r\n") == b"".join(chunk for chunk, _ in chunks)
-    assert (body.complete, body.surplus, body.failure) == (True, False, "")
+    assert (body.complete, body.trailing_data, body.failure) == (True, False, "")
 
 
 LIKE_A_CHUNK = b"5\r\nhello\r\n"
@@ -119,7 +119,7 @@ LIKE_A_CHUNK = b"5\r\nhello\r\n"
 )
 def test_what_only_looks_like_a_chunk(pieces: list[bytes], payload: bytes) -> None:
     """Payload, sizes and trailers may come as bytes that were a chunk elsewhere."""
-    body = ChunkedBody()
+    body = ChunkedReader()
     body.feed(LIKE_A_CHUNK)
     assert b"".join(map(body.feed, pieces)) == payload
     assert (body.complete, body.failure) == (False, "")
@@ -128,7 +128,7 @@ def test_what_only_looks_like_a_chunk(pieces: list[bytes], payload: bytes) -> No
 @pytest.mark.parametrize("bad", [b"5\r\nhelloXY", b"5\r\nhello\rX", b"5\r\nhelloX\r\n"])
 def test_a_bad_chunk_of_a_size_met_before(bad: bytes) -> None:
     """A good one before it makes it no better."""
-    body = ChunkedBody()
+    body = ChunkedReader()
     assert body.feed(b"5\r\nhello\r\n") == b"hello"
     body.feed(bad)
     assert body.failure
@@ -136,25 +136,25 @@ def test_a_bad_chunk_of_a_size_met_before(bad: bytes) -> None:
 
 def test_payload_comes_at_once_out_of_a_chunk_that_is_still_arriving() -> None:
     """PROMISE 9: one HTTP chunk that trickles holds nothing back."""
-    body = ChunkedBody()
+    body = ChunkedReader()
     assert feed(body, [b"ff\r\n", b"da", b"ta", b": x\n"]) == [b"", b"da", b"ta", b": x\n"]
 
 
 def test_payload_before_the_chunks_line_end_is_not_held_back() -> None:
     """The CRLF behind a chunk may come much later than its last byte."""
-    body = ChunkedBody()
+    body = ChunkedReader()
     assert feed(body, [b"3\r\nabc", b"\r", b"\n1\r\nd", b"\r\n"]) == [b"abc", b"", b"d", b""]
 
 
 def test_small_chunks_that_came_together_are_one() -> None:
     """One look at the events for one receive."""
-    assert ChunkedBody().feed(b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n") == b"abc"
+    assert ChunkedReader().feed(b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n") == b"abc"
 
 
 def test_end_of_the_connection_completes_no_chunked_body() -> None:
     """A cut inside a chunk, between chunks, and inside the trailers."""
     for wire in (b"5\r\nhel", b"5\r\nhello\r\n", b"5\r\nhello\r\n0\r\n", b"0\r\nX: 1\r\n", b""):
-        body = ChunkedBody()
+        body = ChunkedReader()
         body.feed(wire)
         assert body.end() is False, wire
         assert not body.complete, wire
@@ -185,7 +185,7 @@ BAD = [
 @pytest.mark.parametrize("size", [1, 2, 100])
 def test_bad_chunks_are_a_failure(wire: bytes, size: int) -> None:
     """int() would take some of these; what follows would be read at the wrong place."""
-    body = ChunkedBody()
+    body = ChunkedReader()
     for piece in cut(wire, size):
         body.feed(piece)
         if body.failure:
@@ -197,14 +197,14 @@ def test_bad_chunks_are_a_failure(wire: bytes, size: int) -> None:
 def test_what_came_before_a_bad_chunk_is_given() -> None:
     """However it was cut: the failure is behind it."""
     for size in (1, 5, 100):
-        body = ChunkedBody()
+        body = ChunkedReader()
         assert b"".join(feed(body, cut(b"5\r\nhello\r\n3\r\nabc\r\nzz\r\n", size))) == b"helloabc"
         assert body.failure
 
 
 def test_good_bodies_have_no_failure() -> None:
     """Of no kind."""
-    for body in (ChunkedBody(), LengthBody(2), UntilCloseBody()):
+    for body in (ChunkedReader(), ContentLengthReader(2), UntilCloseReader()):
         body.feed(b"0\r\n\r\n")
         assert body.failure == ""
 
@@ -213,7 +213,7 @@ def test_good_bodies_have_no_failure() -> None:
 @pytest.mark.parametrize("size", [1000, 10**6])
 def test_lines_without_end_are_refused(head: bytes, size: int) -> None:
     """At most 64 KiB of a size line or of trailers, then it is no body."""
-    body = ChunkedBody()
+    body = ChunkedReader()
     taken = 0
     for piece in cut(head + b"0" * 3 * MAX_LINE, size):
         body.feed(piece)
@@ -226,7 +226,7 @@ def test_lines_without_end_are_refused(head: bytes, size: int) -> None:
 
 def test_trailers_without_end_are_refused() -> None:
     """Many short ones, too."""
-    body = ChunkedBody()
+    body = ChunkedReader()
     body.feed(b"0\r\n")
     for _ in range(MAX_LINE):
         body.feed(b"A: b\r\n")
@@ -237,7 +237,7 @@ def test_trailers_without_end_are_refused() -> None:
 
 def test_chunked_memory_does_not_grow() -> None:
     """A stream of ever new chunk sizes and extensions leaves nothing behind."""
-    body = ChunkedBody()
+    body = ChunkedReader()
     tracemalloc.start()
     try:
         for number in range(30_000):
@@ -252,7 +252,7 @@ def test_chunked_memory_does_not_grow() -> None:
 
 def test_length_ends_by_count() -> None:
     """What follows the body on the connection is not the body's."""
-    body = LengthBody(5)
+    body = ContentLengthReader(5)
     assert feed(body, [b"he", b"", b"l"]) == [b"he", b"", b"l"]
     assert not body.complete
     assert body.feed(b"loHTTP/1.1") == b"lo"
@@ -262,12 +262,12 @@ def test_length_ends_by_count() -> None:
 
 def test_empty_body_is_complete_from_the_start() -> None:
     """Nothing has to be waited for."""
-    assert LengthBody(0).complete
+    assert ContentLengthReader(0).complete
 
 
 def test_length_cut_short_is_not_complete() -> None:
     """The connection ended too early."""
-    body = LengthBody(5)
+    body = ContentLengthReader(5)
     body.feed(b"hell")
     assert body.end() is False
     assert not body.complete
@@ -277,7 +277,7 @@ def test_length_cut_short_is_not_complete() -> None:
 
 def test_close_ends_with_the_connection() -> None:
     """All bytes are payload, and the end is as good as any."""
-    body = UntilCloseBody()
+    body = UntilCloseReader()
     assert feed(body, [b"a", b"", b"b"]) == [b"a", b"", b"b"]
     assert not body.complete
     assert body.end() is True
@@ -285,39 +285,39 @@ def test_close_ends_with_the_connection() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "wire", "surplus"),
+    ("body", "wire", "trailing_data"),
     [
-        (LengthBody(2), b"ab", False),
-        (LengthBody(2), b"abc", True),
-        (LengthBody(0), b"HTTP/1.1 200 OK", True),
-        (ChunkedBody(), b"1\r\na\r\n0\r\n\r\n", False),
-        (ChunkedBody(), b"1\r\na\r\n0\r\nT: 1\r\n\r\n", False),
-        (ChunkedBody(), b"1\r\na\r\n0\r\n\r\nHTTP/1.1 200 OK", True),
-        (ChunkedBody(), b"1\r\na\r\n", False),
-        (UntilCloseBody(), b"all of it", False),
+        (ContentLengthReader(2), b"ab", False),
+        (ContentLengthReader(2), b"abc", True),
+        (ContentLengthReader(0), b"HTTP/1.1 200 OK", True),
+        (ChunkedReader(), b"1\r\na\r\n0\r\n\r\n", False),
+        (ChunkedReader(), b"1\r\na\r\n0\r\nT: 1\r\n\r\n", False),
+        (ChunkedReader(), b"1\r\na\r\n0\r\n\r\nHTTP/1.1 200 OK", True),
+        (ChunkedReader(), b"1\r\na\r\n", False),
+        (UntilCloseReader(), b"all of it", False),
     ],
     ids=range(8),
 )
-def test_what_follows_a_body_is_seen(body: Any, wire: bytes, surplus: bool) -> None:
+def test_what_follows_a_body_is_seen(body: Any, wire: bytes, trailing_data: bool) -> None:
     """A connection that brings what nobody asked for must not be used again."""
     body.feed(wire)
-    assert body.surplus is surplus
+    assert body.trailing_data is trailing_data
 
 
 @pytest.mark.parametrize(
     ("status", "headers", "kind"),
     [
-        (200, {"transfer-encoding": "chunked"}, ChunkedBody),
-        (200, {"transfer-encoding": " Chunked "}, ChunkedBody),
-        (200, {"transfer-encoding": "chunked", "content-length": "5"}, ChunkedBody),
-        (200, {"content-length": "5"}, LengthBody),
-        (200, {"content-length": " 5 "}, LengthBody),
-        (200, {"content-length": "5, 5"}, LengthBody),
-        (200, {"content-length": "0"}, LengthBody),
-        (200, {}, UntilCloseBody),
-        (500, {}, UntilCloseBody),
-        (204, {"content-length": "5"}, LengthBody),
-        (304, {"transfer-encoding": "chunked"}, LengthBody),
+        (200, {"transfer-encoding": "chunked"}, ChunkedReader),
+        (200, {"transfer-encoding": " Chunked "}, ChunkedReader),
+        (200, {"transfer-encoding": "chunked", "content-length": "5"}, ChunkedReader),
+        (200, {"content-length": "5"}, ContentLengthReader),
+        (200, {"content-length": " 5 "}, ContentLengthReader),
+        (200, {"content-length": "5, 5"}, ContentLengthReader),
+        (200, {"content-length": "0"}, ContentLengthReader),
+        (200, {}, UntilCloseReader),
+        (500, {}, UntilCloseReader),
+        (204, {"content-length": "5"}, ContentLengthReader),
+        (304, {"transfer-encoding": "chunked"}, ContentLengthReader),
     ],
 )
 def test_framing_that_the_head_announces(

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from websopy_sync.idle_stack import IdleStack
+from websopy_sync.transport.idle_stack import IdleStack
 
 
 def test_last_in_first_out() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from websopy_sync.lifeline import Lifeline
-from websopy_sync.name_lookup import NameLookup
+from websopy_sync.cancel import CancelScope
+from websopy_sync.transport.name_lookup import NameLookup
 
 
 class Resolver:
@@ -45,11 +45,11 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
         time.sleep(0.01)
 
 
-def within(seconds: float | None) -> Lifeline:
-    """A lifeline whose connect limit is that."""
-    lifeline = Lifeline(None)
-    lifeline.limit("connect", seconds)
-    return lifeline
+def within(seconds: float | None) -> CancelScope:
+    """A scope whose connect limit is that."""
+    scope = CancelScope(None)
+    scope.limit("connect", seconds)
+    return scope
 
 
 def lookup_threads() -> int:
@@ -99,48 +99,48 @@ def test_a_scope_that_is_no_interface(resolver: Resolver) -> None:
 @pytest.mark.parametrize("phase", ["connect", "total"])
 def test_a_limit_ends_it(phase: str, resolver: Resolver) -> None:
     """Whichever is nearer."""
-    lifeline = Lifeline(0.1 if phase == "total" else 5)
-    lifeline.limit("connect", 0.1 if phase == "connect" else 5)
+    scope = CancelScope(0.1 if phase == "total" else 5)
+    scope.limit("connect", 0.1 if phase == "connect" else 5)
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        NameLookup().addresses("service", 80, lifeline)
+        NameLookup().addresses("service", 80, scope)
     assert 0.1 <= time.monotonic() - began < 0.5
-    assert lifeline.nearest == phase
+    assert scope.nearest == phase
 
 
 def test_an_abort_ends_it(resolver: Resolver) -> None:
     """At once, without any limit."""
-    lifeline = within(None)
+    scope = within(None)
     aborted_at: list[float] = []
 
     def abort() -> None:
         aborted_at.append(time.monotonic())
-        lifeline.abort("cancelled")
+        scope.abort("cancelled")
 
     timer = threading.Timer(0.1, abort)
     timer.start()
     with pytest.raises(ConnectionAbortedError):
-        NameLookup().addresses("service", 80, lifeline)
+        NameLookup().addresses("service", 80, scope)
     assert time.monotonic() - aborted_at[0] < 0.05
     timer.join()
 
 
 def test_an_abort_before_it(resolver: Resolver) -> None:
     """Nothing is waited for then."""
-    lifeline = within(None)
-    lifeline.abort("cancelled")
+    scope = within(None)
+    scope.abort("cancelled")
     with pytest.raises(ConnectionAbortedError):
-        NameLookup().addresses("service", 80, lifeline)
+        NameLookup().addresses("service", 80, scope)
 
 
 def test_a_look_up_left_behind_wakes_nobody(resolver: Resolver) -> None:
     """Its answer is dropped: the pause before the next try lasts as long as it should."""
-    lifeline = within(0.05)
+    scope = within(0.05)
     with pytest.raises(TimeoutError):
-        NameLookup().addresses("service", 80, lifeline)
+        NameLookup().addresses("service", 80, scope)
     threading.Timer(0.05, resolver.answers.set).start()
     began = time.monotonic()
-    lifeline.wait(0.2)
+    scope.wait(0.2)
     assert time.monotonic() - began >= 0.199
 
 

@@ -12,8 +12,8 @@ import requests
 from faults import KEY, answer, answers, ask, client, play
 
 from websopy_sync import ConfigError
-from websopy_sync.proxies import Proxy, host_and_port, parse_proxy, proxy_for
 from websopy_sync.sandbox import Sandbox
+from websopy_sync.transport.proxies import Proxy, host_and_port, parse_proxy, proxy_for
 
 PASSWORD = "proxy-pass-5e21"
 

@@ -10,13 +10,13 @@ from typing import Any
 import attrs
 import pytest
 
+from websopy_sync.cancel import CancelScope
 from websopy_sync.errors import StreamInterruptedError
-from websopy_sync.lifeline import Lifeline
+from websopy_sync.event_source import EventSource, RetryPolicy
 from websopy_sync.resume import MAX_EVENTS, MAX_HELD, MAX_ID, MAX_UNNAMED, ResumeGuard, event_alone
-from websopy_sync.source import Policy, Source
 from websopy_sync.timing import RetryBudget, Timeouts
-from websopy_sync.transport import Outgoing
-from websopy_sync.wire import ChunkReader, answer_in
+from websopy_sync.transport import HTTPRequest
+from websopy_sync.wires.websopy import ChunkReader, answer_in
 
 HONEST = ("behind", "behind", "earlier", "start")
 WORDS = ("ha", "ho", "hi", "the ", "cat ", "sat", ".", " ", "哈")
@@ -40,7 +40,7 @@ class Item:
         return ("\n".join(lines) + "\n\n").encode()
 
 
-class Exchange:
+class HTTPResponse:
     """One connection: its bytes in some pieces, then the end, which is a cut unless done came."""
 
     status_code = 200
@@ -102,10 +102,10 @@ class Server:
 
     # The transport's side.
 
-    def send(self, outgoing: Outgoing, *_: Any, **__: Any) -> Exchange:
+    def send(self, http_request: HTTPRequest, *_: Any, **__: Any) -> HTTPResponse:
         """Answer a request."""
-        last_id = outgoing.headers.get("Last-Event-ID")
-        return Exchange(self.write(last_id if isinstance(last_id, bytes) else None))
+        last_id = http_request.headers.get("Last-Event-ID")
+        return HTTPResponse(self.write(last_id if isinstance(last_id, bytes) else None))
 
     def write(self, last_id: bytes | None) -> list[bytes]:
         """The pieces of an answer to a request, cut off or whole."""
@@ -154,8 +154,9 @@ class Server:
 
 def read(server: Server) -> tuple[str, bool]:
     """What a reader gets of the answer, and whether it was told that this is the whole."""
-    policy = Policy(Timeouts(), RetryBudget(), 3, 1 << 20, answer_in=answer_in)
-    source = Source(server, Outgoing("POST", "http://x", {}, b"{}"), policy, Lifeline(None))  # type: ignore[arg-type]  # the transport is played
+    policy = RetryPolicy(Timeouts(), RetryBudget(), 3, 1 << 20, answer_in=answer_in)
+    request = HTTPRequest("POST", "http://x", {}, b"{}")
+    source = EventSource(server, request, policy, CancelScope(None))  # type: ignore[arg-type]  # the transport is played
     source.open(lambda error, delay: None)
     reader, text = ChunkReader(), ""
     try:

@@ -47,7 +47,7 @@ from websopy_sync.sandbox import (
     tool,
     wait,
 )
-from websopy_sync.sandbox.desk import Answer
+from websopy_sync.sandbox.dispatcher import Answer
 from websopy_sync.sse import Decoder, ServerSentEvent
 
 GUIDE_QUESTION = "写一篇关于 AI 的文章"

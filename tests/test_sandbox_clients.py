@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from websopy_sync.sandbox import Sandbox, done, raw, say, silence
-from websopy_sync.sandbox.desk import REMEMBERED_BYTES, Memory
+from websopy_sync.sandbox.dispatcher import REMEMBERED_BYTES, Memory
 
 SOON = 0.3
 """Seconds of the sandboxes' time limits here."""

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import trustme
 
-from websopy_sync.lifeline import Lifeline
-from websopy_sync.socket_writer import SocketWriter
+from websopy_sync.cancel import CancelScope
+from websopy_sync.transport.socket_writer import SocketWriter
 
 LONG = bytes(range(256)) * 20_000
 """More than the buffers between two sockets hold."""
@@ -61,7 +61,7 @@ def read_all(sock: Any, size: int, pause: float = 0.0) -> bytes:
 def test_all_of_it_arrives(size: int, pause: float, pair: Pair) -> None:
     """However slowly it is read."""
     ours, theirs = pair
-    writer = SocketWriter(ours, Lifeline(20), never)
+    writer = SocketWriter(ours, CancelScope(20), never)
     with ThreadPoolExecutor(1) as pool:
         arrived = pool.submit(read_all, theirs, size, pause)
         writer.send(LONG[:size])
@@ -72,7 +72,7 @@ def test_all_of_it_arrives(size: int, pause: float, pair: Pair) -> None:
 def test_several_pieces_arrive_in_order(pair: Pair) -> None:
     """A head and a body are sent one after the other."""
     ours, theirs = pair
-    writer = SocketWriter(ours, Lifeline(20), never)
+    writer = SocketWriter(ours, CancelScope(20), never)
     with ThreadPoolExecutor(1) as pool:
         arrived = pool.submit(read_all, theirs, len(LONG) + 8)
         writer.send(b"head")
@@ -83,18 +83,18 @@ def test_several_pieces_arrive_in_order(pair: Pair) -> None:
 
 def test_a_limit_passes_while_nobody_reads(pair: Pair) -> None:
     """The sending is part of what a limit is on."""
-    lifeline = Lifeline(None)
-    lifeline.limit("first_chunk", 0.2)
+    scope = CancelScope(None)
+    scope.limit("first_chunk", 0.2)
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        SocketWriter(pair[0], lifeline, never).send(LONG)
+        SocketWriter(pair[0], scope, never).send(LONG)
     assert 0.2 <= time.monotonic() - began < 0.6
 
 
 def test_a_limit_passes_while_it_is_read_in_drops(pair: Pair) -> None:
     """That some of it goes out begins nothing anew."""
     ours, theirs = pair
-    lifeline = Lifeline(0.3)
+    scope = CancelScope(0.3)
     over = threading.Event()
 
     def sip() -> None:
@@ -105,7 +105,7 @@ def test_a_limit_passes_while_it_is_read_in_drops(pair: Pair) -> None:
     with ThreadPoolExecutor(1) as pool:
         pool.submit(sip)
         with pytest.raises(TimeoutError):
-            SocketWriter(ours, lifeline, never).send(LONG * 4)
+            SocketWriter(ours, scope, never).send(LONG * 4)
         over.set()
         theirs.settimeout(1)
     assert 0.3 <= time.monotonic() - began < 0.8
@@ -114,18 +114,18 @@ def test_a_limit_passes_while_it_is_read_in_drops(pair: Pair) -> None:
 def test_an_abort_ends_it(pair: Pair) -> None:
     """At once, without any limit."""
     ours, _ = pair
-    lifeline = Lifeline(None)
-    lifeline.hold(ours)
+    scope = CancelScope(None)
+    scope.hold(ours)
     aborted_at: list[float] = []
 
     def abort() -> None:
         aborted_at.append(time.monotonic())
-        lifeline.abort("cancelled")
+        scope.abort("cancelled")
 
     timer = threading.Timer(0.1, abort)
     timer.start()
     with pytest.raises(ConnectionAbortedError):
-        SocketWriter(ours, lifeline, never).send(LONG)
+        SocketWriter(ours, scope, never).send(LONG)
     assert time.monotonic() - aborted_at[0] < 0.1
     timer.join()
 
@@ -133,7 +133,7 @@ def test_an_abort_ends_it(pair: Pair) -> None:
 def test_it_stops_at_a_final_answer(pair: Pair) -> None:
     """Nothing of the rest is sent then, nor of what else the caller has."""
     ours, theirs = pair
-    writer = SocketWriter(ours, Lifeline(5), lambda received: received.endswith(b"no."))
+    writer = SocketWriter(ours, CancelScope(5), lambda received: received.endswith(b"no."))
     timer = threading.Timer(0.1, theirs.sendall, [b"We say no."])
     timer.start()
     writer.send(LONG)
@@ -145,7 +145,7 @@ def test_it_stops_at_a_final_answer(pair: Pair) -> None:
 def test_it_goes_on_after_an_answer_that_is_not_final(pair: Pair) -> None:
     """What came meanwhile is kept for the reader."""
     ours, theirs = pair
-    writer = SocketWriter(ours, Lifeline(20), never)
+    writer = SocketWriter(ours, CancelScope(20), never)
 
     def read() -> bytes:
         time.sleep(0.1)
@@ -162,7 +162,7 @@ def test_it_goes_on_after_an_answer_that_is_not_final(pair: Pair) -> None:
 def test_it_takes_a_bounded_part_of_an_answer(pair: Pair) -> None:
     """The rest stays in the socket."""
     ours, theirs = pair
-    writer = SocketWriter(ours, Lifeline(20), never)
+    writer = SocketWriter(ours, CancelScope(20), never)
 
     def talk_and_read() -> bytes:
         theirs.sendall(b"x" * 100_000)
@@ -179,7 +179,7 @@ def test_it_takes_a_bounded_part_of_an_answer(pair: Pair) -> None:
 def test_it_stops_when_the_server_ends_it(how: str, pair: Pair) -> None:
     """Whoever reads the answer finds out what there is of one."""
     ours, theirs = pair
-    writer = SocketWriter(ours, Lifeline(5), never)
+    writer = SocketWriter(ours, CancelScope(5), never)
 
     def end() -> None:
         if how == "closes":

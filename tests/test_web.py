@@ -48,7 +48,7 @@ from websopy_sync.web import (
     public_error,
     sse_body,
 )
-from websopy_sync.wire import parse_chunk
+from websopy_sync.wires.websopy import parse_chunk
 
 KEY = "sk-secret-key"
 QUESTION = "the question nobody else may see"

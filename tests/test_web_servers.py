@@ -25,7 +25,7 @@ from web_apps.running import Server, free_port, running
 from websopy_sync.chunks import ContentChunk, DoneChunk, StreamChunk
 from websopy_sync.sandbox import Sandbox, done, say, silence, status, wait
 from websopy_sync.sse import Decoder
-from websopy_sync.wire import parse_chunk
+from websopy_sync.wires.websopy import parse_chunk
 
 pytestmark = pytest.mark.slow
 

@@ -1,20 +1,35 @@
-"""One switch, off until somebody throws it, that ends streams from any thread.
+"""How a stream is ended from outside: the switch a user holds, and what it shuts down.
 
-Knows nothing of sockets: whoever can be cancelled leaves a callback here.
+`CancelToken` is the user's. `CancelScope` is what one call hangs on: its socket, its deadlines
+and a way to end it from any thread. Knows sockets by their methods alone, and nothing of HTTP.
 
-cancel() waits for no lock, because a signal handler that interrupted this very code, or a
-destructor, may call it. A subscriber that arrives while cancel() runs may be called twice, never
-not at all, so callbacks bear repeating.
+There is no watcher thread: each wait takes the timeout that the deadlines leave.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
 import threading
-from collections.abc import Callable
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
+from .errors import Phase, StreamCancelledError, StreamError
 from .interrupts import is_interrupt
+from .sockets import shut_down
 
-__all__ = ["CancelToken", "Wake"]
+__all__ = ["LATE", "CancelScope", "CancelToken", "Wake"]
+
+LATE = 512 * 1024
+"""Bytes that may still be taken when a limit has passed, because they were here before: about what
+a socket's buffer holds that nobody empties. A count and no time, as a busy machine may take long
+over them, but not too many to parse in a tenth of a second."""
+
+_LEAST_LATE = 512
+"""What each receive counts at least: a trickle of single bytes is not to last."""
 
 
 class Wake:
@@ -48,6 +63,10 @@ class CancelToken:
 
     One token may serve many streams, before, during and after their first byte. It is thrown
     once: a stream that is given a thrown token ends at once.
+
+    cancel() waits for no lock, because a signal handler that interrupted this very code, or a
+    destructor, may call it. A subscriber that arrives while cancel() runs may be called twice,
+    never not at all, so callbacks bear repeating.
     """
 
     def __init__(self) -> None:
@@ -92,3 +111,186 @@ class CancelToken:
     def unsubscribe(self, key: object) -> None:
         """Forget the callback behind `key`; one that is not there is fine."""
         self._callbacks.pop(key, None)
+
+
+class CancelScope:
+    """The deadlines and the off-switch of one question, over all its connections.
+
+    total: seconds from now until everything must be over, None for no limit.
+    idle: seconds a phase of that name may take that begins with progress.
+    """
+
+    def __init__(
+        self,
+        total: float | None,
+        *,
+        idle: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._idle = math.inf if idle is None else idle
+        self._pid = os.getpid()
+        self._total = math.inf if total is None else clock() + total
+        self._phase: Phase = "connect"
+        self._deadline = math.inf
+        self._late = 0
+        self.progress: bool = False
+        """Set by the reader when something came: the next wait begins the idle phase anew."""
+        # Reentrant, as a signal handler may abort the very thread that is in here.
+        self._lock = threading.RLock()
+        self._socket: Any = None
+        self._wake = Wake()
+        self.aborted: Literal["", "cancelled", "closed", "forked"] = ""
+        """Why it was ended on this side; "" while it was not.
+
+        "forked": this is a forked child's copy, and the answer goes on in the parent.
+        """
+        _scopes.add(weakref.ref(self, _scopes.discard))
+
+    def limit(self, phase: Phase, seconds: float | None, *, late: int = 0) -> None:
+        """Begin a phase that may take so many seconds from now; None for no limit.
+
+        late: how many bytes `allow_late` allows once the limit has passed.
+        """
+        self.progress = False
+        self._phase = phase
+        self._deadline = math.inf if seconds is None else self._clock() + seconds
+        self._late = late
+
+    def remaining(self) -> float:
+        """Seconds that a wait may still take, infinity for no limit.
+
+        Raises TimeoutError when a limit has passed; `nearest` then says which.
+        """
+        now = self._clock()
+        if self.progress:
+            self.progress = False
+            self._phase = "idle"
+            self._deadline = now + self._idle
+            self._late = LATE
+        seconds = min(self._deadline, self._total) - now
+        if seconds <= 0:
+            raise TimeoutError(f"{self.nearest} limit passed")
+        return seconds
+
+    def timeout(self) -> float | None:
+        """The same as sockets want it: None for no limit."""
+        seconds = self.remaining()
+        return None if seconds == math.inf else seconds
+
+    @property
+    def nearest(self) -> Phase:
+        """The limit that passes first, or passed when a wait has just timed out."""
+        return "total" if self._total < self._deadline else self._phase
+
+    def allow_late(self, size: int) -> None:
+        """Let bytes through that are here already, also when a limit has passed meanwhile.
+
+        The time in which the consumer was busy elsewhere is not the server's. Raises TimeoutError
+        when they are more than can have waited, and when it is the total limit that has passed.
+        """
+        try:
+            self.remaining()
+        except TimeoutError as error:
+            if is_interrupt(error):
+                raise
+            self._late -= max(size, _LEAST_LATE)
+            if self._late < 0 or self._clock() >= self._total:
+                raise
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time that the phase is not to count: the consumer takes it, over what is no chunk."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self._deadline += self._clock() - began
+
+    def check(self) -> None:
+        """Raise ConnectionAbortedError once it was aborted."""
+        if self.aborted:
+            raise ConnectionAbortedError(f"{self.aborted} on this side")
+
+    def abort_error(self) -> StreamError:
+        """The error for whoever reads on after an abort."""
+        if self.aborted == "forked":
+            return StreamError("the stream belongs to the process that opened it, not to its fork")
+        reason = self.aborted or "closed"
+        return StreamCancelledError(f"the answer was {reason}", reason=reason)
+
+    def raise_aborted(self) -> None:
+        """Raise the error for whoever reads on, once it was aborted.
+
+        Raises:
+            StreamCancelledError: it was cancelled or closed.
+            StreamError: this is a forked child, and the answer is the parent's.
+        """
+        if self.aborted:
+            raise self.abort_error()
+
+    def allows(self, seconds: float) -> bool:
+        """Whether a wait of so many seconds would end before the total limit."""
+        return self._clock() + seconds < self._total
+
+    def wait(self, seconds: float, wake: Wake | None = None) -> None:
+        """Sleep, but wake when aborted, or when somebody sets `wake`."""
+        self._wake = wake or Wake()
+        if not self.aborted:  # looked at after the line above: abort() does it the other way round
+            self._wake.wait(seconds)
+
+    def hold(self, sock: Any) -> None:
+        """Take the socket that an abort has to shut down; at once if it is too late already."""
+        with self._lock:
+            self._socket = sock
+        if self.aborted and sock is not None:
+            self._shut_down(sock)
+
+    def let_go(self) -> bool:
+        """Forget the socket, so that no abort reaches it. False when one already has."""
+        with self._lock:
+            self._socket = None
+        return not self.aborted
+
+    def abort(self, reason: Literal["cancelled", "closed"]) -> None:
+        """End it: whoever waits for the socket or in wait() wakes. Never blocks, never raises."""
+        with self._lock:
+            self.aborted = self.aborted or reason
+            if self._socket is not None:
+                self._shut_down(self._socket)
+        self._wake.set()
+
+    def cut(self) -> None:
+        """End the connection, if there still is one, and forget it."""
+        with self._lock:
+            sock, self._socket = self._socket, None
+        if sock is not None:
+            self._shut_down(sock)
+
+    def _shut_down(self, sock: Any) -> None:
+        if os.getpid() != self._pid:  # in a forked child, where it would end the parent's answer
+            return
+        shut_down(sock)
+
+    def disown(self) -> None:
+        """In a forked child: leave the connection to the parent, without a touch to it."""
+        self._lock = threading.RLock()  # a thread that is not in the child may have had it
+        self._socket = None
+        self.aborted = self.aborted or "forked"
+
+
+# A child that reads its parent's connection eats bytes that the parent then misses. To ask for the
+# process at each chunk would cost more than the rest of the loop, so the fork itself tells.
+_scopes: set[weakref.ref[CancelScope]] = set()
+
+
+def _disown_all() -> None:
+    for reference in _scopes.copy():
+        scope = reference()
+        if scope is not None:
+            scope.disown()
+    _scopes.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)

@@ -24,22 +24,29 @@ from urllib.parse import quote, urlsplit
 import attrs
 
 from ._version import __version__
-from .cancel import CancelToken
+from .cancel import CancelScope, CancelToken
 from .chunks import Message
 from .conversation import Conversation
 from .errors import ConfigError
+from .event_source import EventSource, RetryPolicy
 from .hooks import Hooks, PluginInfo
 from .interrupts import discreet, find_interrupt, is_interrupt, run_all
-from .lifeline import Lifeline
 from .message import MAX_ANSWER_SIZE
 from .redaction import Redactor, Secret
 from .resume import event_alone
-from .source import Policy, Source
 from .sse import MAX_EVENT_SIZE
 from .stream import ChatStream, EventStream
 from .timing import RetryBudget, Timeouts
-from .transport import Outgoing, Session, Transport
-from .wire import Messages, Request, answer_in, chat_body, encode_body, misspelt_option, same_json
+from .transport import HTTPRequest, Session, Transport
+from .wires.websopy import (
+    Messages,
+    Request,
+    answer_in,
+    chat_body,
+    encode_body,
+    misspelt_option,
+    same_json,
+)
 
 __all__ = ["AI", "WebsopyClient"]
 
@@ -191,20 +198,22 @@ class WebsopyClient:
             raise target
         timeouts = self._timeouts_of(timeout)
         path = target.url
-        outgoing = attrs.evolve(
+        http_request = attrs.evolve(
             target,
             url=self._base_url + target.url,
             headers=_merged(self._native_headers(target), self._headers, headers),
         )
         del target
         self._check_open()
-        lifeline = Lifeline(timeouts.total, idle=timeouts.idle)
-        redact = self._redactor(lifeline)
-        redact.watch(outgoing.headers, outgoing.body, query=outgoing.query, path=path)
-        stream = EventStream(lifeline, _checked_token(cancel_token), redact=redact)
+        scope = CancelScope(timeouts.total, idle=timeouts.idle)
+        redact = self._redactor(scope)
+        redact.watch(http_request.headers, http_request.body, query=http_request.query, path=path)
+        stream = EventStream(scope, _checked_token(cancel_token), redact=redact)
         policy = self._policy(timeouts, self._max_retries, resume=True, native=True)
         self._track(stream)
-        stream._open(lambda: Source(self._transport, outgoing, policy, lifeline, redact=redact))
+        stream._open(
+            lambda: EventSource(self._transport, http_request, policy, scope, redact=redact)
+        )
         return stream
 
     def close(self) -> None:
@@ -227,10 +236,10 @@ class WebsopyClient:
 
     def _start(self, question: _Question) -> ChatStream:
         self._check_open()
-        lifeline = Lifeline(question.timeouts.total, idle=question.timeouts.idle)
-        redact = self._redactor(lifeline)
+        scope = CancelScope(question.timeouts.total, idle=question.timeouts.idle)
+        redact = self._redactor(scope)
         stream = ChatStream(
-            lifeline,
+            scope,
             question.token,
             hooks=self._hooks.listeners(),
             redact=redact,
@@ -241,12 +250,12 @@ class WebsopyClient:
         )
         policy = self._policy(question.timeouts, question.max_retries, resume=question.resume)
 
-        def source(request: Request) -> Source:
-            outgoing = _as_edited(request, question)
-            if isinstance(outgoing, ConfigError):
-                raise outgoing
-            redact.watch(outgoing.headers, outgoing.body)
-            return Source(self._transport, outgoing, policy, lifeline, redact=redact)
+        def source(request: Request) -> EventSource:
+            http_request = _as_edited(request, question)
+            if isinstance(http_request, ConfigError):
+                raise http_request
+            redact.watch(http_request.headers, http_request.body)
+            return EventSource(self._transport, http_request, policy, scope, redact=redact)
 
         self._track(stream)
         stream._ask(question.request, source)
@@ -254,8 +263,8 @@ class WebsopyClient:
 
     def _policy(
         self, timeouts: Timeouts, max_retries: int, *, resume: bool, native: bool = False
-    ) -> Policy:
-        return Policy(
+    ) -> RetryPolicy:
+        return RetryPolicy(
             timeouts,
             self._budget,
             max_retries,
@@ -289,14 +298,14 @@ class WebsopyClient:
         }
         return headers | ({"Content-Type": "application/json"} if has_body else {})
 
-    def _native_headers(self, target: Outgoing) -> dict[str, str]:
+    def _native_headers(self, target: HTTPRequest) -> dict[str, str]:
         headers = self._standard_headers(target.body is not None)
         safe = target.method in ("GET", "HEAD")  # asking these twice changes nothing
         return headers if safe else headers | {"Idempotency-Key": str(uuid.uuid4())}
 
-    def _redactor(self, lifeline: Lifeline) -> Redactor:
+    def _redactor(self, scope: CancelScope) -> Redactor:
         """What takes the key and the question out of what a server sent, while there is time."""
-        return Redactor(self._key, go_on=lambda: not lifeline.aborted and lifeline.allows(0.0))
+        return Redactor(self._key, go_on=lambda: not scope.aborted and scope.allows(0.0))
 
 
 class AI:
@@ -548,7 +557,7 @@ def _url_problem(secret: Secret[Any]) -> str:
     return ""
 
 
-def _target(method: object, asked: Secret[Any]) -> Outgoing | ConfigError:
+def _target(method: object, asked: Secret[Any]) -> HTTPRequest | ConfigError:
     """The request line and body of a native request; problems are returned, see `_question`."""
     path, params, json = asked.value
     if not isinstance(method, str) or not _TOKEN.fullmatch(method):
@@ -560,22 +569,22 @@ def _target(method: object, asked: Secret[Any]) -> Outgoing | ConfigError:
     path, _, query = path.partition("?")
     parts = [quote(query, safe="%=&+/?:@!$'()*,;~")] if query else []
     try:
-        parts += [Outgoing.query_of(params)] if params else []
+        parts += [HTTPRequest.query_of(params)] if params else []
     except (TypeError, ValueError):
         return ConfigError("params: expected names and values that a query can hold")
     body = None if json is None else encode_body(dict(json) if isinstance(json, Mapping) else json)
     if isinstance(body, ConfigError):
         return body
     path = quote(path, safe="%/:@!$&'()*+,;=~")
-    return Outgoing(method.upper(), path, {}, body, "&".join(parts))
+    return HTTPRequest(method.upper(), path, {}, body, "&".join(parts))
 
 
-def _as_edited(request: Request, question: _Question) -> Outgoing | ConfigError:
+def _as_edited(request: Request, question: _Question) -> HTTPRequest | ConfigError:
     """A request as the plugins have left it. What they put there may raise when it is read."""
     try:
         # Encoding 20 MB takes longer than all else here, and plugins seldom edit.
         unchanged = same_json(request.body, question.body)
-        return _outgoing(request, question.encoded if unchanged else None)
+        return _http_request(request, question.encoded if unchanged else None)
     except Exception as error:  # noqa: BLE001  # a plugin's own
         interrupt = find_interrupt(error)
         problem = type(error).__name__
@@ -584,7 +593,7 @@ def _as_edited(request: Request, question: _Question) -> Outgoing | ConfigError:
     return ConfigError(f"after on_request: headers and body cannot be read ({problem})")
 
 
-def _outgoing(request: Request, encoded: bytes | None) -> Outgoing | ConfigError:
+def _http_request(request: Request, encoded: bytes | None) -> HTTPRequest | ConfigError:
     """A request as the plugins have left it. encoded: its body, if they have not changed that."""
     edited: object = request.headers
     key = {"Idempotency-Key": request.idempotency_key}
@@ -596,7 +605,7 @@ def _outgoing(request: Request, encoded: bytes | None) -> Outgoing | ConfigError
     body = encode_body(request.body) if encoded is None else encoded
     if isinstance(body, ConfigError):
         return ConfigError(f"after on_request: {body}")
-    return Outgoing(request.method, request.url, headers | key, body)
+    return HTTPRequest(request.method, request.url, headers | key, body)
 
 
 def _count(name: str, value: object, *, at_least: int) -> int:

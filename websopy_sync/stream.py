@@ -1,16 +1,16 @@
 """What the user holds: one answer while it comes, and exactly one end of it.
 
-Source → wire → plugins → the user's loop. Knows nothing of HTTP and of how events are got.
+EventSource → wire → plugins → the user's loop. Knows nothing of HTTP and of how events are got.
 
 Who may do what, and when:
 
 - One thread at a time opens or reads. next() and iter() take the turn, without waiting for it,
   and raise StreamError when another thread, or a hook, has it.
 - While a thread is inside a step (`busy`: opening, or reading up to the next chunk), it alone
-  touches the source. close() then only notes the end in the lifeline, and the thread comes to it
+  touches the source. close() then only notes the end in the scope, and the thread comes to it
   before it leaves the step. Between steps close() does all the work itself.
-- The reader sets `busy` before it looks at the lifeline, and looks before it touches the source;
-  close() aborts the lifeline before it looks at `busy`. So one of the two sees the other, without
+- The reader sets `busy` before it looks at the scope, and looks before it touches the source;
+  close() aborts the scope before it looks at `busy`. So one of the two sees the other, without
   a lock: this loop is what an answer costs.
 - Ending and closing the source each belong to whoever deletes a list's only item first. What an
   interrupt cuts short in the middle of an end is done before it comes out.
@@ -32,7 +32,7 @@ from operator import itemgetter
 from types import TracebackType
 from typing import Generic, Literal, Self, TypeVar
 
-from .cancel import CancelToken
+from .cancel import CancelScope, CancelToken
 from .chunks import ContentChunk, DoneChunk, ErrorChunk, Message, StreamChunk, UnknownChunk
 from .errors import (
     APIError,
@@ -42,14 +42,13 @@ from .errors import (
     StreamProtocolError,
     StreamServerError,
 )
+from .event_source import EventSource
 from .hooks import Listeners
 from .interrupts import clear_frames, is_interrupt, run_all
-from .lifeline import Lifeline
 from .message import MAX_ANSWER_SIZE, MessageBuilder, size_of
 from .redaction import Redactor
-from .source import Source
 from .sse import ServerSentEvent
-from .wire import ChunkReader, Request, copied_body
+from .wires.websopy import ChunkReader, Request, copied_body
 
 __all__ = ["ChatStream", "EventStream"]
 
@@ -80,7 +79,7 @@ class _Reading(Generic[Item]):
     The generator enters it twice, so that an interrupt on the way into one exit leaves the other.
     """
 
-    def __init__(self, stream: _Stream[Item], source: Source) -> None:
+    def __init__(self, stream: _Stream[Item], source: EventSource) -> None:
         self.stream: _Stream[Item] | None = stream  # None while nobody but the stream holds this
         self.source = source
         self.step = stream._step
@@ -111,25 +110,27 @@ _Begun = tuple[_Reading[Item], Generator[Item, None, None]]
 class _Stream(Generic[Item]):
     """The life of one answer: opened, read once, ended exactly once."""
 
-    def __init__(self, lifeline: Lifeline, token: CancelToken | None, redact: Redactor) -> None:
+    def __init__(self, scope: CancelScope, token: CancelToken | None, redact: Redactor) -> None:
         self._state: State = "open"
         self._redact = redact
         self._pid = os.getpid()
-        self._lifeline = lifeline
+        self._scope = scope
         self._token = token
-        self._token_key = token and token.subscribe(lambda: lifeline.abort("cancelled"))
+        self._token_key = token and token.subscribe(lambda: scope.abort("cancelled"))
         self._step = _Step()
         # Whoever pops the only item may open or read: what next() has begun, else None.
         self._turn: list[_Begun[Item] | None] = [None]
         self._begun = False
-        self._source: Source | None = None
+        self._source: EventSource | None = None
         self._failure: BaseException | None = None
         # Whoever deletes the only item ends the stream, and puts it back if an interrupt came in
         # between. (`del` is no call, so no signal gets in before the next line; after pop() one
         # does.)
         self._end_rights = [True]
         self._ending = _End()
-        self._to_close: list[Source] = []  # whoever deletes the only item is the one who closes it
+        self._to_close: list[
+            EventSource
+        ] = []  # whoever deletes the only item is the one who closes it
 
     # What a subclass adds: its generator, and what an end means to it.
 
@@ -151,16 +152,16 @@ class _Stream(Generic[Item]):
 
     # Opening.
 
-    def _open(self, make_source: Callable[[], Source]) -> None:
+    def _open(self, make_source: Callable[[], EventSource]) -> None:
         self._take_turn()
         try:
             self._step.busy = True
-            self._lifeline.raise_aborted()  # the plugins are told of no end that came before
+            self._scope.raise_aborted()  # the plugins are told of no end that came before
             self._source = source = make_source()
             self._to_close.append(source)
             source.open(self._tell_retry)
             self._step.busy = False
-            self._lifeline.raise_aborted()  # by a thread that found the step busy
+            self._scope.raise_aborted()  # by a thread that found the step busy
         except BaseException as error:
             self._left(error)
             raise
@@ -184,8 +185,8 @@ class _Stream(Generic[Item]):
 
     def _refusal(self, why: str) -> StreamError:
         """The error for who must not read, here or, if this is a forked child, anywhere."""
-        forked = self._lifeline.aborted == "forked"
-        return self._lifeline.abort_error() if forked else StreamError(why)
+        forked = self._scope.aborted == "forked"
+        return self._scope.abort_error() if forked else StreamError(why)
 
     def _begin(self) -> _Begun[Item]:
         if self._begun:
@@ -324,7 +325,7 @@ class _Stream(Generic[Item]):
         Returns at once. Once the stream has ended it does nothing.
         """
         if self._state == "open":
-            self._lifeline.abort("cancelled")
+            self._scope.abort("cancelled")
 
     def close(self) -> None:
         """Leave the answer: the connection is closed, plugins are told. May be called again.
@@ -332,13 +333,13 @@ class _Stream(Generic[Item]):
         A reader that is waiting in another thread gets StreamCancelledError, reason "closed".
         """
         if self._state == "open":
-            self._lifeline.abort("closed")
+            self._scope.abort("closed")
         if not self._step.busy:
             self._come_to_it()
 
     def _come_to_it(self) -> None:
-        """End the stream as the lifeline was told to, if it has not ended."""
-        self._finish(self._lifeline.abort_error())
+        """End the stream as the scope was told to, if it has not ended."""
+        self._finish(self._scope.abort_error())
 
     def __enter__(self) -> Self:
         return self
@@ -355,7 +356,7 @@ class _Stream(Generic[Item]):
         if not getattr(self, "_end_rights", None):
             return
         try:
-            self._lifeline.abort("closed")
+            self._scope.abort("closed")
             self._come_to_it()  # a stream that nobody holds is in nobody's step
         except Exception as error:
             if is_interrupt(error):
@@ -369,9 +370,9 @@ class _Stream(Generic[Item]):
     @property
     def state(self) -> State:
         """How it stands: "open", then for good "done", "error", "cancelled" or "closed"."""
-        if self._state == "open" and self._lifeline.aborted:
+        if self._state == "open" and self._scope.aborted:
             # The reader has yet to come to it; in a forked child there is none.
-            return "closed" if self._lifeline.aborted == "forked" else self._lifeline.aborted
+            return "closed" if self._scope.aborted == "forked" else self._scope.aborted
         return self._state
 
     @property
@@ -418,7 +419,7 @@ class ChatStream(_Stream[StreamChunk]):
 
     def __init__(
         self,
-        lifeline: Lifeline,
+        scope: CancelScope,
         token: CancelToken | None,
         *,
         hooks: Listeners,
@@ -437,12 +438,12 @@ class ChatStream(_Stream[StreamChunk]):
         self._asker = threading.get_ident()
         ends = hooks.teller("on_done") or hooks.teller("on_error")
         self._context = contextvars.copy_context() if ends is not None else None
-        super().__init__(lifeline, token, redact)
+        super().__init__(scope, token, redact)
 
-    def _ask(self, request: Request, make_source: Callable[[Request], Source]) -> None:
+    def _ask(self, request: Request, make_source: Callable[[Request], EventSource]) -> None:
         """Tell of the question, and send it as the plugins have left it."""
 
-        def source() -> Source:
+        def source() -> EventSource:
             tell = self._hooks.teller("on_request")
             if tell is not None and request.body is not None:
                 request.body = copied_body(request.body)  # an edit is not to change the caller's
@@ -456,16 +457,16 @@ class ChatStream(_Stream[StreamChunk]):
 
     def _items(self, reading: _Reading[StreamChunk]) -> Generator[StreamChunk, None, None]:
         # Everything a chunk needs is a local here: this loop is what an answer costs.
-        source, lifeline = reading.source, self._lifeline
+        source, scope = reading.source, self._scope
         reader, add_text = ChunkReader(self._redact), self._builder.add_text
         tell, room = self._hooks.teller("on_chunk"), self._max_answer_size
         events = source.events(self._retry_teller(reading))
         del self  # `reading` holds the stream, but only while it should
         with reading, reading as step:
-            lifeline.raise_aborted()
+            scope.raise_aborted()
             for chunk in map(reader.read, map(_DATA, events)):
                 if type(chunk) is ContentChunk:
-                    lifeline.progress = True
+                    scope.progress = True
                     room -= len(chunk.content)
                     if room < 0:
                         raise _chat(reading)._too_large()
@@ -473,12 +474,12 @@ class ChatStream(_Stream[StreamChunk]):
                     if tell is not None:
                         tell(chunk, reading.stream)
                     step.busy = False
-                    if lifeline.aborted:
+                    if scope.aborted:
                         _chat(reading)._come_to_it()
                     yield chunk
                     step.busy = True
-                    if lifeline.aborted:
-                        lifeline.raise_aborted()
+                    if scope.aborted:
+                        scope.raise_aborted()
                 elif chunk is not None:
                     taken = _joined(reader.flush(), chunk)
                     room -= sum(map(size_of, taken))
@@ -521,7 +522,7 @@ class ChatStream(_Stream[StreamChunk]):
 
     def _is_wanted(self) -> bool:
         """Whether there is a reason to wait: it is not left, and the total limit has not passed."""
-        return not self._lifeline.aborted and self._lifeline.allows(0.0)
+        return not self._scope.aborted and self._scope.allows(0.0)
 
     def _finished(self) -> bool:
         """Whether the answer is complete. Raises what it ended with if it ended otherwise."""
@@ -593,28 +594,28 @@ class EventStream(_Stream[ServerSentEvent]):
     StreamCancelledError.
     """
 
-    def __init__(self, lifeline: Lifeline, token: CancelToken | None, *, redact: Redactor) -> None:
-        super().__init__(lifeline, token, redact)
+    def __init__(self, scope: CancelScope, token: CancelToken | None, *, redact: Redactor) -> None:
+        super().__init__(scope, token, redact)
 
     def _items(self, reading: _Reading[ServerSentEvent]) -> Generator[ServerSentEvent, None, None]:
-        source, lifeline = reading.source, self._lifeline
+        source, scope = reading.source, self._scope
         del self
         with reading, reading as step:
-            lifeline.raise_aborted()
+            scope.raise_aborted()
             events = source.events(lambda error, delay: None)
             for event in (ServerSentEvent(kind, data, id_) for kind, data, id_, _ in events):
                 if event.event == "ping":
                     yield from _lend_ping([event], reading)
-                    lifeline.raise_aborted()
+                    scope.raise_aborted()
                     continue
-                lifeline.progress = True
+                scope.progress = True
                 step.busy = False
-                if lifeline.aborted:
+                if scope.aborted:
                     _held(reading)._come_to_it()
                 yield event
                 step.busy = True
-                if lifeline.aborted:
-                    lifeline.raise_aborted()
+                if scope.aborted:
+                    scope.raise_aborted()
             _held(reading)._end(None)
 
 
@@ -633,7 +634,7 @@ def _chat(reading: _Reading[StreamChunk]) -> ChatStream:
 def _lend(items: list[Item], reading: _Reading[Item]) -> Iterator[Item]:
     for item in items:
         reading.step.busy = False
-        if _held(reading)._lifeline.aborted:
+        if _held(reading)._scope.aborted:
             _held(reading)._come_to_it()
         yield item
         reading.step.busy = True
@@ -641,7 +642,7 @@ def _lend(items: list[Item], reading: _Reading[Item]) -> Iterator[Item]:
 
 def _lend_ping(items: list[Item], reading: _Reading[Item]) -> Iterator[Item]:
     """A ping begins no limit anew, but the time that the consumer spends with it is its own."""
-    with _held(reading)._lifeline.paused():
+    with _held(reading)._scope.paused():
         yield from _lend(items, reading)
 
 
@@ -652,7 +653,7 @@ def _take_and_lend(
     if _is_ping(chunks[-1]):
         yield from _lend_ping(chunks, reading)
     else:
-        _held(reading)._lifeline.progress = True
+        _held(reading)._scope.progress = True
         yield from _lend(chunks, reading)
 
 

@@ -46,7 +46,7 @@ from .errors import (
 )
 from .sse import ServerSentEvent, encode
 from .stream import ChatStream
-from .wire import dump_chunk
+from .wires.websopy import dump_chunk
 
 if TYPE_CHECKING:
     import flask

@@ -29,7 +29,7 @@ from ..chunks import (
     Usage,
 )
 from ..sse import ServerSentEvent, encode
-from ..wire import dump_chunk
+from ..wires.websopy import dump_chunk
 
 __all__ = [
     "Framing",

@@ -1,6 +1,6 @@
 """The sandbox: the service played on this machine, over real HTTP.
 
-Listens, and runs each connection in a thread. What is answered is `desk`'s business, how it
+Listens, and runs each connection in a thread. What is answered is `dispatcher`'s business, how it
 looks on the wire `exchange`'s.
 """
 
@@ -15,10 +15,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from ..proxies import add_own_service, remove_own_service
 from ..sockets import shut_down
-from .desk import Desk
-from .exchange import Exchange
+from ..transport.proxies import add_own_service, remove_own_service
+from .dispatcher import Dispatcher
+from .http_handler import HTTPHandler
 from .script import Framing, Script, Steps
 from .service import Request
 
@@ -77,14 +77,14 @@ class Sandbox:
         write_timeout: float = 60.0,
         log: Callable[[str], None] | None = None,
     ) -> None:
-        self._desk = Desk(script, api_key=api_key, pause=pause, log=log)
+        self._dispatcher = Dispatcher(script, api_key=api_key, pause=pause, log=log)
         self._framing: Framing = framing
         self._read_timeout = read_timeout
         self._write_timeout = write_timeout
         self._address = (host, port)
         self._ssl_context = ssl_context
         self._connections = 0
-        self._open: set[socket.socket] = set()  # guarded by the desk's condition
+        self._open: set[socket.socket] = set()  # guarded by the dispatcher's condition
         self._threads: list[threading.Thread] = []
         self._bell: socket.socket | None = None  # None while it does not listen
         self._listening: threading.Thread
@@ -120,11 +120,11 @@ class Sandbox:
         bell, self._bell = self._bell, None
         if bell is None:
             return
-        self._desk.closing.set()
+        self._dispatcher.closing.set()
         bell.close()
         self._listening.join()  # nobody comes in any more
         self._opened.close()
-        with self._desk.news:
+        with self._dispatcher.news:
             for connection in self._open:
                 shut_down(connection)
         for thread in self._threads:
@@ -160,7 +160,7 @@ class Sandbox:
         A request that is turned away (wrong key, wrong path) uses up no script. Any other does,
         a repeated or resuming one too.
         """
-        self._desk.queue.append(Script.of(script))
+        self._dispatcher.queue.append(Script.of(script))
 
     # What has happened
 
@@ -170,14 +170,14 @@ class Sandbox:
 
         The last 10,000 of them, and 32 MiB at most.
         """
-        with self._desk.news:
-            return self._desk.requests.all()
+        with self._dispatcher.news:
+            return self._dispatcher.requests.all()
 
     @property
     def disconnects(self) -> list[Request]:
         """The requests whose client left before the end of the answer's script."""
-        with self._desk.news:
-            return self._desk.disconnects.all()
+        with self._dispatcher.news:
+            return self._dispatcher.disconnects.all()
 
     @property
     def connections(self) -> int:
@@ -191,22 +191,22 @@ class Sandbox:
 
     def wait_request(self, count: int = 1, *, timeout: float = 5.0) -> bool:
         """Wait until so many requests have come in all; False when `timeout` seconds pass."""
-        return self._wait(lambda: self._desk.request_count >= count, timeout)
+        return self._wait(lambda: self._dispatcher.request_count >= count, timeout)
 
     def wait_disconnect(self, count: int = 1, *, timeout: float = 5.0) -> bool:
         """Wait until so many clients have left early; False when `timeout` seconds pass.
 
         End the script in `silence()`, or the answer may be out before the client can leave.
         """
-        return self._wait(lambda: self._desk.disconnect_count >= count, timeout)
+        return self._wait(lambda: self._dispatcher.disconnect_count >= count, timeout)
 
     def wait_closed(self, *, timeout: float = 5.0) -> bool:
         """Wait until no connection is open; False when `timeout` seconds pass."""
         return self._wait(lambda: not self._open, timeout)
 
     def _wait(self, happened: Callable[[], bool], timeout: float) -> bool:
-        with self._desk.news:
-            return self._desk.news.wait_for(happened, timeout)
+        with self._dispatcher.news:
+            return self._dispatcher.news.wait_for(happened, timeout)
 
     # Its threads
 
@@ -216,9 +216,9 @@ class Sandbox:
         return thread
 
     def _listen(self, listener: socket.socket, doors: selectors.BaseSelector) -> None:
-        while not self._desk.closing.is_set():
+        while not self._dispatcher.closing.is_set():
             if len(self._open) >= MOST_CONNECTIONS:
-                self._desk.closing.wait(BREATH)
+                self._dispatcher.closing.wait(BREATH)
                 continue
             for door, _ in doors.select():
                 if door.fileobj is listener:
@@ -230,7 +230,7 @@ class Sandbox:
         except (BlockingIOError, ConnectionError):  # it is gone again
             return
         except OSError:  # no file descriptor or no memory is left, until somebody leaves
-            self._desk.closing.wait(BREATH)
+            self._dispatcher.closing.wait(BREATH)
             return
         try:
             self._admit(connection)
@@ -246,7 +246,7 @@ class Sandbox:
             connection = self._ssl_context.wrap_socket(
                 connection, server_side=True, do_handshake_on_connect=False
             )
-        with self._desk.news:
+        with self._dispatcher.news:
             self._open.add(connection)
             self._connections += 1
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -259,10 +259,10 @@ class Sandbox:
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:
             with contextlib.suppress(OSError):  # the client is gone, or never spoke TLS
-                Exchange(
+                HTTPHandler(
                     connection,
                     number,
-                    desk=self._desk,
+                    dispatcher=self._dispatcher,
                     framing=self._framing,
                     read_timeout=self._read_timeout,
                     write_timeout=self._write_timeout,
@@ -271,7 +271,7 @@ class Sandbox:
             self._let_go(connection)
 
     def _let_go(self, connection: socket.socket) -> None:
-        with self._desk.news:
+        with self._dispatcher.news:
             self._open.remove(connection)
-            self._desk.news.notify_all()
+            self._dispatcher.news.notify_all()
         connection.close()

@@ -24,7 +24,7 @@ from websopy_persistence import Limits, PersistencePlugin
 
 from websopy_sync.chunks import ContentChunk, DoneChunk, Message, StreamChunk, Usage
 from websopy_sync.message import MessageBuilder
-from websopy_sync.wire import Request
+from websopy_sync.wires.websopy import Request
 
 UNPRIVILEGED = 65534
 """`nobody`: PostgreSQL does not start for root, MariaDB does not like to."""

@@ -19,7 +19,7 @@ LOGGER = "websopy_sync"
 
 
 # What the client says of the same moments, in fewer words: an end would have two lines.
-SAID_BETTER = ("websopy_sync.source", "websopy_sync.stream")
+SAID_BETTER = ("websopy_sync.event_source", "websopy_sync.stream")
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -24,7 +24,7 @@ from websopy_sync.chunks import (
     Usage,
 )
 from websopy_sync.errors import ConfigError, StreamProtocolError
-from websopy_sync.wire import (
+from websopy_sync.wires.websopy import (
     ChunkReader,
     Request,
     chat_body,

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import trustme
 
-from websopy_sync.lifeline import Lifeline
-from websopy_sync.receiver import Receiver
+from websopy_sync.cancel import CancelScope
+from websopy_sync.transport.socket_reader import SocketReader
 
 Pair = tuple[Any, Any]
 
@@ -59,10 +59,10 @@ everywhere = pytest.mark.parametrize("run", [in_main_thread, in_a_thread])
 every_kind = pytest.mark.parametrize("kind", ["plain", "over_tls"])
 
 
-def seconds_until_over(receiver: Receiver, lifeline: Lifeline, limit: float) -> float:
+def seconds_until_over(receiver: SocketReader, scope: CancelScope, limit: float) -> float:
     """How long a receive waits under this limit until it passes."""
     began = time.monotonic()
-    lifeline.limit("idle", limit)
+    scope.limit("idle", limit)
     with pytest.raises(TimeoutError):
         receiver.receive(100)
     return time.monotonic() - began
@@ -75,11 +75,11 @@ def test_a_wait_ends_with_its_limit(
     run: Callable[..., Any], kind: str, limit: float, request: pytest.FixtureRequest
 ) -> None:
     """Never before it, and not long after it."""
-    lifeline = Lifeline(None)
-    receiver = Receiver(request.getfixturevalue(kind)[0], lifeline)
-    seconds = run(lambda: seconds_until_over(receiver, lifeline, limit))
+    scope = CancelScope(None)
+    receiver = SocketReader(request.getfixturevalue(kind)[0], scope)
+    seconds = run(lambda: seconds_until_over(receiver, scope, limit))
     assert limit <= seconds < limit + 0.2
-    assert lifeline.nearest == "idle"
+    assert scope.nearest == "idle"
     receiver.close()
 
 
@@ -90,18 +90,18 @@ def test_limits_that_change(
 ) -> None:
     """From long to short, from none to one, from short to long: the next wait keeps to it."""
     ours, theirs = request.getfixturevalue(kind)
-    lifeline = Lifeline(None)
-    receiver = Receiver(ours, lifeline)
+    scope = CancelScope(None)
+    receiver = SocketReader(ours, scope)
 
     def with_limit(limit: float | None) -> bytes:
-        lifeline.limit("idle", limit)
+        scope.limit("idle", limit)
         theirs.sendall(b"x")
         return receiver.receive(100)
 
     def work() -> float:
         for limit in (None, 60, 0.1, 60, None):
             assert with_limit(limit) == b"x"
-        return seconds_until_over(receiver, lifeline, 0.3)
+        return seconds_until_over(receiver, scope, 0.3)
 
     assert 0.3 <= run(work) < 0.5
     receiver.close()
@@ -114,13 +114,13 @@ def test_a_wait_without_limit(
 ) -> None:
     """Also behind one that had a limit, on the same connection."""
     ours, theirs = request.getfixturevalue(kind)
-    lifeline = Lifeline(None)
-    receiver = Receiver(ours, lifeline)
+    scope = CancelScope(None)
+    receiver = SocketReader(ours, scope)
     late = threading.Timer(0.4, theirs.sendall, [b"late"])
 
     def work() -> bytes:
-        seconds_until_over(receiver, lifeline, 0.1)
-        lifeline.limit("idle", None)
+        seconds_until_over(receiver, scope, 0.1)
+        scope.limit("idle", None)
         late.start()
         return receiver.receive(100)
 
@@ -136,8 +136,8 @@ def test_the_total_limit_holds_through_a_trickle(
 ) -> None:
     """However often bytes come, and whatever the other limit is."""
     ours, theirs = request.getfixturevalue(kind)
-    lifeline = Lifeline(0.5)
-    receiver = Receiver(ours, lifeline)
+    scope = CancelScope(0.5)
+    receiver = SocketReader(ours, scope)
     over = threading.Event()
 
     def trickle() -> None:
@@ -146,7 +146,7 @@ def test_the_total_limit_holds_through_a_trickle(
 
     def read() -> None:
         while True:
-            lifeline.limit("idle", 60)
+            scope.limit("idle", 60)
             receiver.receive(100)
 
     began = time.monotonic()
@@ -156,7 +156,7 @@ def test_the_total_limit_holds_through_a_trickle(
             run(read)
         over.set()
     assert 0.5 <= time.monotonic() - began < 0.7
-    assert lifeline.nearest == "total"
+    assert scope.nearest == "total"
     receiver.close()
 
 
@@ -167,15 +167,15 @@ def test_signals_do_not_stretch_a_wait(plain: Pair, opened: Callable[..., Any]) 
     The connection may have been used by another thread before.
     """
     ours, theirs = plain
-    lifeline = Lifeline(None)
-    receiver = Receiver(ours, lifeline)
+    scope = CancelScope(None)
+    receiver = SocketReader(ours, scope)
     theirs.sendall(b"x")
-    lifeline.limit("idle", 60)
+    scope.limit("idle", 60)
     assert opened(lambda: receiver.receive(100)) == b"x"
     before = signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
     try:
-        seconds = seconds_until_over(receiver, lifeline, 0.5)
+        seconds = seconds_until_over(receiver, scope, 0.5)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -205,14 +205,14 @@ class Counting:
 def test_a_timeout_is_not_set_for_each_receive(plain: Pair) -> None:
     """A thousand receives under the same limit set it once, and the limit still holds."""
     ours, theirs = plain
-    counting, lifeline = Counting(ours), Lifeline(None)
-    receiver = Receiver(counting, lifeline)
+    counting, scope = Counting(ours), CancelScope(None)
+    receiver = SocketReader(counting, scope)
     for _ in range(1000):
         theirs.sendall(b"x")
-        lifeline.limit("idle", 60)
+        scope.limit("idle", 60)
         assert receiver.receive(1) == b"x"
     assert counting.count == 1
-    assert 0.4 <= seconds_until_over(receiver, lifeline, 0.4) < 0.6
+    assert 0.4 <= seconds_until_over(receiver, scope, 0.4) < 0.6
     receiver.close()
 
 
@@ -220,12 +220,12 @@ def test_a_timeout_is_not_set_for_each_receive(plain: Pair) -> None:
 def test_it_does_not_wake_more_often_than_it_must(plain: Pair, limit: float | None) -> None:
     """A wait that was bounded closely leaves nothing to the one that follows."""
     ours, theirs = plain
-    counting, lifeline = Counting(ours), Lifeline(None)
-    receiver = Receiver(counting, lifeline)
+    counting, scope = Counting(ours), CancelScope(None)
+    receiver = SocketReader(counting, scope)
     theirs.sendall(b"x")
-    lifeline.limit("first_chunk", 0.01)
+    scope.limit("first_chunk", 0.01)
     assert receiver.receive(1) == b"x"
-    lifeline.limit("idle", limit)
+    scope.limit("idle", limit)
     late = threading.Timer(0.3, theirs.sendall, [b"late"])
     late.start()
     assert receiver.receive(100) == b"late"
@@ -241,14 +241,14 @@ def test_an_abort_wakes_it(
 ) -> None:
     """At once, with or without a limit, and what follows is believed no more."""
     ours, _ = request.getfixturevalue(kind)
-    lifeline = Lifeline(None)
-    receiver = Receiver(ours, lifeline)
-    lifeline.hold(ours)
+    scope = CancelScope(None)
+    receiver = SocketReader(ours, scope)
+    scope.hold(ours)
     aborted_at = []
 
     def abort() -> None:
         aborted_at.append(time.monotonic())
-        lifeline.abort("cancelled")
+        scope.abort("cancelled")
 
     timer = threading.Timer(0.2, abort)
     timer.start()
@@ -262,7 +262,7 @@ def test_an_abort_wakes_it(
 def test_as_a_file(plain: Pair) -> None:
     """Lines can be read through a buffer, and nothing more once it has ended."""
     ours, theirs = plain
-    receiver = Receiver(ours, Lifeline(5))
+    receiver = SocketReader(ours, CancelScope(5))
     lines = io.BufferedReader(receiver, 100)
     theirs.sendall(b"one\ntwo\nrest")
     assert lines.readline() == b"one\n"

@@ -1,13 +1,13 @@
 """One HTTP exchange: a request goes out, an answer's head and then its bytes come in.
 
 The only file that imports requests and urllib3, and none of their exceptions leaves it. Knows
-nothing of SSE, of chunks, or of asking twice: it is given one request and a lifeline.
+nothing of SSE, of chunks, or of asking twice: it is given one request and a scope.
 
 requests and urllib3 do what they do well: URLs, proxies, TLS, pools. Four things they leave open
 are closed here, by their own extension points (an HTTPAdapter whose pools use a ConnectionCls
 with a response_class of ours):
 
-- the socket is in the lifeline's hands from before its connect, so cancel and deadlines hold
+- the socket is in the scope's hands from before its connect, so cancel and deadlines hold
   while there is no response yet;
 - each receive waits only as long as the deadlines allow, whatever trickles;
 - the head is read strictly: interim answers are skipped and counted, an end inside it is a cut;
@@ -51,10 +51,8 @@ import urllib3.connectionpool
 import urllib3.exceptions
 from urllib3.util.ssltransport import SSLTransport
 
-from . import socks_handshake
-from .certificates import client_certificate, context_that_trusts, trust_of
-from .dependencies import dependency_problem
-from .errors import (
+from ..cancel import LATE, CancelScope
+from ..errors import (
     APIConnectionError,
     APIError,
     APITimeoutError,
@@ -64,27 +62,29 @@ from .errors import (
     StreamProtocolError,
     WebsopyError,
 )
+from ..interrupts import find_interrupt, ignoring, is_interrupt
+from ..redaction import Secret
+from ..sockets import keep_alive, wait_for
+from . import socks_handshake
+from .certificates import client_certificate, context_that_trusts, trust_of
+from .dependencies import dependency_problem
 from .http1 import (
     Body,
-    ChunkedBody,
+    ChunkedReader,
     Inflater,
-    UntilCloseBody,
+    UntilCloseReader,
     body_of,
     inflater_of,
     is_final_answer,
 )
 from .idle_stack import IdleStack
-from .interrupts import find_interrupt, ignoring, is_interrupt
-from .lifeline import LATE, Lifeline
 from .name_lookup import Address, NameLookup
 from .proxies import Proxy, host_and_port, parse_proxy, proxy_for
-from .receiver import Receiver
-from .redaction import Secret
+from .socket_reader import SocketReader
 from .socket_writer import SocketWriter
-from .sockets import keep_alive, wait_for
 from .tls_in_tls import InnerTLS, OuterTLS
 
-__all__ = ["Exchange", "Limit", "Outgoing", "Session", "Transport"]
+__all__ = ["HTTPRequest", "HTTPResponse", "Limit", "Session", "Transport"]
 
 _names = NameLookup()  # one for the process, so that its threads are bounded in number
 
@@ -137,7 +137,7 @@ What is left is usually the last, empty HTTP chunk, which is there already or a 
 
 
 @attrs.frozen(repr=False)
-class Outgoing:
+class HTTPRequest:
     """A request as it goes on the wire. It holds a prompt, so its repr shows nothing of it."""
 
     method: str
@@ -147,7 +147,7 @@ class Outgoing:
     query: str = ""
 
     def __repr__(self) -> str:
-        return f"<Outgoing {self.method}>"
+        return f"<HTTPRequest {self.method}>"
 
     @classmethod
     def query_of(cls, params: Mapping[str, str]) -> str:
@@ -166,7 +166,7 @@ class _Headers(dict[str, Any]):
 class _Call:
     """What the connection of a call must know, and no argument of requests carries to it."""
 
-    lifeline: Lifeline
+    scope: CancelScope
     limit: Limit
     url: str
     query: str
@@ -204,18 +204,18 @@ class _Reply(http.client.HTTPResponse):
     will_close: bool
 
     def __init__(
-        self, sock: Any, *args: Any, lifeline: Lifeline, writer: SocketWriter, **kwargs: Any
+        self, sock: Any, *args: Any, scope: CancelScope, writer: SocketWriter, **kwargs: Any
     ) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp.close()
-        self._lifeline = lifeline
+        self._scope = scope
         self._socket = sock
-        self._receiver = Receiver(sock, lifeline, received=writer.received)
+        self._socket_reader = SocketReader(sock, scope, received=writer.received)
         self._request_is_whole = not writer.stopped
-        self.fp: Any = io.BufferedReader(self._receiver, READ_SIZE)
-        self.surplus: bool = False
+        self.fp: Any = io.BufferedReader(self._socket_reader, READ_SIZE)
+        self.trailing_data: bool = False
         """Whether bytes came behind the answer that belong to none."""
-        self._body: Body = UntilCloseBody()
+        self._body: Body = UntilCloseReader()
         self._drained = False
 
     def begin(self) -> None:
@@ -242,13 +242,13 @@ class _Reply(http.client.HTTPResponse):
                 raise
             # The status of a refusal is what matters. urllib3 would stumble over two lengths.
             del self.msg["content-length"]
-        self.chunked, self.length = isinstance(self._body, ChunkedBody), None
+        self.chunked, self.length = isinstance(self._body, ChunkedReader), None
         connection = {token.strip() for token in named.get("connection", "").lower().split(",")}
         self.will_close = (
             not self._request_is_whole  # what is sent next would be taken for the rest of it
             or "close" in connection
             or (version == 10 and "keep-alive" not in connection)
-            or isinstance(self._body, UntilCloseBody)
+            or isinstance(self._body, UntilCloseReader)
             or ("transfer-encoding" in named and "content-length" in named)
         )
 
@@ -282,13 +282,13 @@ class _Reply(http.client.HTTPResponse):
     def decoded(self) -> _Reply | _InflatedReply:
         """The same with its Content-Encoding undone. Raises StreamProtocolError."""
         inflater = inflater_of(_plain_headers(self.headers))
-        return self if inflater is None else _InflatedReply(self, inflater, self._lifeline)
+        return self if inflater is None else _InflatedReply(self, inflater, self._scope)
 
     def receive(self) -> bytes:
         """The next bytes of the body, as soon as there are any; b"" once it is complete."""
         body = self._body
         while not (body.complete or body.failure):
-            received = self._receiver.receive(READ_SIZE) if self._drained else self._drain()
+            received = self._socket_reader.receive(READ_SIZE) if self._drained else self._drain()
             if not received and not body.end():
                 raise http.client.IncompleteRead(b"")
             data = body.feed(received)
@@ -307,36 +307,36 @@ class _Reply(http.client.HTTPResponse):
     def _complete(self) -> None:
         fp, self.fp = self.fp, None
         if fp is not None:
-            self._receiver.ended = True
+            self._socket_reader.ended = True
             unread = isinstance(self._socket, InnerTLS) and self._socket.has_unread
-            self.surplus = self._body.surplus or fp.peek(1) != b"" or unread
+            self.trailing_data = self._body.trailing_data or fp.peek(1) != b"" or unread
             fp.close()  # no fp: what http.client takes for "read to its end"
 
 
 class _InflatedReply:
     """The body of a `_Reply` with its coding undone."""
 
-    def __init__(self, reply: _Reply, inflater: Inflater, lifeline: Lifeline) -> None:
+    def __init__(self, reply: _Reply, inflater: Inflater, scope: CancelScope) -> None:
         self._reply = reply
         self._inflater = inflater
-        self._lifeline = lifeline
+        self._scope = scope
 
     def decoded(self) -> _InflatedReply:
         """Itself."""
         return self
 
     @property
-    def surplus(self) -> bool:
+    def trailing_data(self) -> bool:
         """Whether bytes came behind the answer that belong to none."""
-        return self._reply.surplus
+        return self._reply.trailing_data
 
     def receive(self) -> bytes:
         """The next decoded bytes, as soon as there are any; b"" once the body is complete."""
         while True:
             data = self._inflater.take()
             if data:  # maybe the thousandth piece of one receive: look at the clock
-                self._lifeline.check()
-                self._lifeline.allow_late(len(data))
+                self._scope.check()
+                self._scope.allow_late(len(data))
                 return data
             _raise_for(self._inflater.failure)
             coded = self._reply.receive()
@@ -348,7 +348,7 @@ class _InflatedReply:
 
 
 class _Connection(urllib3.connection.HTTPConnection):
-    """A connection whose socket is in the hands of the call's lifeline."""
+    """A connection whose socket is in the hands of the call's scope."""
 
     debuglevel = 0  # above that http.client prints whole requests, key included
     _handle: socket.socket | None = None
@@ -376,7 +376,7 @@ class _Connection(urllib3.connection.HTTPConnection):
     def _look_up(self, host: str, port: int) -> list[Address]:
         """The addresses of a host, as getaddrinfo() gives them."""
         try:
-            return _names.addresses(host, port, _call.get().lifeline)
+            return _names.addresses(host, port, _call.get().scope)
         except (TimeoutError, ConnectionAbortedError):
             raise
         except (OSError, UnicodeError) as error:
@@ -388,12 +388,12 @@ class _Connection(urllib3.connection.HTTPConnection):
         sock.settimeout(0)
         with ignoring(BlockingIOError):  # it goes on by itself
             sock.connect(address)
-        _finish_connecting(sock, until, _call.get().lifeline)
+        _finish_connecting(sock, until, _call.get().scope)
         return sock
 
     def _new_conn(self) -> socket.socket:
-        """Connect to the first address that can be reached, within the lifeline's limits."""
-        lifeline = _call.get().lifeline
+        """Connect to the first address that can be reached, within the scope's limits."""
+        scope = _call.get().scope
         problem: OSError | None = None
         found = self._look_up(*self._peer())
         for tried, (family, kind, protocol, _, address) in enumerate(found):
@@ -402,20 +402,20 @@ class _Connection(urllib3.connection.HTTPConnection):
                     # A kernel without IPv6 refuses even the socket.
                     sock = socket.socket(family, kind, protocol)
                     stack.callback(sock.close)
-                    connected = self._connect_one(sock, address, lifeline, len(found) - tried)
+                    connected = self._connect_one(sock, address, scope, len(found) - tried)
                     stack.pop_all()
                     return connected
             except OSError as error:
                 if is_interrupt(error):
                     raise
-                lifeline.check()
-                lifeline.remaining()
+                scope.check()
+                scope.remaining()
                 if problem is None or problem.errno in _UNUSABLE:
                     problem = error
         raise urllib3.exceptions.NewConnectionError(self, "no connection") from problem
 
     def _connect_one(
-        self, sock: socket.socket, address: Any, lifeline: Lifeline, left: int
+        self, sock: socket.socket, address: Any, scope: CancelScope, left: int
     ) -> socket.socket:
         for option in self.socket_options or ():
             with ignoring(OSError):  # a connection without it is better than none
@@ -426,10 +426,10 @@ class _Connection(urllib3.connection.HTTPConnection):
             # and serves an abort until the handshake is over.
             self._drop_handle()
             self._handle = sock.dup()
-        lifeline.hold(self._handle or sock)
+        scope.hold(self._handle or sock)
         # The last address has all the time there is; each before it, its share.
-        connected = self._reach(sock, address, lifeline.remaining() / left)
-        connected.settimeout(lifeline.timeout())
+        connected = self._reach(sock, address, scope.remaining() / left)
+        connected.settimeout(scope.timeout())
         return connected
 
     def _drop_handle(self) -> None:
@@ -439,15 +439,15 @@ class _Connection(urllib3.connection.HTTPConnection):
 
     def connect(self) -> None:
         """Connect, through a proxy's tunnel and TLS where there are any."""
-        lifeline = _call.get().lifeline
+        scope = _call.get().scope
         self._serve(_call.get())
         try:
             super().connect()
             if isinstance(self.sock, SSLTransport):
                 self.sock = InnerTLS(self.sock)
-            lifeline.hold(self.sock)
+            scope.hold(self.sock)
         except BaseException as error:
-            lifeline.let_go()
+            scope.let_go()
             # urllib3 closes self.sock; a handshake that fails closes what it had wrapped.
             if is_interrupt(error):
                 _close_handshake(error)
@@ -463,7 +463,7 @@ class _Connection(urllib3.connection.HTTPConnection):
 
         def reply(*args: Any, **kwargs: Any) -> _Reply:
             writer = connection._writer_of(call)
-            call.reply = _Reply(*args, lifeline=call.lifeline, writer=writer, **kwargs)
+            call.reply = _Reply(*args, scope=call.scope, writer=writer, **kwargs)
             return call.reply
 
         self.response_class = reply  # type: ignore[assignment]  # typed as a class
@@ -482,10 +482,10 @@ class _Connection(urllib3.connection.HTTPConnection):
         call = _call.get()
         if self.sock is None:
             self.connect()
-        call.lifeline.limit(*call.limit, late=LATE)
-        call.lifeline.hold(self.sock)
+        call.scope.limit(*call.limit, late=LATE)
+        call.scope.hold(self.sock)
         if isinstance(self.sock, InnerTLS):
-            self.sock.socket.lifeline = call.lifeline
+            self.sock.socket.scope = call.scope
         self._writer = None
         self._serve(call)
         call.sent = True
@@ -499,7 +499,7 @@ class _Connection(urllib3.connection.HTTPConnection):
     def _writer_of(self, call: _Call) -> SocketWriter:
         # A tunnel's request goes out over a socket that TLS replaces then.
         if self._writer is None or self._writer.socket is not self.sock:
-            self._writer = SocketWriter(self.sock, call.lifeline, is_final_answer)
+            self._writer = SocketWriter(self.sock, call.scope, is_final_answer)
         return self._writer
 
 
@@ -518,12 +518,12 @@ def _close_handshake(interrupt: BaseException) -> None:
             sock.close()
 
 
-def _finish_connecting(sock: socket.socket, until: float, lifeline: Lifeline) -> None:
+def _finish_connecting(sock: socket.socket, until: float, scope: CancelScope) -> None:
     """Wait until a connect() that was begun has succeeded. Raises OSError."""
     while True:
         # An abort before this line found a socket that was not connecting yet, which shutdown()
         # leaves as it is; from here on it wakes the wait.
-        lifeline.check()
+        scope.check()
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))
@@ -554,12 +554,12 @@ class _TLSConnection(_Connection, urllib3.connection.HTTPSConnection):
 
     def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> Any:
         outer = super()._connect_tls_proxy(hostname, sock)
-        return OuterTLS(outer, _call.get().lifeline) if self.proxy_is_tunneling else outer
+        return OuterTLS(outer, _call.get().scope) if self.proxy_is_tunneling else outer
 
     def _tunnel(self) -> None:
         super()._tunnel()
         # The handshake that follows has what the tunnel left of the time.
-        self.sock.settimeout(_call.get().lifeline.timeout())
+        self.sock.settimeout(_call.get().scope.timeout())
 
 
 class _SOCKSConnection(_Connection):
@@ -587,7 +587,7 @@ class _SOCKSConnection(_Connection):
 
     def _new_conn(self) -> socket.socket:
         """Have the proxy try one address of the host after another."""
-        lifeline = _call.get().lifeline
+        scope = _call.get().scope
         problem: Exception = APIConnectionError("SOCKS4 knows no IPv6", retryable=False)
         targets = self._targets()
         for left, target in zip(range(len(targets), 0, -1), targets, strict=True):
@@ -597,7 +597,7 @@ class _SOCKSConnection(_Connection):
             except (urllib3.exceptions.NewConnectionError, APIConnectionError) as error:
                 if is_interrupt(error):
                     raise
-                lifeline.remaining()
+                scope.remaining()
                 problem = error
                 if not getattr(error, "retryable", True):
                     break
@@ -611,7 +611,7 @@ class _SOCKSConnection(_Connection):
             connected,
             self._proxy,
             target=(self._target, self.port),
-            lifeline=_call.get().lifeline,
+            scope=_call.get().scope,
             until=until,
         )
 
@@ -731,15 +731,15 @@ class _ForeignReply:
     several of them before it gives something is its own affair.
     """
 
-    surplus = False
+    trailing_data = False
 
-    def __init__(self, raw: Any, lifeline: Lifeline) -> None:
+    def __init__(self, raw: Any, scope: CancelScope) -> None:
         self._raw = raw
-        self._lifeline = lifeline
+        self._scope = scope
         # Not the connection's: http.client takes it from there if the body ends with it.
         file = getattr(getattr(raw, "_fp", None), "fp", None)
         self._socket = getattr(getattr(file, "raw", None), "_sock", None)
-        lifeline.hold(self._socket)
+        scope.hold(self._socket)
 
     def decoded(self) -> _ForeignReply:
         """The same: urllib3 decodes while reading."""
@@ -748,16 +748,16 @@ class _ForeignReply:
     def receive(self) -> bytes:
         """The next bytes of the body; b"" at its end."""
         try:
-            self._wait_at_most(self._lifeline.timeout())
+            self._wait_at_most(self._scope.timeout())
         except TimeoutError as passed:
             if is_interrupt(passed):
                 raise
             return self._receive_late(passed)
         data: bytes = self._raw.read1(READ_SIZE, decode_content=True)
-        self._lifeline.check()
+        self._scope.check()
         if not data:  # urllib3 has put the connection back for the next call
             self._socket = None
-            self._lifeline.hold(None)
+            self._scope.hold(None)
         return data
 
     def _wait_at_most(self, seconds: float | None) -> None:
@@ -769,12 +769,12 @@ class _ForeignReply:
         self._wait_at_most(0)
         try:
             data: bytes = self._raw.read1(READ_SIZE, decode_content=True) if self._socket else b""
-            self._lifeline.allow_late(len(data))
+            self._scope.allow_late(len(data))
         except (*_TRANSLATED, ValueError, TypeError) as error:
             if find_interrupt(error):
                 raise
             data = b""
-        self._lifeline.check()
+        self._scope.check()
         if not data:
             raise passed
         return data
@@ -782,18 +782,18 @@ class _ForeignReply:
 
 def _send_within(call: _Call, send: Callable[..., requests.Response]) -> requests.Response:
     """Send over an adapter of the user's own, which is told the limits in requests' way."""
-    connect = call.lifeline.timeout()
-    call.lifeline.limit(*call.limit, late=LATE)
+    connect = call.scope.timeout()
+    call.scope.limit(*call.limit, late=LATE)
     try:
-        return send(timeout=(connect, call.lifeline.timeout()))
+        return send(timeout=(connect, call.scope.timeout()))
     except requests.Timeout as error:
         call.sent = not isinstance(error, requests.ConnectTimeout)
         if not call.sent:
-            call.lifeline.limit("connect", 0)
+            call.scope.limit("connect", 0)
         raise
 
 
-class Exchange:
+class HTTPResponse:
     """One answer: its status and headers, and its body as it comes.
 
     headers: names in lower case; a header that came twice is joined by ", ".
@@ -807,7 +807,7 @@ class Exchange:
         self._response = response
         self._reply: _Reply | _InflatedReply | _ForeignReply = reply
         self._call = call
-        self._lifeline = call.lifeline
+        self._scope = call.scope
 
     def decode(self) -> None:
         """Undo the body's Content-Encoding. Raises StreamProtocolError for an unknown one."""
@@ -817,13 +817,13 @@ class Exchange:
         """The next bytes of the body, as soon as there are any; b"" once it is complete.
 
         Raises StreamInterruptedError when the body was cut, APITimeoutError when a limit of the
-        lifeline passed, StreamCancelledError when it was aborted, StreamProtocolError when the
+        scope passed, StreamCancelledError when it was aborted, StreamProtocolError when the
         framing or the coding is broken.
         """
         try:
             return self._reply.receive()
         except Exception as error:
-            if not isinstance(error, _TRANSLATED) and not self._lifeline.aborted:
+            if not isinstance(error, _TRANSLATED) and not self._scope.aborted:
                 raise
             lost = error
         failure = find_interrupt(lost) or _body_failure(lost, self._call)
@@ -834,7 +834,7 @@ class Exchange:
         """What comes of the body within these bounds, in bytes and seconds; never a failure."""
         body = b""
         interrupt = None
-        self._lifeline.limit("idle", seconds)
+        self._scope.limit("idle", seconds)
         try:
             self.decode()
             while len(body) < limit:
@@ -851,9 +851,9 @@ class Exchange:
     def release(self) -> None:
         """The answer is done: keep its connection if it ends properly within 2 ms, else close."""
         try:
-            self._lifeline.limit("idle", DRAIN_SECONDS)
+            self._scope.limit("idle", DRAIN_SECONDS)
             ended = self._drain()
-            if self._lifeline.let_go() and ended:
+            if self._scope.let_go() and ended:
                 self._response.raw.release_conn()
                 return
         except BaseException:  # an interrupt
@@ -869,14 +869,14 @@ class Exchange:
         except _TRANSLATED as error:
             interrupt = find_interrupt(error)
         else:
-            return not self._reply.surplus  # the next answer must not be mistaken
+            return not self._reply.trailing_data  # the next answer must not be mistaken
         if interrupt is not None:
             raise interrupt
         return False
 
     def close(self) -> None:
         """Close the connection now; the server sees it gone at once."""
-        self._lifeline.cut()
+        self._scope.cut()
         self._response.close()
 
 
@@ -931,8 +931,8 @@ class Transport:
         self._adapter.close()
 
     def send(
-        self, outgoing: Outgoing, lifeline: Lifeline, *, connect: float | None, limit: Limit
-    ) -> Exchange:
+        self, http_request: HTTPRequest, scope: CancelScope, *, connect: float | None, limit: Limit
+    ) -> HTTPResponse:
         """Send one request and wait for the head of its answer.
 
         connect: seconds until the connection must stand. limit: the phase and its seconds that
@@ -941,22 +941,22 @@ class Transport:
         Raises APIConnectionError, APITimeoutError, StreamProtocolError, StreamCancelledError or
         ConfigError, without a cause and without a trace of the libraries below.
         """
-        call = _Call(lifeline, limit, outgoing.url, outgoing.query)
-        lifeline.limit("connect", connect)
+        call = _Call(scope, limit, http_request.url, http_request.query)
+        scope.limit("connect", connect)
         token = _call.set(call)
         try:
             # An abort so far had no socket to shut down.
-            if lifeline.aborted:
+            if scope.aborted:
                 raise ConnectionAbortedError
-            return self._exchange(outgoing, call)
+            return self._exchange(http_request, call)
         except _TRANSLATED as error:
             lost = error
         except BaseException:  # an interrupt
-            lifeline.cut()
+            scope.cut()
             raise
         finally:
             _call.reset(token)
-        lifeline.cut()
+        scope.cut()
         failure = find_interrupt(lost) or _head_failure(lost, call)
         del lost  # it holds the request
         if call.speaks_tls and not call.sent and type(failure) is APIConnectionError:
@@ -964,18 +964,18 @@ class Transport:
             failure = ConfigError(problem) if problem else failure
         raise failure
 
-    def _exchange(self, outgoing: Outgoing, call: _Call) -> Exchange:
-        call.proxy = self._proxy_for(outgoing.url)
+    def _exchange(self, http_request: HTTPRequest, call: _Call) -> HTTPResponse:
+        call.proxy = self._proxy_for(http_request.url)
         if call.speaks_tls and self._trust.missing:
             raise ConfigError(self._trust.missing)
-        adapter = self._adapter_for(outgoing.url)
+        adapter = self._adapter_for(http_request.url)
         ours = isinstance(adapter, _Adapter)
-        query = f"?{outgoing.query}" if outgoing.query and not ours else ""
+        query = f"?{http_request.query}" if http_request.query and not ours else ""
         prepared = requests.PreparedRequest()
-        prepared.prepare_method(outgoing.method)
-        prepared.prepare_url(outgoing.url + query, None)
-        prepared.headers = self._headers(outgoing)  # type: ignore[assignment]  # its repr shows none
-        prepared.body = outgoing.body
+        prepared.prepare_method(http_request.method)
+        prepared.prepare_url(http_request.url + query, None)
+        prepared.headers = self._headers(http_request)  # type: ignore[assignment]  # its repr shows none
+        prepared.body = http_request.body
         send = functools.partial(
             adapter.send,
             prepared,
@@ -985,8 +985,8 @@ class Transport:
             proxies={urlsplit(call.url).scheme: call.proxy.url} if call.proxy else {},
         )
         response = send(timeout=None) if ours else _send_within(call, send)
-        reply = call.reply or _ForeignReply(response.raw, call.lifeline)
-        return Exchange(response, reply, call)
+        reply = call.reply or _ForeignReply(response.raw, call.scope)
+        return HTTPResponse(response, reply, call)
 
     def _adapter_for(self, url: str) -> Any:
         """The user's own adapter if one is mounted for this URL, else ours.
@@ -1002,10 +1002,10 @@ class Transport:
             self._adapter, self._pid = _Adapter(), os.getpid()
         return self._adapter
 
-    def _headers(self, outgoing: Outgoing) -> _Headers:
-        headers = _Headers(outgoing.headers)
-        if outgoing.body is not None:
-            headers["Content-Length"] = str(len(outgoing.body))
+    def _headers(self, http_request: HTTPRequest) -> _Headers:
+        headers = _Headers(http_request.headers)
+        if http_request.body is not None:
+            headers["Content-Length"] = str(len(http_request.body))
         if not any(name.lower() == "authorization" for name in headers):
             headers["Authorization"] = f"Bearer {self._key.value}"
         return headers
@@ -1050,11 +1050,11 @@ def _shown(line: bytes) -> str:
 
 def _given_up(call: _Call, chain: list[BaseException], *, sent: bool) -> APIError | None:
     """The error when it is this side that has ended the exchange, whatever the symptom was."""
-    lifeline = call.lifeline
-    if lifeline.aborted:
-        return lifeline.abort_error()
+    scope = call.scope
+    if scope.aborted:
+        return scope.abort_error()
     if _timed_out(chain):
-        phase = lifeline.nearest
+        phase = scope.nearest
         what = {
             "connect": f"no connection to {call.place} within the connect limit",
             "first_chunk": f"no chunk from {call.place} within the first_chunk limit",

@@ -14,8 +14,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import attrs
 import requests.utils
 
-from .errors import ConfigError
-from .interrupts import is_interrupt
+from ..errors import ConfigError
+from ..interrupts import is_interrupt
 
 __all__ = [
     "Proxy",

@@ -10,9 +10,9 @@ import socket
 import time
 from typing import Any
 
-from .errors import APIConnectionError
-from .interrupts import find_interrupt
-from .lifeline import Lifeline
+from ..cancel import CancelScope
+from ..errors import APIConnectionError
+from ..interrupts import find_interrupt
 from .proxies import Proxy
 
 try:
@@ -34,7 +34,7 @@ _FINAL_CODES = ("0x02", "0x07", "0x08", "0x5c", "0x5d")
 class _Handshake(_SocksSocket):  # type: ignore[misc]  # PySocks has no types
     """PySocks' socket. It receives a handshake piece by piece, and one limit holds for all."""
 
-    lifeline: Lifeline
+    scope: CancelScope
     until = math.inf
 
     def recv_into(self, *args: Any) -> Any:
@@ -42,7 +42,7 @@ class _Handshake(_SocksSocket):  # type: ignore[misc]  # PySocks has no types
         share = self.until - time.monotonic()
         if share <= 0:
             raise TimeoutError("the handshake's share of the limit passed")
-        seconds = min(self.lifeline.remaining(), share)
+        seconds = min(self.scope.remaining(), share)
         self.settimeout(None if seconds == math.inf else seconds)
         return super().recv_into(*args)
 
@@ -52,7 +52,7 @@ def shake_hands(
     proxy: Proxy,
     *,
     target: tuple[str, int],
-    lifeline: Lifeline,
+    scope: CancelScope,
     until: float,
 ) -> socket.socket:
     """Have a proxy connect to the target.
@@ -61,7 +61,7 @@ def shake_hands(
         sock: A socket that is connected to the proxy. It is used up, also by a failure.
         proxy: What to speak with the proxy, and as whom.
         target: Host and port; a name only where the proxy looks names up.
-        lifeline: Whose limits hold.
+        scope: Whose limits hold.
         until: When it must be done at the latest, on the monotonic clock; infinity for no such
             limit.
 
@@ -74,8 +74,8 @@ def shake_hands(
     """
     family, kind, protocol = sock.family, sock.type, sock.proto
     handshake = _Handshake(family, kind, protocol, sock.detach())
-    handshake.lifeline, handshake.until = lifeline, until
-    handshake.settimeout(lifeline.timeout())
+    handshake.scope, handshake.until = scope, until
+    handshake.settimeout(scope.timeout())
     version = socks.SOCKS5 if proxy.scheme.startswith("socks5") else socks.SOCKS4
     who = proxy.username or None, proxy.password or None
     handshake.set_proxy(version, proxy.host, proxy.port, proxy.looks_names_up, *who)

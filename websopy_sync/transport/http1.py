@@ -14,13 +14,13 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from .errors import StreamProtocolError
+from ..errors import StreamProtocolError
 
 __all__ = [
     "Body",
-    "ChunkedBody",
+    "ChunkedReader",
     "Inflater",
-    "UntilCloseBody",
+    "UntilCloseReader",
     "body_of",
     "inflater_of",
     "is_final_answer",
@@ -45,7 +45,7 @@ class Body(Protocol):
 
     complete: bool
     """Whether all of it has come."""
-    surplus: bool
+    trailing_data: bool
     """Whether bytes came behind its end."""
     failure: str
     """What was wrong with the framing, behind the payload that came before it; "" if nothing."""
@@ -57,11 +57,11 @@ class Body(Protocol):
         """The connection has ended: whether that completes the body. Else it was cut."""
 
 
-class LengthBody:
+class ContentLengthReader:
     """A body of as many bytes as Content-Length says."""
 
     failure: str = ""
-    surplus: bool = False
+    trailing_data: bool = False
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -69,7 +69,7 @@ class LengthBody:
 
     def feed(self, data: bytes) -> bytes:
         """What of these bytes belongs to the body."""
-        self.surplus = len(data) > self._left
+        self.trailing_data = len(data) > self._left
         data = data[: self._left]
         self._left -= len(data)
         self.complete = self._left == 0
@@ -80,12 +80,12 @@ class LengthBody:
         return self.complete
 
 
-class UntilCloseBody:
+class UntilCloseReader:
     """A body that ends with its connection, so that a cut cannot be told from an end."""
 
     complete: bool = False
     failure: str = ""
-    surplus: bool = False
+    trailing_data: bool = False
 
     def feed(self, data: bytes) -> bytes:
         """All of it."""
@@ -97,12 +97,12 @@ class UntilCloseBody:
         return True
 
 
-class ChunkedBody:
+class ChunkedReader:
     """A body in chunks (RFC 9112 7.1)."""
 
     def __init__(self) -> None:
         self.complete: bool = False
-        self.surplus: bool = False
+        self.trailing_data: bool = False
         self.failure: str = ""
         self._left = 0  # bytes of the current chunk still to come, with its CRLF
         self._rest = b""  # a size line or trailer that is not whole yet
@@ -198,7 +198,7 @@ class ChunkedBody:
                 break
             self._trailer_size += len(line) + 2
             self.complete = not line
-        self.surplus = self.complete and data != b""
+        self.trailing_data = self.complete and data != b""
         if self._trailer_size + len(self._rest) > MAX_LINE:
             raise StreamProtocolError(f"HTTP trailers: expected at most {MAX_LINE} bytes")
 
@@ -290,17 +290,17 @@ def body_of(status: int, headers: Mapping[str, str]) -> Body:
     Raises StreamProtocolError when it announces none that can be trusted.
     """
     if status in (204, 304):
-        return LengthBody(0)
+        return ContentLengthReader(0)
     coding = headers.get("transfer-encoding", "").strip().lower()
     if coding == "chunked":
-        return ChunkedBody()
+        return ChunkedReader()
     if coding:
         raise StreamProtocolError(f"Transfer-Encoding: expected chunked, got {coding!r:.200}")
     lengths = {length.strip() for length in headers.get("content-length", "").split(",")}
     length = lengths.pop()
     if lengths or (length and not (length.isascii() and length.isdigit())):
         raise StreamProtocolError("Content-Length: expected one number of bytes")
-    return LengthBody(int(length[:19])) if length else UntilCloseBody()
+    return ContentLengthReader(int(length[:19])) if length else UntilCloseReader()
 
 
 def inflater_of(headers: Mapping[str, str]) -> Inflater | None:

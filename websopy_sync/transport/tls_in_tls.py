@@ -11,7 +11,7 @@ from typing import Any
 
 from urllib3.util.ssltransport import SSLTransport
 
-from .lifeline import Lifeline
+from ..cancel import CancelScope
 
 __all__ = ["InnerTLS", "OuterTLS"]
 
@@ -19,12 +19,12 @@ __all__ = ["InnerTLS", "OuterTLS"]
 class OuterTLS:
     """The TLS connection to the proxy, as SSLTransport reads and writes it.
 
-    Every receive and send waits at most until the lifeline's limit.
+    Every receive and send waits at most until the scope's limit.
     """
 
-    def __init__(self, sock: Any, lifeline: Lifeline) -> None:
+    def __init__(self, sock: Any, scope: CancelScope) -> None:
         self.socket = sock
-        self.lifeline = lifeline
+        self.scope = scope
         self._timeout = math.inf
 
     def __getattr__(self, name: str) -> Any:
@@ -57,7 +57,7 @@ class OuterTLS:
 
     def _wait_at_most(self, seconds: float) -> None:
         # 0 asks for what is here already, which may be had after the limit too.
-        seconds = seconds and min(seconds, self.lifeline.remaining())
+        seconds = seconds and min(seconds, self.scope.remaining())
         self.socket.settimeout(None if seconds == math.inf else seconds)
 
 

@@ -13,9 +13,8 @@ import threading
 from collections import deque
 from typing import Any
 
-from .cancel import Wake
-from .interrupts import is_interrupt
-from .lifeline import Lifeline
+from ..cancel import CancelScope, Wake
+from ..interrupts import is_interrupt
 
 __all__ = ["Address", "NameLookup"]
 
@@ -64,13 +63,13 @@ class NameLookup:
         self._queue: deque[_Job] = deque()
         self._threads = 0
 
-    def addresses(self, host: str, port: int, lifeline: Lifeline) -> list[Address]:
+    def addresses(self, host: str, port: int, scope: CancelScope) -> list[Address]:
         """The addresses of a host, never empty. A numeric one needs no thread.
 
         Raises:
             OSError, UnicodeError: The name has none.
             TimeoutError: A limit passed.
-            ConnectionAbortedError: The lifeline was aborted.
+            ConnectionAbortedError: The scope was aborted.
         """
         numeric = _numeric(host, port)
         if numeric is not None:
@@ -81,11 +80,11 @@ class NameLookup:
         try:
             self._start(job)
             while not job.finished:
-                lifeline.check()
-                lifeline.wait(lifeline.remaining(), job.wake)
+                scope.check()
+                scope.wait(scope.remaining(), job.wake)
         finally:
             self._take(job)
-        lifeline.check()
+        scope.check()
         if job.failure is not None:
             raise job.failure
         if not job.found:

@@ -15,7 +15,7 @@ import attrs
 import requests.utils
 import urllib3.util
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 __all__ = ["Trust", "client_certificate", "context_that_trusts", "trust_of"]
 

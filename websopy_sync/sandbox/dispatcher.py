@@ -15,7 +15,7 @@ import attrs
 from .script import Script, Steps, problem, status
 from .service import Request, answer, refusal
 
-__all__ = ["Answer", "Desk"]
+__all__ = ["Answer", "Dispatcher"]
 
 REMEMBERED = 10_000
 """Requests, clients that left, and answers that may be resumed: the most of each that are kept."""
@@ -85,7 +85,7 @@ class Answer:
         return Answer(attrs.evolve(self.script, before=()), places, self.played)
 
 
-class Desk:
+class Dispatcher:
     """Takes requests in and hands answers out, for many threads at once."""
 
     def __init__(

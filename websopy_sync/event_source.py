@@ -23,6 +23,7 @@ from typing import TypeVar
 
 import attrs
 
+from .cancel import CancelScope
 from .errors import (
     APIConnectionError,
     APIError,
@@ -33,7 +34,6 @@ from .errors import (
     status_error_class,
 )
 from .interrupts import is_interrupt
-from .lifeline import Lifeline
 from .redaction import Redactor, Secret
 from .resume import AnswerIn, ResumeGuard, event_alone
 from .sse import Decoder, Fields
@@ -45,13 +45,13 @@ from .timing import (
     backoff,
     parse_retry_after,
 )
-from .transport import Exchange, Limit, Outgoing, Transport
+from .transport import HTTPRequest, HTTPResponse, Limit, Transport
 
-__all__ = ["Policy", "Source"]
+__all__ = ["EventSource", "RetryPolicy"]
 
 OnRetry = Callable[[APIError, float], None]
 
-_log = logging.getLogger("websopy_sync.source")
+_log = logging.getLogger("websopy_sync.event_source")
 
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 BARREN_RECONNECTIONS = 3
@@ -71,7 +71,7 @@ def _dealt_with(failure: Failure) -> Failure:
 
 
 @attrs.frozen
-class Policy:
+class RetryPolicy:
     """How far a source goes for an answer.
 
     ends_at_eof: the end of the bytes is a good end. So it is for native events, which have no
@@ -92,7 +92,7 @@ class Policy:
     random: Callable[[], float] = random.random
 
 
-class Source:
+class EventSource:
     """The events of one question.
 
     `redact` takes the key and the prompt out of what a server sent back. `OnRetry` functions
@@ -102,21 +102,21 @@ class Source:
     def __init__(
         self,
         transport: Transport,
-        outgoing: Outgoing,
-        policy: Policy,
-        lifeline: Lifeline,
+        http_request: HTTPRequest,
+        policy: RetryPolicy,
+        scope: CancelScope,
         *,
         redact: Redactor | None = None,
     ) -> None:
         self._transport = transport
-        self._outgoing = outgoing
+        self._http_request = http_request
         self._policy = policy
-        self._lifeline = lifeline
+        self._scope = scope
         self._redact = redact or Redactor(Secret(""))
         self._decoder = self._new_decoder("")
         self.last_event_id: str = ""
         """The id of the last event that was handed out, "" if it had none."""
-        self._exchange: Exchange | None = None
+        self._response: HTTPResponse | None = None
         self._guard = ResumeGuard(policy.answer_in)
         self._barren = 0  # reconnections since the last new event
         self.status_code: int = 0
@@ -133,7 +133,7 @@ class Source:
         limit: Limit = ("first_chunk", self._policy.timeouts.first_chunk)
         for retry in range(self._policy.max_retries + 1):
             try:
-                self._ask(self._outgoing, limit)
+                self._ask(self._http_request, limit)
                 return
             except APIError as error:
                 failure = _dealt_with(error)
@@ -147,65 +147,65 @@ class Source:
             failure.args = (failure.message,)
         raise failure
 
-    def _ask(self, outgoing: Outgoing, limit: Limit) -> None:
+    def _ask(self, http_request: HTTPRequest, limit: Limit) -> None:
         self.attempts += 1
-        exchange = self._transport.send(
-            outgoing,
-            self._lifeline,
+        response = self._transport.send(
+            http_request,
+            self._scope,
             connect=self._policy.timeouts.connect,
             limit=limit,
         )
-        self.status_code, self.headers = exchange.status_code, exchange.headers
-        _log.debug("attempt %d: status %d", self.attempts, exchange.status_code)
-        self._exchange = exchange  # close() finds it, whatever interrupts what follows
-        problem = self._problem_of(exchange)
+        self.status_code, self.headers = response.status_code, response.headers
+        _log.debug("attempt %d: status %d", self.attempts, response.status_code)
+        self._response = response  # close() finds it, whatever interrupts what follows
+        problem = self._problem_of(response)
         if problem is None:
-            self.request_id = exchange.headers.get(REQUEST_ID)
+            self.request_id = response.headers.get(REQUEST_ID)
             return
-        self._exchange = None
-        problem.request_id = exchange.headers.get(REQUEST_ID)
+        self._response = None
+        problem.request_id = response.headers.get(REQUEST_ID)
         raise problem
 
-    def _problem_of(self, exchange: Exchange) -> APIError | None:
+    def _problem_of(self, response: HTTPResponse) -> APIError | None:
         """What is wrong with an answer by its head; its body has been read and closed then."""
-        kind = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if exchange.status_code == 200 and kind == "text/event-stream":
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if response.status_code == 200 and kind == "text/event-stream":
             try:
-                exchange.decode()
+                response.decode()
                 return None
             except StreamProtocolError as error:
-                exchange.close()
+                response.close()
                 return StreamProtocolError(error.message)
-        body, headers = self._error_texts(exchange)
+        body, headers = self._error_texts(response)
         snippet = " ".join(body[:200].split())
         shown = f": {snippet}" if snippet else ""
-        if exchange.status_code >= 300:
-            return self._status_error(exchange, body, headers, shown)
+        if response.status_code >= 300:
+            return self._status_error(response, body, headers, shown)
         what = kind or "no content type"
         return StreamProtocolError(
-            f"expected status 200 with text/event-stream, got {exchange.status_code} with "
+            f"expected status 200 with text/event-stream, got {response.status_code} with "
             f"{self._redact(what, name='content-type')[:100]}{shown}"
         )
 
-    def _error_texts(self, exchange: Exchange) -> tuple[str, dict[str, str]]:
+    def _error_texts(self, response: HTTPResponse) -> tuple[str, dict[str, str]]:
         """The body and the headers of a response that is no answer, without secrets."""
-        data = exchange.read_error_body(limit=ERROR_BODY_LIMIT, seconds=ERROR_BODY_SECONDS)
-        exchange.release()
-        texts = self._redact.response(data.decode("utf-8", "replace"), exchange.headers)
-        self._lifeline.raise_aborted()
+        data = response.read_error_body(limit=ERROR_BODY_LIMIT, seconds=ERROR_BODY_SECONDS)
+        response.release()
+        texts = self._redact.response(data.decode("utf-8", "replace"), response.headers)
+        self._scope.raise_aborted()
         return texts
 
     def _status_error(
-        self, exchange: Exchange, body: str, headers: dict[str, str], shown: str
+        self, response: HTTPResponse, body: str, headers: dict[str, str], shown: str
     ) -> APIStatusError:
-        status = exchange.status_code
+        status = response.status_code
         what = "a redirect, which is not followed" if status < 400 else "an error"
         return status_error_class(status)(
             f"the server answered {status}, {what}{shown}",
             status_code=status,
             body=body,
             headers=headers,
-            retry_after=parse_retry_after(exchange.headers.get("retry-after"), now=time.time()),
+            retry_after=parse_retry_after(response.headers.get("retry-after"), now=time.time()),
             retryable=status in RETRYABLE_STATUSES,
         )
 
@@ -219,7 +219,7 @@ class Source:
         asked = getattr(failure, "retry_after", None)
         if asked is not None:
             delay = asked
-        if (asked or 0) > MAX_RETRY_AFTER or not self._lifeline.allows(delay):
+        if (asked or 0) > MAX_RETRY_AFTER or not self._scope.allows(delay):
             return False
         throttled = getattr(failure, "status_code", 0) in (429, 503)
         if not self._policy.budget.take(throttled=throttled):
@@ -227,8 +227,8 @@ class Source:
         _log.info("asking again in %.3f s: %s", delay, type(failure).__name__)
         failure.attempts = self.attempts
         on_retry(failure, delay)
-        self._lifeline.wait(delay)
-        self._lifeline.raise_aborted()
+        self._scope.wait(delay)
+        self._scope.raise_aborted()
         return True
 
     def events(self, on_retry: OnRetry) -> Iterator[Fields]:
@@ -241,9 +241,9 @@ class Source:
         note, note_unnamed, noting = guard.note, guard.note_unnamed, True
         take, settled = self._decoder.take, False  # locals: this loop is what an event costs
         while True:
-            exchange = self._exchange
+            response = self._response
             try:
-                data = exchange.receive() if exchange is not None else self._nothing()
+                data = response.receive() if response is not None else self._nothing()
                 if not data and not self._policy.ends_at_eof:
                     raise StreamInterruptedError("the answer ended before its done chunk")
             except StreamInterruptedError as error:
@@ -269,13 +269,13 @@ class Source:
 
     def _nothing(self) -> bytes:
         """What a connection gives that was closed on this side."""
-        self._lifeline.raise_aborted()
+        self._scope.raise_aborted()
         raise StreamInterruptedError("the answer's connection was closed")
 
     def _interrupted(self, why: str) -> StreamInterruptedError:
         return StreamInterruptedError(why, last_event_id=self.last_event_id)
 
-    def _resuming(self, failure: StreamInterruptedError) -> Outgoing:
+    def _resuming(self, failure: StreamInterruptedError) -> HTTPRequest:
         """The request that asks to go on. Raises StreamInterruptedError when none can."""
         guard, decoder = self._guard, self._decoder
         if guard.progressed:
@@ -286,7 +286,7 @@ class Source:
         # WHATWG 9.2.3: the id goes out as UTF-8.
         last_id = guard.last_id.encode("utf-8", "replace")
         return attrs.evolve(
-            self._outgoing, headers={**self._outgoing.headers, "Last-Event-ID": last_id}
+            self._http_request, headers={**self._http_request.headers, "Last-Event-ID": last_id}
         )
 
     def _reconnect(self, failure: StreamInterruptedError, on_retry: OnRetry) -> None:
@@ -295,9 +295,9 @@ class Source:
         Raises StreamInterruptedError when that cannot be had.
         """
         self.close()
-        outgoing = self._resuming(failure)
+        http_request = self._resuming(failure)
         error: APIError = failure
-        while self._exchange is None:
+        while self._response is None:
             if self._barren == BARREN_RECONNECTIONS:
                 why = f"{failure.message}; {BARREN_RECONNECTIONS} reconnections brought nothing"
                 raise self._interrupted(why)
@@ -306,12 +306,12 @@ class Source:
             if not self._pause(error, delay, on_retry):
                 raise self._interrupted(f"{failure.message}; {error.message}; not resumed")
             try:
-                self._ask(outgoing, ("idle", self._policy.timeouts.idle))
+                self._ask(http_request, ("idle", self._policy.timeouts.idle))
             except (APIConnectionError, APIStatusError, StreamProtocolError) as problem:
                 error = _dealt_with(problem)
                 if not self._repeatable(error):
                     break
-        if self._exchange is None:
+        if self._response is None:
             if isinstance(error, APITimeoutError):
                 raise error
             raise self._interrupted(f"{failure.message}; not resumed: {error.message}")
@@ -333,13 +333,13 @@ class Source:
 
     def release(self) -> None:
         """The answer is complete: keep its connection if that can be."""
-        if self._exchange is not None:
-            self._exchange.release()
-            self._exchange = None  # not before: an interrupt on the way leaves it to close()
+        if self._response is not None:
+            self._response.release()
+            self._response = None  # not before: an interrupt on the way leaves it to close()
             self._policy.budget.refund()
 
     def close(self) -> None:
         """Close the connection, if one is open. May be called again."""
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.close()
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()

@@ -1,7 +1,7 @@
 """One connection of the sandbox: requests are read from it, and scripts are played on it.
 
 `http.server` reads the requests. Which script answers which request, and what is remembered of
-it, is `desk`'s business.
+it, is `dispatcher`'s business.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import cast
 
 from ..sockets import shut_down
 from .channel import Incoming, Outgoing
-from .desk import Answer, Desk
-from .framing import Framer, framer
+from .dispatcher import Answer, Dispatcher
+from .http_writer import Framer, framer
 from .script import (
     BODILESS,
     Cut,
@@ -36,7 +36,7 @@ from .script import (
     status,
 )
 
-__all__ = ["Exchange"]
+__all__ = ["HTTPHandler"]
 
 MAX_BODY = 16 * 1024 * 1024
 """Bytes of a request's body that are read; a longer one is refused."""
@@ -68,7 +68,7 @@ class Gone(Over):
     """The client left."""
 
 
-class Exchange(BaseHTTPRequestHandler):
+class HTTPHandler(BaseHTTPRequestHandler):
     """One connection, from its first request to its end; the constructor runs all of it."""
 
     protocol_version = "HTTP/1.1"
@@ -85,13 +85,13 @@ class Exchange(BaseHTTPRequestHandler):
         connection: socket.socket,
         number: int,
         *,
-        desk: Desk,
+        dispatcher: Dispatcher,
         framing: Framing,
         read_timeout: float,
         write_timeout: float,
     ) -> None:
         self._number = number
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._framing = framing
         self._read_timeout = read_timeout
         self._write_timeout = write_timeout
@@ -105,7 +105,7 @@ class Exchange(BaseHTTPRequestHandler):
         body = self._body()
         if body is None:
             return
-        request, answer = self._desk.receive(
+        request, answer = self._dispatcher.receive(
             connection=self._number,
             method=self.command,
             target=self.path,
@@ -116,17 +116,17 @@ class Exchange(BaseHTTPRequestHandler):
             self._play(answer, request.request_id)
         except Gone:
             self.close_connection = True
-            self._desk.client_left(request)
+            self._dispatcher.client_left(request)
         except Over:
             self.close_connection = True
 
     # http.server calls the method of the request's name.
-    do_GET: Callable[[Exchange], None] = respond
-    do_POST: Callable[[Exchange], None] = respond
-    do_PUT: Callable[[Exchange], None] = respond
-    do_PATCH: Callable[[Exchange], None] = respond
-    do_DELETE: Callable[[Exchange], None] = respond
-    do_OPTIONS: Callable[[Exchange], None] = respond
+    do_GET: Callable[[HTTPHandler], None] = respond
+    do_POST: Callable[[HTTPHandler], None] = respond
+    do_PUT: Callable[[HTTPHandler], None] = respond
+    do_PATCH: Callable[[HTTPHandler], None] = respond
+    do_DELETE: Callable[[HTTPHandler], None] = respond
+    do_OPTIONS: Callable[[HTTPHandler], None] = respond
 
     def _body(self) -> bytes | None:
         lengths = set(self.headers.get_all("Content-Length", ["0"]))
@@ -227,7 +227,7 @@ class Exchange(BaseHTTPRequestHandler):
         except OSError:
             return True
         # It sent its next question already. Behind that its leaving cannot be seen any more.
-        return self._desk.closing.wait(max(0.0, until - time.monotonic()))
+        return self._dispatcher.closing.wait(max(0.0, until - time.monotonic()))
 
     # What http.server calls
 
@@ -266,7 +266,7 @@ class Exchange(BaseHTTPRequestHandler):
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """One line for each answer, without the query: it may hold the question."""
-        self._desk.log(f"{self.command or '?'} {self.path.partition('?')[0]} {int(code)}")
+        self._dispatcher.log(f"{self.command or '?'} {self.path.partition('?')[0]} {int(code)}")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Turn away what cannot be read as a request, and the connection with it."""

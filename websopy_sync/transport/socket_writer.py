@@ -12,9 +12,9 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from .interrupts import is_interrupt
-from .lifeline import Lifeline
-from .sockets import wait_for
+from ..cancel import CancelScope
+from ..interrupts import is_interrupt
+from ..sockets import wait_for
 
 __all__ = ["SocketWriter"]
 
@@ -37,9 +37,9 @@ class SocketWriter:
     the request.
     """
 
-    def __init__(self, sock: Any, lifeline: Lifeline, is_final: Callable[[bytes], bool]) -> None:
+    def __init__(self, sock: Any, scope: CancelScope, is_final: Callable[[bytes], bool]) -> None:
         self.socket = sock
-        self._lifeline = lifeline
+        self._scope = scope
         self._is_final = is_final
         self._pieces = 0
         self.received: bytes = b""
@@ -52,12 +52,12 @@ class SocketWriter:
 
         Raises:
             TimeoutError: A limit passed.
-            ConnectionAbortedError: The lifeline was aborted.
+            ConnectionAbortedError: The scope was aborted.
         """
         self.socket.settimeout(0)
         rest = memoryview(data)
         while rest and not self.stopped:
-            seconds = self._lifeline.remaining()
+            seconds = self._scope.remaining()
             sent = self._attempt(self.socket.send, rest[:PIECE], ended=-1)
             if sent is None:
                 wait_for(self.socket, seconds, answer=self._listens)
@@ -68,7 +68,7 @@ class SocketWriter:
                 self._pieces += 1
             if rest and self._listens and (not sent or self._pieces % LOOK_EVERY == 0):
                 self._look()
-        self._lifeline.check()
+        self._scope.check()
 
     @property
     def _listens(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import attrs
 
-from .chunks import (
+from ..chunks import (
     MAX_COUNT,
     ContentChunk,
     DoneChunk,
@@ -27,9 +27,9 @@ from .chunks import (
     UnknownChunk,
     Usage,
 )
-from .errors import ConfigError, StreamProtocolError
-from .interrupts import is_interrupt
-from .sse import scalar_text
+from ..errors import ConfigError, StreamProtocolError
+from ..interrupts import is_interrupt
+from ..sse import scalar_text
 
 __all__ = [
     "ChunkReader",

@@ -1,4 +1,4 @@
-"""The bytes of a connection as they come, each wait for them bounded by the lifeline.
+"""The bytes of a connection as they come, each wait for them bounded by the scope.
 
 Knows sockets by their methods alone, and nothing of HTTP.
 
@@ -27,10 +27,10 @@ import types
 from threading import get_ident
 from typing import Any
 
-from .interrupts import is_interrupt
-from .lifeline import Lifeline
+from ..cancel import CancelScope
+from ..interrupts import is_interrupt
 
-__all__ = ["Receiver"]
+__all__ = ["SocketReader"]
 
 SHORT = 0.1
 """Seconds below which a timeout is the limit itself; above, it is half of it when it is set."""
@@ -39,17 +39,17 @@ SHORT = 0.1
 _KERNEL_WAITS = sys.platform == "linux" and struct.calcsize("l") == 8
 
 
-class Receiver(io.RawIOBase):
+class SocketReader(io.RawIOBase):
     """Reads from a socket; also a raw file, for what wants lines.
 
     received: what was received already; the file begins with it. At most 64 KiB, which a buffered
     file takes at once.
     """
 
-    def __init__(self, sock: Any, lifeline: Lifeline, *, received: bytes = b"") -> None:
+    def __init__(self, sock: Any, scope: CancelScope, *, received: bytes = b"") -> None:
         self._socket = sock
         self._received = received
-        self._lifeline = lifeline
+        self._scope = scope
         self._timeout = math.inf  # what a receive waits
         self._thread = 0  # in which thread; none when it is to be set anew
         # TLS, and what stands in for sockets elsewhere (gevent), receive in Python.
@@ -81,10 +81,10 @@ class Receiver(io.RawIOBase):
         Raises TimeoutError when a limit has passed, ConnectionAbortedError after an abort, and
         whatever else the socket does.
         """
-        lifeline = self._lifeline
+        scope = self._scope
         while True:
             try:
-                seconds = lifeline.remaining()
+                seconds = scope.remaining()
             except TimeoutError as passed:
                 late = None if is_interrupt(passed) else self._receive_late(size)
                 if late is None:
@@ -101,9 +101,9 @@ class Receiver(io.RawIOBase):
                     raise
                 self._thread = 0
                 continue
-            if lifeline.aborted:
+            if scope.aborted:
                 # A shutdown looks like an end: nothing may be believed that comes after it.
-                lifeline.check()
+                scope.check()
             return data
 
     def _receive_late(self, size: int) -> bytes | None:
@@ -112,12 +112,12 @@ class Receiver(io.RawIOBase):
         self._socket.settimeout(0)
         try:
             data: bytes = self._socket.recv(size)
-            self._lifeline.allow_late(len(data))
+            self._scope.allow_late(len(data))
         except OSError as error:  # nothing is here, TLS wants more, or the limits allow no more
             if is_interrupt(error):
                 raise
             return None
-        self._lifeline.check()
+        self._scope.check()
         return data
 
     def _wait_at_most(self, seconds: float) -> None:
