@@ -1,0 +1,172 @@
+"""The command `chat`: its flags, and an answer or a conversation written as it comes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from ..client import WebsopyClient
+from ..conversation import Conversation
+from ..errors import ConfigError, WebsopyError
+from ..sandbox import Sandbox
+from ..stream import ChatStream
+from .input import joined, piped, text_of, typed
+from .sandbox import NO_MODEL
+from .terminal import allow_interrupt, say, visible
+
+try:
+    import readline  # with it loaded, input() can edit its line
+except ImportError:  # not on every platform
+    HAS_READLINE = False
+else:
+    HAS_READLINE = True
+
+
+WAITING = "waiting ..."
+
+
+def add_to(commands: Any) -> None:
+    """Add the command and its flags."""
+    parser = commands.add_parser(
+        "chat",
+        help="ask, and watch the answer come",
+        description="Ask, and watch the answer come. Ctrl-C cancels it. The key is taken from "
+        "WEBSOPY_API_KEY. What is piped in is asked too, before MESSAGE and a blank line: "
+        "cat FILE | websopy-sync chat 'Summarise this'. `< /dev/null` keeps it out. Without "
+        "either, on a terminal, a conversation is held; lines that are pasted together are one "
+        "message.",
+    )
+    parser.add_argument(
+        "message",
+        nargs="?",
+        metavar="MESSAGE",
+        help="what to ask; standard input, unless it is a terminal, is asked before it",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--sandbox", action="store_true", help="ask the sandbox, which is no model")
+    where.add_argument("--base-url", metavar="URL", help="ask there instead of the service")
+    parser.add_argument("--json", action="store_true", help="write one chunk a line, as JSON")
+    parser.add_argument("--system", metavar="TEXT", help="what the model is told beforehand")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="limit for each whole answer"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command, and give its exit code."""
+    with contextlib.ExitStack() as stack:
+        key, url = None, args.base_url
+        if args.sandbox:
+            key, url = "sandbox-key", stack.enter_context(Sandbox()).url
+            say(NO_MODEL)
+        client = stack.enter_context(WebsopyClient(key, base_url=url, timeout=args.timeout))
+        conversation = client.ai.conversation(args.system and text_of(args.system, "--system"))
+        on_terminal = bool(sys.stdin) and sys.stdin.isatty()
+        if args.message is None and on_terminal:
+            return _converse(conversation, as_json=args.json)
+        message = text_of(args.message or "", "MESSAGE")
+        question = joined("" if on_terminal else piped(), message)
+        _answer(partial(conversation.send, question), as_json=args.json)
+    return 0
+
+
+def _converse(conversation: Conversation, *, as_json: bool) -> int:
+    """Ask what is typed until its end. Ctrl-C at an answer ends that, at the prompt all."""
+    if HAS_READLINE and os.environ.get("TERM", "dumb") != "dumb":
+        # What is pasted can be edited as a whole then, and Enter asks it. Python turns it off.
+        readline.parse_and_bind("set enable-bracketed-paste on")
+    try:
+        for question in typed():
+            if question.strip():
+                _try(conversation, question, as_json=as_json)
+    except KeyboardInterrupt:
+        say("", name="")
+        raise
+    say("", name="")
+    return 0
+
+
+def _try(conversation: Conversation, question: str, *, as_json: bool) -> None:
+    try:
+        text = text_of(question.strip(), "message")
+    except ConfigError as error:
+        say(f"error: {error}")
+        return
+    try:
+        _answer(partial(conversation.send, text), as_json=as_json)
+    except KeyboardInterrupt:
+        say("cancelled")
+        allow_interrupt()
+    except ConfigError:
+        raise
+    except WebsopyError as error:
+        say(f"error: {error}")
+
+
+def _answer(ask: Callable[[], ChatStream], *, as_json: bool) -> None:
+    with AnswerOutput() as page, ask() as stream:
+        for chunk in stream:
+            if as_json:
+                page.write(json.dumps(chunk.to_dict()) + "\n")  # all ASCII, so of no power either
+            elif chunk.type == "content":
+                page.write(visible(chunk.content))
+            elif chunk.type == "tool_call":
+                page.note(f"tool call: {chunk.tool.name}({chunk.tool.arguments})")
+
+
+class AnswerOutput:
+    """What an answer is written on: the text on stdout, what is said about it on stderr.
+
+    Until the first text or note, a terminal shows that the answer is waited for.
+    """
+
+    def __init__(self) -> None:
+        self._waiting = False
+        self._mid_line = False
+
+    def __enter__(self) -> Self:
+        if sys.stderr and sys.stderr.isatty():
+            self._waiting = True
+            say(WAITING, name="", end="")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end_waiting()
+        self._end_line()
+
+    def write(self, text: str) -> None:
+        """Write text that is visible already."""
+        self._end_waiting()
+        if text:  # before it is out, or Ctrl-C could come in between
+            self._mid_line = not text.endswith("\n")
+        print(text, end="", flush=True)
+
+    def note(self, text: str) -> None:
+        """Say something about the answer, on a line of its own."""
+        self._end_waiting()
+        self._end_line()
+        say(text)
+
+    def _end_waiting(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            blank = " " * len(WAITING)
+            print(f"\r{blank}\r", end="", file=sys.stderr, flush=True)
+
+    def _end_line(self) -> None:
+        if self._mid_line:
+            self._mid_line = False
+            print(flush=True)

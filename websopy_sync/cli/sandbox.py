@@ -1,0 +1,48 @@
+"""The command `sandbox`: its flags, and the service played until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from typing import Any
+from urllib.request import getproxies_environment
+
+from ..sandbox import Sandbox
+from .terminal import visible
+
+NO_MODEL = "This is the websopy-sync sandbox, played on this machine: no model."
+
+
+def add_to(commands: Any) -> None:
+    """Add the command and its flags."""
+    parser = commands.add_parser(
+        "sandbox",
+        help="play the service on this machine",
+        description="Play the service on this machine, until Ctrl-C. It is no model.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", type=_port, default=8899, help="port to listen on, 0 for a free one (%(default)s)"
+    )
+    parser.set_defaults(run=run)
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected 0 to 65535, got {text!r:.20}")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command, and give its exit code."""
+
+    def log(line: str) -> None:
+        print(visible(line), flush=True)
+
+    with Sandbox(host=args.host, port=args.port, log=log) as sandbox:
+        log(f"{NO_MODEL} Ctrl-C stops it.")
+        # Another process would ask by way of a proxy that its environment names.
+        direct = f' no_proxy="$no_proxy,{args.host}"' if getproxies_environment() else ""
+        log(f"export WEBSOPY_BASE_URL={sandbox.url} WEBSOPY_API_KEY=test{direct}")
+        threading.Event().wait()
+    return 0
