@@ -22,6 +22,7 @@ FLOORS = (
     {"errors", "_version", "interrupts", "plain_form", "transport.idle_stack"},
     {
         "chunks",
+        "headers",
         "redaction",
         "sockets",
         "sse",
@@ -30,6 +31,7 @@ FLOORS = (
         "transport.dependencies",
         "transport.http1",
         "transport.proxies",
+        "urls",
     },
     {"cancel", "message", "resume"},
     {
@@ -48,9 +50,16 @@ FLOORS = (
     {"hooks.loading"},
     {"hooks.manager"},
     {"hooks"},
-    {"wires.websopy"},
+    {"options", "wires.websopy"},
     {"stream"},
-    {"conversation", "sandbox.channel", "sandbox.script", "web.events", "web.public_errors"},
+    {
+        "calls",
+        "conversation",
+        "sandbox.channel",
+        "sandbox.script",
+        "web.events",
+        "web.public_errors",
+    },
     {"web.async_steps", "web.buffer"},
     {"web.body"},
     {"web.django_view", "web.flask_view"},
@@ -60,6 +69,7 @@ FLOORS = (
     {"sandbox.http_handler"},
     {"sandbox.server"},
     {"sandbox"},
+    {"ai"},
     {"client"},
     {"cli.terminal"},
     {"cli.input", "cli.plugins", "cli.sandbox"},
@@ -83,7 +93,17 @@ DOORS = {
 }
 
 # Pure: bytes and values in, values out.
-PURE = {"chunks", "message", "resume", "sse", "timing", "transport.http1", "wires.websopy"}
+PURE = {
+    "chunks",
+    "headers",
+    "message",
+    "resume",
+    "sse",
+    "timing",
+    "transport.http1",
+    "urls",
+    "wires.websopy",
+}
 IO_MODULES = {"socket", "ssl", "select", "selectors", "requests", "urllib3", "os", "time"}
 
 WIRE_NAMES = ("promptTokens", "completionTokens", "totalTokens")

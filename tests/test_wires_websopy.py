@@ -31,7 +31,6 @@ from websopy_sync.wires.websopy import (
     copied_body,
     dump_chunk,
     encode_body,
-    misspelt_option,
     parse_chunk,
     same_json,
 )
@@ -605,24 +604,6 @@ def test_body_without_end(build: Any) -> None:
 def test_body_that_is_no_object(body: Any) -> None:
     """A plugin may have put anything there."""
     assert isinstance(encode_body(body), ConfigError)
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [("time_out", "timeout"), ("cancel_tokn", "cancel_token"), ("resum", "resume")],
-)
-def test_misspelt_option_is_told(name: str, meant: str) -> None:
-    """A typo would silently go to the service as a parameter."""
-    known = ("timeout", "cancel_token", "resume", "max_retries")
-    problem = misspelt_option({"temperature": 1, name: 2}, known)
-    assert repr(name) in problem and repr(meant) in problem
-
-
-@pytest.mark.parametrize("name", ["temperature", "model", "top_p", "max_tokens", "seed", "stop"])
-def test_parameters_of_the_service_are_no_typos(name: str) -> None:
-    """What is not close to an option of ours is the service's to judge."""
-    known = ("timeout", "cancel_token", "resume", "max_retries", "idempotency_key")
-    assert misspelt_option({name: 1}, known) == ""
 
 
 def test_request_shows_neither_headers_nor_body() -> None:

@@ -49,6 +49,7 @@ from .errors import (
     WebsopyError,
 )
 from .hooks import BackgroundPlugin, StreamLocal, hookimpl
+from .options import ChatOptions
 from .sse import ServerSentEvent
 from .stream import ChatStream, EventStream
 from .timing import Timeouts
@@ -62,6 +63,7 @@ __all__ = [
     "BackgroundPlugin",
     "BadRequestError",
     "CancelToken",
+    "ChatOptions",
     "ChatStream",
     "ConfigError",
     "ConflictError",

@@ -8,7 +8,6 @@ since guessing would lose text. Knows nothing of SSE, HTTP or time.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -159,19 +158,6 @@ def _parts(one: Any, other: Any) -> Iterable[tuple[object, object]] | None:
         return () if repr(one) == repr(other) else None  # -0.0 equals 0.0
     same = type(one) is type(other) and type(one) in (str, int, bool) and one == other
     return () if same else None
-
-
-def misspelt_option(params: Mapping[str, Any], known: tuple[str, ...]) -> str:
-    """What is wrong with parameters that look like a misspelt option of ours; "" if nothing.
-
-    Everything else in them is the service's to judge.
-    """
-    for name in params:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-        if close:
-            known_one = close[0]
-            return f"unknown option {name!r}: did you mean {known_one!r}? extra_body sends any name"
-    return ""
 
 
 def encode_body(body: object) -> bytes | ConfigError:

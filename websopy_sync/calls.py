@@ -1,0 +1,235 @@
+"""Calls: options, wire and hooks put together, and sent as one stream.
+
+Knows nothing of the client and the verbs above it, nor of how a stream is read. A call holds the
+prompt; its repr shows none of it. Tracebacks are cleared above, by `@discreet` on each verb.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from .cancel import CancelScope
+from .chunks import Message
+from .errors import ConfigError
+from .event_source import EventSource, RetryPolicy
+from .headers import headers_problem, is_token, merged, standard_headers
+from .hooks import Hooks
+from .interrupts import find_interrupt, run_all
+from .options import CallOptions, ClientOptions, body_fields
+from .redaction import Redactor
+from .resume import event_alone
+from .stream import ChatStream, EventStream
+from .timing import RetryBudget
+from .transport import HTTPRequest, Transport
+from .urls import path_and_query
+from .wires.websopy import Messages, Request, answer_in, chat_body, encode_body, same_json
+
+__all__ = ["Calls"]
+
+OnEnd = Callable[[Message | None], None]
+"""Called at the end of a stream, with the whole message or, after a failure, with None."""
+
+_SAFE_METHODS = ("GET", "HEAD")
+"""Methods of requests that change nothing, so that a retry needs no key (RFC 9110 9.2.1)."""
+
+
+@attrs.frozen(repr=False, eq=False)
+class _ChatCall:
+    """The request of a chat, before and after encoding."""
+
+    request: Request
+    body: dict[str, Any]
+    """The request's body before any plugin has edited it."""
+    encoded: bytes
+    """The same as it is sent."""
+
+
+class Calls:
+    """Sends the calls of one client, and closes their streams with it."""
+
+    def __init__(self, options: ClientOptions, transport: Transport, hooks: Hooks) -> None:
+        self._options = options
+        self._transport = transport
+        self._hooks = hooks
+        self._budget = RetryBudget()
+        # No WeakSet: that one cannot be iterated while another thread adds to it.
+        self._streams: set[weakref.ref[ChatStream | EventStream]] = set()
+        self._closed = False
+
+    def chat(
+        self, messages: Messages, given: Mapping[str, Any], on_end: OnEnd | None = None
+    ) -> ChatStream:
+        """Send messages to the model, and return the stream once its headers are here.
+
+        Args:
+            messages: What the user passed.
+            given: Options and fields of the body, as the user passed them.
+            on_end: Called at the stream's end.
+        """
+        options = CallOptions.of(self._options, given)
+        call = self._chat_call(messages, body_fields(given), options)
+        self._check_open()
+        scope = CancelScope(options.timeout.total, idle=options.timeout.idle)
+        redact = self._redactor(scope)
+        stream = ChatStream(
+            scope,
+            options.cancel_token,
+            hooks=self._hooks.listeners(),
+            redact=redact,
+            keep_message=options.keep_message,
+            max_answer_size=options.max_answer_size,
+            idempotency_key=options.idempotency_key,
+            on_end=on_end,
+        )
+        policy = self._policy(options, resume=options.resume, ignore="ping", answer_in=answer_in)
+
+        def source(request: Request) -> EventSource:
+            http_request = _as_edited(request, call)
+            redact.watch(http_request.headers, http_request.body)
+            return EventSource(self._transport, http_request, policy, scope, redact=redact)
+
+        self._track(stream)
+        stream._ask(call.request, source)
+        return stream
+
+    def events(
+        self, method: str, path: str, params: object, json: object, given: Mapping[str, Any]
+    ) -> EventStream:
+        """Send any request, and return the stream of its events once its headers are here.
+
+        Args:
+            method: An HTTP method.
+            path: What follows the base URL; it may have a query.
+            params: More of the query, or None.
+            json: The body, or None.
+            given: Options, as the user passed them.
+        """
+        options = CallOptions.of(self._options, given)
+        http_request = self._native_request(method, path, params, json, options)
+        self._check_open()
+        scope = CancelScope(options.timeout.total, idle=options.timeout.idle)
+        redact = self._redactor(scope)
+        path = http_request.url.removeprefix(self._options.base_url)
+        redact.watch(http_request.headers, http_request.body, query=http_request.query, path=path)
+        stream = EventStream(scope, options.cancel_token, redact=redact)
+        policy = self._policy(options, resume=True, ends_at_eof=True, answer_in=event_alone)
+        self._track(stream)
+        stream._open(
+            lambda: EventSource(self._transport, http_request, policy, scope, redact=redact)
+        )
+        return stream
+
+    def close(self) -> None:
+        """Close the streams that are open, and the idle connections."""
+        self._closed = True
+        streams = [stream for reference in self._streams.copy() if (stream := reference())]
+        run_all(*[stream.close for stream in streams], self._transport.close)
+
+    def _chat_call(
+        self, messages: Messages, fields: Mapping[str, Any], options: CallOptions
+    ) -> _ChatCall:
+        body = chat_body(messages, fields, options.extra_body)
+        if isinstance(body, ConfigError):
+            raise body
+        encoded = encode_body(body)
+        if isinstance(encoded, ConfigError):
+            raise encoded
+        key = options.idempotency_key
+        headers = self._headers(options, {"Idempotency-Key": key}, has_body=True)
+        request = Request("POST", f"{self._options.base_url}/ai/chat", headers, body, key)
+        return _ChatCall(request, body, encoded)
+
+    def _native_request(
+        self, method: object, path: str, params: object, json: object, options: CallOptions
+    ) -> HTTPRequest:
+        if not isinstance(method, str) or not is_token(method):
+            raise ConfigError("method: expected an HTTP method")
+        path, query = path_and_query(path, params)
+        json = dict(json) if isinstance(json, Mapping) else json
+        body = None if json is None else encode_body(json)
+        if isinstance(body, ConfigError):
+            raise body
+        method = method.upper()
+        key = {} if method in _SAFE_METHODS else {"Idempotency-Key": options.idempotency_key}
+        headers = self._headers(options, key, has_body=body is not None)
+        return HTTPRequest(method, self._options.base_url + path, headers, body, query)
+
+    def _headers(
+        self, options: CallOptions, key: Mapping[str, str], *, has_body: bool
+    ) -> dict[str, str]:
+        standard = standard_headers(has_body=has_body)
+        return merged(standard, key, self._options.default_headers, options.extra_headers)
+
+    def _policy(
+        self,
+        options: CallOptions,
+        *,
+        resume: bool,
+        ends_at_eof: bool = False,
+        ignore: str | None = None,
+        answer_in: Callable[[str], str | None],
+    ) -> RetryPolicy:
+        return RetryPolicy(
+            options.timeout,
+            self._budget,
+            options.max_retries,
+            self._options.max_event_size,
+            resume=resume,
+            ends_at_eof=ends_at_eof,
+            ignore=ignore,
+            answer_in=answer_in,
+        )
+
+    def _redactor(self, scope: CancelScope) -> Redactor:
+        """Takes the key and the prompt out of what a server sent, while there is time for it."""
+        key = self._options.api_key
+        return Redactor(key, go_on=lambda: not scope.aborted and scope.allows(0.0))
+
+    def _track(self, stream: ChatStream | EventStream) -> None:
+        """Have close() close this stream, which is about to be opened."""
+        self._streams.add(weakref.ref(stream, self._streams.discard))
+        if self._closed:  # close() may have taken its list of streams already
+            stream.close()
+            self._check_open()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigError("the client is closed")
+
+
+def _as_edited(request: Request, call: _ChatCall) -> HTTPRequest:
+    """The request as the plugins have left it. What they put there may raise when it is read."""
+    interrupt = None
+    try:
+        # Encoding 20 MB takes longer than all else here, and plugins seldom edit.
+        unchanged = same_json(request.body, call.body)
+        edited = _http_request(request, call.encoded if unchanged else None)
+    except Exception as error:  # noqa: BLE001  # a plugin's own
+        interrupt = find_interrupt(error)
+        edited = f"headers and body cannot be read ({type(error).__name__})"
+    if interrupt is not None:
+        raise interrupt
+    if isinstance(edited, str):  # raised out here: the context of an exception may hold the prompt
+        raise ConfigError(f"after on_request: {edited}")
+    return edited
+
+
+def _http_request(request: Request, encoded: bytes | None) -> HTTPRequest | str:
+    """The request to send, or what is wrong with it. encoded: its body, if no plugin edited it."""
+    headers: object = request.headers
+    if isinstance(headers, Mapping):  # our key is in there for all to see, and stays as it was
+        headers = {
+            name: headers[name] for name in headers if str(name).lower() != "idempotency-key"
+        }
+    problem = headers_problem(headers)
+    if problem or not isinstance(headers, dict):
+        return problem
+    body = encode_body(request.body) if encoded is None else encoded
+    if isinstance(body, ConfigError):
+        return str(body)
+    key = {"Idempotency-Key": request.idempotency_key}
+    return HTTPRequest(request.method, request.url, headers | key, body)

@@ -1,0 +1,267 @@
+"""Options: each one once, with its type, its default and its check.
+
+Knows nothing of what they are for. The variables WEBSOPY_API_KEY, WEBSOPY_BASE_URL and WEBSOPY_LOG
+are read here; WEBSOPY_PLUGINS in `hooks.discovery`, where plugins are listed without a client too.
+
+How the options get their types, for mypy, pyright and editors:
+
+- `WebsopyClient.__init__` has the parameters of `ClientOptions` (`same_parameters`).
+- `chat`, `chat_stream` and `send` take `**options: Unpack[ChatOptions]`. Every other name is a
+  field of the request's body. PEP 728 (`extra_items`) says so in a TypedDict: pyright reads it,
+  mypy 2.4 does not, so the usual fields have their names there. For a field that is not there,
+  mypy wants `extra_body={...}`.
+
+Rejected: a signature for each verb (the list would be there four times), and a ParamSpec that
+copies one (it makes `messages` positional-only, and leaves no room for an option of one verb).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict
+
+import attrs
+
+from .cancel import CancelToken
+from .errors import ConfigError
+from .headers import header_problem, headers_problem
+from .message import MAX_ANSWER_SIZE
+from .redaction import Secret
+from .sse import MAX_EVENT_SIZE
+from .timing import Timeouts
+from .transport import Session
+from .urls import DEFAULT_BASE_URL, base_url_problem
+
+__all__ = ["CallOptions", "ChatOptions", "ClientOptions", "body_fields", "same_parameters"]
+
+# --- checks: a validator names its option, and quotes no value that may be secret ----------------
+
+
+def _raise_for(problem: str) -> None:
+    if problem:
+        raise ConfigError(problem)
+
+
+def _boolean(instance: object, option: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{option.name}: expected a bool, got {type(value).__name__}")
+
+
+def _count(at_least: int) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(instance: object, option: attrs.Attribute[Any], value: object) -> None:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= at_least:
+            return
+        shown = repr(value) if isinstance(value, int | float) else type(value).__name__
+        raise ConfigError(f"{option.name}: expected an int of {at_least} or more, got {shown:.200}")
+
+    return check
+
+
+def _session(instance: object, option: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not isinstance(value, Session):
+        raise ConfigError(f"session: expected a requests.Session, got {type(value).__name__}")
+
+
+def _plugins(instance: object, option: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (isinstance(value, str) or not isinstance(value, Iterable)):
+        got = type(value).__name__
+        raise ConfigError(f"plugins: expected a list of plugins or names, got {got}")
+
+
+def _token(instance: object, option: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not isinstance(value, CancelToken):
+        raise ConfigError(f"cancel_token: expected a CancelToken, got {type(value).__name__}")
+
+
+# --- converters: from what the user passes to what is used ---------------------------------------
+
+
+def _key(api_key: str | None) -> Secret[str]:
+    key = os.environ.get("WEBSOPY_API_KEY") if api_key is None else api_key
+    if key is None or key == "":
+        raise ConfigError("api_key: expected a key, got none; pass api_key= or set WEBSOPY_API_KEY")
+    _raise_for(header_problem("api_key", key))
+    return Secret(key)
+
+
+def _base_url(base_url: str | None) -> str:
+    url = base_url
+    if url is None:
+        url = os.environ.get("WEBSOPY_BASE_URL") or DEFAULT_BASE_URL
+    _raise_for(base_url_problem(url))
+    return url.rstrip("/")
+
+
+def _timeouts(timeout: Timeouts | float | None) -> Timeouts:
+    return Timeouts.of(timeout)
+
+
+def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    headers = {} if headers is None else headers
+    _raise_for(headers_problem(headers))
+    return dict(headers)
+
+
+def _verify(verify: bool | str | os.PathLike[str]) -> bool | str:
+    if isinstance(verify, bool):
+        return verify
+    if isinstance(verify, str | os.PathLike):
+        return os.fspath(verify)
+    raise ConfigError(f"verify: expected a bool or a path, got {type(verify).__name__}")
+
+
+def _idempotency_key(key: str | None) -> str:
+    key = str(uuid.uuid4()) if key is None else key
+    _raise_for(header_problem("idempotency_key", key))
+    return key
+
+
+def _log_level() -> str:
+    return os.environ.get("WEBSOPY_LOG", "")
+
+
+# --- the options ---------------------------------------------------------------------------------
+
+
+@attrs.frozen(repr=False, eq=False)
+class ClientOptions:
+    """The options of a client, checked. `WebsopyClient` says what each is for."""
+
+    api_key: Secret[str] = attrs.field(default=None, converter=_key)
+    base_url: str = attrs.field(default=None, converter=_base_url, kw_only=True)
+    timeout: Timeouts = attrs.field(default=None, converter=_timeouts, kw_only=True)
+    max_retries: int = attrs.field(default=3, validator=_count(0), kw_only=True)
+    session: Session | None = attrs.field(default=None, validator=_session, kw_only=True)
+    plugins: Iterable[object] | None = attrs.field(default=None, validator=_plugins, kw_only=True)
+    default_headers: dict[str, str] = attrs.field(default=None, converter=_headers, kw_only=True)
+    verify: bool | str = attrs.field(default=True, converter=_verify, kw_only=True)
+    max_event_size: int = attrs.field(default=MAX_EVENT_SIZE, validator=_count(1), kw_only=True)
+    max_answer_size: int = attrs.field(default=MAX_ANSWER_SIZE, validator=_count(1), kw_only=True)
+    strict_plugins: bool = attrs.field(default=False, validator=_boolean, kw_only=True)
+    log_level: str = attrs.field(init=False, factory=_log_level)
+
+
+@attrs.frozen(repr=False, eq=False, kw_only=True)
+class CallOptions:
+    """The options of one call, checked. `ChatOptions` says what each is for."""
+
+    timeout: Timeouts = attrs.field(converter=_timeouts)
+    max_retries: int = attrs.field(validator=_count(0))
+    resume: bool = attrs.field(default=True, validator=_boolean)
+    cancel_token: CancelToken | None = attrs.field(default=None, validator=_token)
+    idempotency_key: str = attrs.field(default=None, converter=_idempotency_key)
+    extra_headers: dict[str, str] = attrs.field(default=None, converter=_headers)
+    extra_body: Mapping[str, Any] | None = None  # the wire checks it with the rest of the body
+    keep_message: bool = attrs.field(default=True, validator=_boolean)
+    max_answer_size: int = attrs.field(validator=_count(1))
+
+    @classmethod
+    def of(cls, client: ClientOptions, given: Mapping[str, Any]) -> CallOptions:
+        """The options among what a call was given; None or none is the client's, if it has it."""
+        chosen = {name: given[name] for name in _NAMES if name in given}
+        for name in _INHERITED:
+            if chosen.get(name) is None:
+                chosen[name] = getattr(client, name)
+        return cls(**chosen)
+
+
+_NAMES = tuple(option.name for option in attrs.fields(CallOptions))
+_INHERITED = {option.name for option in attrs.fields(ClientOptions)} & set(_NAMES)
+
+
+def body_fields(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a call was given that is no option of ours: fields of the body.
+
+    Raises:
+        ConfigError: A name is close to an option's. The service judges all others.
+    """
+    fields = {name: value for name, value in given.items() if name not in _NAMES}
+    for name in fields:
+        close = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.8)
+        if close:
+            raise ConfigError(
+                f"unknown option {name!r}: did you mean {close[0]!r}? extra_body sends any name"
+            )
+    return fields
+
+
+# --- the options as type checkers read them ------------------------------------------------------
+
+if TYPE_CHECKING:
+    from typing_extensions import TypedDict as OpenTypedDict  # checkers know it without installing
+
+    class _AnyField(OpenTypedDict, total=False, extra_items=Any):  # type: ignore[call-arg]  # PEP 728
+        """Any other name is a field of the body."""
+else:
+
+    class _AnyField(TypedDict, total=False):
+        """Any other name is a field of the body."""
+
+
+class BodyFields(_AnyField, total=False):
+    """Fields of a body that many services know. Which of them it takes, a service says itself."""
+
+    model: Any
+    temperature: Any
+    top_p: Any
+    top_k: Any
+    max_tokens: Any
+    stop: Any
+    seed: Any
+    tools: Any
+    tool_choice: Any
+    response_format: Any
+    reasoning_effort: Any
+
+
+class ChatOptions(BodyFields, total=False):
+    """What `chat`, `chat_stream` and `Conversation.send` take by keyword.
+
+    Every other keyword, such as `model=` or `temperature=`, is a field of the request's body.
+
+    Attributes:
+        timeout: `Timeouts`, or seconds for the whole call; the client's when None.
+        max_retries: How often a call that failed may be sent again; the client's when None.
+        resume: After a lost connection, go on after the last event id, if the server sends ids.
+            True when not given.
+        cancel_token: Cancels the stream.
+        idempotency_key: The `Idempotency-Key` of the request and of its retries; a new one when
+            None.
+        extra_headers: Headers of this request; they replace the client's.
+        extra_body: Fields of the body, whatever their names; they replace all others.
+        keep_message: False keeps no text, so that memory stays flat; `current_message` then has
+            only the usage. True when not given.
+        max_answer_size: Characters that text and tool calls may have together; the client's when
+            None.
+    """
+
+    timeout: Timeouts | float | None
+    max_retries: int | None
+    resume: bool
+    cancel_token: CancelToken | None
+    idempotency_key: str | None
+    extra_headers: Mapping[str, str] | None
+    extra_body: Mapping[str, Any] | None
+    keep_message: bool
+    max_answer_size: int | None
+
+
+Options = ParamSpec("Options")
+
+
+def same_parameters(
+    source: Callable[Options, object],
+) -> Callable[[Callable[..., None]], Callable[Concatenate[Any, Options], None]]:
+    """Give an `__init__` the parameters of another class, for checkers, editors and help()."""
+
+    def decorate(init: Callable[..., None]) -> Callable[Concatenate[Any, Options], None]:
+        own = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = [own, *signature(source).parameters.values()]
+        init.__signature__ = signature(init).replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect reads it
+        return init
+
+    return decorate
