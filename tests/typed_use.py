@@ -3,14 +3,17 @@
 A line that carries `type: ignore` is one that must be refused.
 """
 
-from typing import Any, Literal, assert_never, assert_type
+from typing import Any, Literal, Unpack, assert_never, assert_type
 
 from websopy_sync import (
+    CancelToken,
+    ChatOptions,
     ContentChunk,
     DoneChunk,
     ErrorChunk,
     Message,
     StreamChunk,
+    Timeouts,
     ToolCallChunk,
     UnknownChunk,
     Usage,
@@ -101,7 +104,40 @@ def streaming(client: WebsopyClient) -> None:
     assert_type(stream.current_message, Message)
     assert_type(stream.state, Literal["open", "done", "error", "cancelled", "closed"])
     client.ai.chat_stream()  # type: ignore[call-arg]  # messages are not optional
+
+
+def options(client: WebsopyClient, token: CancelToken) -> None:
+    """Each option has its type in every verb; fields of the body are free."""
+    client.ai.chat("Hello", timeout=5, max_retries=None, resume=False, keep_message=False)
+    client.ai.chat(messages="Hello", model="m", temperature=0.5, stop=["a"], tools=[{"x": 1}])
+    client.ai.chat_stream("Hello", timeout=Timeouts(idle=1), cancel_token=token, model="m")
+    client.ai.chat_stream("Hello", extra_headers={"X-A": "1"}, extra_body={"any_name": {}})
+    client.ai.conversation().send(text="Hello", max_answer_size=9, idempotency_key="k", seed=1)
+    client.ai.chat("Hello", timeout="5")  # type: ignore[arg-type]
+    client.ai.chat("Hello", max_retries=1.5)  # type: ignore[arg-type]
+    client.ai.chat("Hello", resume="no")  # type: ignore[arg-type]
     client.ai.chat_stream("Hello", cancel_token="x")  # type: ignore[arg-type]
+    client.ai.chat_stream("Hello", keep_message=None)  # type: ignore[arg-type]
+    client.ai.chat_stream("Hello", extra_headers=["X-A"])  # type: ignore[arg-type]
+    client.ai.conversation().send("Hello", extra_body="x")  # type: ignore[arg-type]
+    client.ai.conversation().send("Hello", idempotency_key=7)  # type: ignore[arg-type]
+    client.ai.conversation().send("Hello", max_answer_size="9")  # type: ignore[arg-type]
+
+
+def own_verb(client: WebsopyClient, **options: Unpack[ChatOptions]) -> Message:
+    """A function of the user's that passes the options on."""
+    return client.ai.chat("Hello", **options)
+
+
+def clients() -> None:
+    """The client's options have their types too."""
+    WebsopyClient("key", timeout=5, verify=False, plugins=[], default_headers={"X-A": "1"})
+    assert_type(WebsopyClient(api_key=None, timeout=Timeouts()), WebsopyClient)
+    WebsopyClient(timeout="5")  # type: ignore[arg-type]
+    WebsopyClient(max_retries=None)  # type: ignore[arg-type]
+    WebsopyClient(plugins=7)  # type: ignore[arg-type]
+    WebsopyClient(time_out=5)  # type: ignore[call-arg]
+    WebsopyClient("key", "http://h")  # type: ignore[call-arg]  # only the key is positional
 
 
 async def passing_on(client: WebsopyClient) -> None:
