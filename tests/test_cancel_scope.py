@@ -1,8 +1,7 @@
-"""Deadlines and the off-switch of one question."""
+"""The off-switch of one call, which shuts its socket down."""
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 import threading
@@ -11,22 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from websopy_sync.cancel import LATE, CancelScope
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from websopy_sync.cancel import CancelScope
 
 
 @pytest.fixture
@@ -40,147 +24,6 @@ def in_a_moment(call: Callable[[], object]) -> threading.Thread:
     thread = threading.Timer(0.05, call)
     thread.start()
     return thread
-
-
-def test_without_limits_there_is_no_end(clock: Clock) -> None:
-    """None is no limit, of both kinds."""
-    scope = CancelScope(None, clock=clock)
-    scope.limit("connect", None)
-    clock.now += 1e9
-    assert scope.remaining() == math.inf
-    assert scope.timeout() is None
-    assert scope.allows(1e12)
-
-
-def test_remaining_is_the_nearest_limit(clock: Clock) -> None:
-    """The phase's while it is nearer, the total's when that is."""
-    scope = CancelScope(100, clock=clock)
-    assert scope.remaining() == 100
-    scope.limit("connect", 5)
-    clock.now += 2
-    assert scope.remaining() == 3
-    scope.limit("idle", 200)
-    assert scope.remaining() == 98
-    assert scope.nearest == "total"
-
-
-@pytest.mark.parametrize("phase", ["connect", "first_chunk", "idle"])
-def test_a_phase_that_is_over_says_which(clock: Clock, phase: str) -> None:
-    """TimeoutError, and `nearest` is the phase."""
-    scope = CancelScope(100, clock=clock)
-    scope.limit(phase, 5)  # type: ignore[arg-type]  # one of Phase
-    clock.now += 5
-    with pytest.raises(TimeoutError, match=phase):
-        scope.remaining()
-    assert scope.nearest == phase
-
-
-def test_total_wins_over_a_phase_that_ends_later(clock: Clock) -> None:
-    """The whole is over, whatever part it is in."""
-    scope = CancelScope(10, clock=clock)
-    scope.limit("idle", 60)
-    clock.now += 10
-    with pytest.raises(TimeoutError):
-        scope.remaining()
-    assert scope.nearest == "total"
-
-
-def test_a_new_phase_begins_anew_but_the_total_goes_on(clock: Clock) -> None:
-    """Each chunk moves idle; nothing moves total."""
-    scope = CancelScope(10, clock=clock)
-    for _ in range(3):
-        scope.limit("idle", 4)
-        clock.now += 3
-    assert scope.remaining() == 1
-
-
-def test_a_limit_that_somebody_else_had_is_the_phases() -> None:
-    """Where nothing of ours was limited, it is not the total that has passed."""
-    assert CancelScope(None).nearest == "connect"
-
-
-def test_progress_begins_the_idle_phase_with_the_next_wait(clock: Clock) -> None:
-    """Not when it is made: what the reader does meanwhile takes nothing from it."""
-    scope = CancelScope(100, idle=4, clock=clock)
-    scope.limit("first_chunk", 2)
-    scope.progress = True
-    clock.now += 50
-    assert scope.remaining() == 4
-    clock.now += 3
-    assert scope.remaining() == 1
-    clock.now += 1
-    with pytest.raises(TimeoutError, match="idle"):
-        scope.remaining()
-
-
-def test_a_new_phase_forgets_progress_made_before_it(clock: Clock) -> None:
-    """The 2 ms in which a kept connection is waited for are no idle phase."""
-    scope = CancelScope(None, idle=4, clock=clock)
-    scope.progress = True
-    scope.limit("idle", 0.002)
-    assert scope.remaining() == pytest.approx(0.002)
-
-
-@pytest.mark.parametrize("phase", ["first_chunk", "idle"])
-def test_what_is_here_already_may_be_late(clock: Clock, phase: str) -> None:
-    """As much as can have waited in a socket's buffer."""
-    scope = CancelScope(100, idle=4, clock=clock)
-    scope.limit("first_chunk", 4, late=LATE if phase == "first_chunk" else 0)
-    if phase == "idle":
-        scope.progress = True
-        scope.remaining()
-    scope.allow_late(1 << 30)  # not late at all
-    clock.now += 5
-    for _ in range(8):
-        scope.allow_late(LATE // 8)
-    with pytest.raises(TimeoutError, match=phase):
-        scope.allow_late(1)
-
-
-def test_each_piece_that_is_late_counts(clock: Clock) -> None:
-    """A trickle of single bytes does not last."""
-    scope = CancelScope(100, clock=clock)
-    scope.limit("first_chunk", 4, late=LATE)
-    clock.now += 5
-    with pytest.raises(TimeoutError):
-        for _ in range(2000):
-            scope.allow_late(1)
-
-
-def test_a_strict_phase_and_the_total_limit_allow_nothing_late(clock: Clock) -> None:
-    """The end of a connection that may be kept is not waited for longer than it says."""
-    scope = CancelScope(100, clock=clock)
-    scope.limit("idle", 4)
-    clock.now += 5
-    with pytest.raises(TimeoutError):
-        scope.allow_late(1)
-    scope.limit("idle", 4, late=LATE)
-    clock.now += 100
-    with pytest.raises(TimeoutError):
-        scope.allow_late(1)
-
-
-def test_paused_time_does_not_count(clock: Clock) -> None:
-    """But for the total limit."""
-    scope = CancelScope(100, clock=clock)
-    scope.limit("idle", 4)
-    clock.now += 1
-    with scope.paused():
-        clock.now += 50
-    assert scope.remaining() == 3
-    clock.now += 2
-    with scope.paused():
-        clock.now += 46.5
-    assert scope.remaining() == 0.5
-
-
-def test_a_wait_must_end_before_the_total(clock: Clock) -> None:
-    """No use in waiting when there is no time left to ask."""
-    scope = CancelScope(10, clock=clock)
-    assert scope.allows(9.9)
-    assert not scope.allows(10)
-    clock.now += 5
-    assert not scope.allows(5)
 
 
 def test_wait_lasts() -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from websopy_sync.cancel import CancelScope
 from websopy_sync.errors import StreamInterruptedError
-from websopy_sync.event_source import EventSource, RetryPolicy
+from websopy_sync.event_source import EventFormat, EventSource
 from websopy_sync.resume import MAX_EVENTS, MAX_HELD, MAX_ID, MAX_UNNAMED, ResumeGuard, event_alone
-from websopy_sync.timing import RetryBudget, Timeouts
+from websopy_sync.retry import RetryBudget, RetryPolicy
+from websopy_sync.timeouts import Timeouts
 from websopy_sync.transport import HTTPRequest
 from websopy_sync.wires.websopy import ChunkReader, answer_in
 
@@ -154,9 +155,14 @@ class Server:
 
 def read(server: Server) -> tuple[str, bool]:
     """What a reader gets of the answer, and whether it was told that this is the whole."""
-    policy = RetryPolicy(Timeouts(), RetryBudget(), 3, 1 << 20, answer_in=answer_in)
-    request = HTTPRequest("POST", "http://x", {}, b"{}")
-    source = EventSource(server, request, policy, CancelScope(None))  # type: ignore[arg-type]  # the transport is played
+    source = EventSource(
+        server,  # type: ignore[arg-type]  # the transport is played
+        HTTPRequest("POST", "http://x", {}, b"{}"),
+        CancelScope(None),
+        timeouts=Timeouts(),
+        retry=RetryPolicy(3, RetryBudget()),
+        format=EventFormat(answer_in),
+    )
     source.open(lambda error, delay: None)
     reader, text = ChunkReader(), ""
     try:

@@ -52,7 +52,7 @@ from .hooks import BackgroundPlugin, StreamLocal, hookimpl
 from .options import ChatOptions
 from .sse import ServerSentEvent
 from .stream import ChatStream, EventStream
-from .timing import Timeouts
+from .timeouts import Timeouts
 
 __all__ = [
     "APIConnectionError",

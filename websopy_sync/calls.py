@@ -15,15 +15,15 @@ import attrs
 from .cancel import CancelScope
 from .chunks import Message
 from .errors import ConfigError
-from .event_source import EventSource, RetryPolicy
+from .event_source import EventFormat, EventSource
 from .headers import headers_problem, is_token, merged, standard_headers
 from .hooks import Hooks
 from .interrupts import find_interrupt, run_all
 from .options import CallOptions, ClientOptions, body_fields
 from .redaction import Redactor
 from .resume import event_alone
+from .retry import RetryBudget, RetryPolicy
 from .stream import ChatStream, EventStream
-from .timing import RetryBudget
 from .transport import HTTPRequest, Transport
 from .urls import path_and_query
 from .wires.websopy import Messages, Request, answer_in, chat_body, encode_body, same_json
@@ -85,12 +85,12 @@ class Calls:
             idempotency_key=options.idempotency_key,
             on_end=on_end,
         )
-        policy = self._policy(options, resume=options.resume, ignore="ping", answer_in=answer_in)
+        format = EventFormat(answer_in, ignore="ping", max_event_size=self._options.max_event_size)
 
         def source(request: Request) -> EventSource:
             http_request = _as_edited(request, call)
             redact.watch(http_request.headers, http_request.body)
-            return EventSource(self._transport, http_request, policy, scope, redact=redact)
+            return self._source(options, http_request, scope, redact, format)
 
         self._track(stream)
         stream._ask(call.request, source)
@@ -116,11 +116,11 @@ class Calls:
         path = http_request.url.removeprefix(self._options.base_url)
         redact.watch(http_request.headers, http_request.body, query=http_request.query, path=path)
         stream = EventStream(scope, options.cancel_token, redact=redact)
-        policy = self._policy(options, resume=True, ends_at_eof=True, answer_in=event_alone)
-        self._track(stream)
-        stream._open(
-            lambda: EventSource(self._transport, http_request, policy, scope, redact=redact)
+        format = EventFormat(
+            event_alone, ends_at_eof=True, max_event_size=self._options.max_event_size
         )
+        self._track(stream)
+        stream._open(lambda: self._source(options, http_request, scope, redact, format))
         return stream
 
     def close(self) -> None:
@@ -164,24 +164,22 @@ class Calls:
         standard = standard_headers(has_body=has_body)
         return merged(standard, key, self._options.default_headers, options.extra_headers)
 
-    def _policy(
+    def _source(
         self,
         options: CallOptions,
-        *,
-        resume: bool,
-        ends_at_eof: bool = False,
-        ignore: str | None = None,
-        answer_in: Callable[[str], str | None],
-    ) -> RetryPolicy:
-        return RetryPolicy(
-            options.timeout,
-            self._budget,
-            options.max_retries,
-            self._options.max_event_size,
-            resume=resume,
-            ends_at_eof=ends_at_eof,
-            ignore=ignore,
-            answer_in=answer_in,
+        http_request: HTTPRequest,
+        scope: CancelScope,
+        redact: Redactor,
+        format: EventFormat,
+    ) -> EventSource:
+        return EventSource(
+            self._transport,
+            http_request,
+            scope,
+            timeouts=options.timeout,
+            retry=RetryPolicy(options.max_retries, self._budget, resume=options.resume),
+            format=format,
+            redact=redact,
         )
 
     def _redactor(self, scope: CancelScope) -> Redactor:

@@ -8,28 +8,19 @@ There is no watcher thread: each wait takes the timeout that the deadlines leave
 
 from __future__ import annotations
 
-import contextlib
-import math
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
-from .errors import Phase, StreamCancelledError, StreamError
+from .errors import StreamCancelledError, StreamError
 from .interrupts import is_interrupt
 from .sockets import shut_down
+from .timeouts import Deadlines
 
-__all__ = ["LATE", "CancelScope", "CancelToken", "Wake"]
-
-LATE = 512 * 1024
-"""Bytes that may still be taken when a limit has passed, because they were here before: about what
-a socket's buffer holds that nobody empties. A count and no time, as a busy machine may take long
-over them, but not too many to parse in a tenth of a second."""
-
-_LEAST_LATE = 512
-"""What each receive counts at least: a trickle of single bytes is not to last."""
+__all__ = ["CancelScope", "CancelToken", "Wake"]
 
 
 class Wake:
@@ -113,11 +104,13 @@ class CancelToken:
         self._callbacks.pop(key, None)
 
 
-class CancelScope:
-    """The deadlines and the off-switch of one question, over all its connections.
+class CancelScope(Deadlines):
+    """The deadlines and the off-switch of one call, over all its connections.
 
-    total: seconds from now until everything must be over, None for no limit.
-    idle: seconds a phase of that name may take that begins with progress.
+    Args:
+        total: Seconds from now until the whole call must be over, None for no limit.
+        idle: Seconds that each idle phase may take, None for no limit.
+        clock: Returns the time; it must never go backwards.
     """
 
     def __init__(
@@ -127,15 +120,8 @@ class CancelScope:
         idle: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._clock = clock
-        self._idle = math.inf if idle is None else idle
+        super().__init__(total, idle=idle, clock=clock)
         self._pid = os.getpid()
-        self._total = math.inf if total is None else clock() + total
-        self._phase: Phase = "connect"
-        self._deadline = math.inf
-        self._late = 0
-        self.progress: bool = False
-        """Set by the reader when something came: the next wait begins the idle phase anew."""
         # Reentrant, as a signal handler may abort the very thread that is in here.
         self._lock = threading.RLock()
         self._socket: Any = None
@@ -146,66 +132,6 @@ class CancelScope:
         "forked": this is a forked child's copy, and the answer goes on in the parent.
         """
         _scopes.add(weakref.ref(self, _scopes.discard))
-
-    def limit(self, phase: Phase, seconds: float | None, *, late: int = 0) -> None:
-        """Begin a phase that may take so many seconds from now; None for no limit.
-
-        late: how many bytes `allow_late` allows once the limit has passed.
-        """
-        self.progress = False
-        self._phase = phase
-        self._deadline = math.inf if seconds is None else self._clock() + seconds
-        self._late = late
-
-    def remaining(self) -> float:
-        """Seconds that a wait may still take, infinity for no limit.
-
-        Raises TimeoutError when a limit has passed; `nearest` then says which.
-        """
-        now = self._clock()
-        if self.progress:
-            self.progress = False
-            self._phase = "idle"
-            self._deadline = now + self._idle
-            self._late = LATE
-        seconds = min(self._deadline, self._total) - now
-        if seconds <= 0:
-            raise TimeoutError(f"{self.nearest} limit passed")
-        return seconds
-
-    def timeout(self) -> float | None:
-        """The same as sockets want it: None for no limit."""
-        seconds = self.remaining()
-        return None if seconds == math.inf else seconds
-
-    @property
-    def nearest(self) -> Phase:
-        """The limit that passes first, or passed when a wait has just timed out."""
-        return "total" if self._total < self._deadline else self._phase
-
-    def allow_late(self, size: int) -> None:
-        """Let bytes through that are here already, also when a limit has passed meanwhile.
-
-        The time in which the consumer was busy elsewhere is not the server's. Raises TimeoutError
-        when they are more than can have waited, and when it is the total limit that has passed.
-        """
-        try:
-            self.remaining()
-        except TimeoutError as error:
-            if is_interrupt(error):
-                raise
-            self._late -= max(size, _LEAST_LATE)
-            if self._late < 0 or self._clock() >= self._total:
-                raise
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Time that the phase is not to count: the consumer takes it, over what is no chunk."""
-        began = self._clock()
-        try:
-            yield
-        finally:
-            self._deadline += self._clock() - began
 
     def check(self) -> None:
         """Raise ConnectionAbortedError once it was aborted."""
@@ -228,10 +154,6 @@ class CancelScope:
         """
         if self.aborted:
             raise self.abort_error()
-
-    def allows(self, seconds: float) -> bool:
-        """Whether a wait of so many seconds would end before the total limit."""
-        return self._clock() + seconds < self._total
 
     def wait(self, seconds: float, wake: Wake | None = None) -> None:
         """Sleep, but wake when aborted, or when somebody sets `wake`."""

@@ -17,7 +17,7 @@ from .hooks import Hooks, PluginInfo
 from .interrupts import discreet, is_interrupt, run_all
 from .options import ClientOptions, same_parameters
 from .stream import EventStream
-from .timing import Timeouts
+from .timeouts import Timeouts
 from .transport import Transport
 
 __all__ = ["WebsopyClient"]

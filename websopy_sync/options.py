@@ -32,7 +32,7 @@ from .headers import header_problem, headers_problem
 from .message import MAX_ANSWER_SIZE
 from .redaction import Secret
 from .sse import MAX_EVENT_SIZE
-from .timing import Timeouts
+from .timeouts import Timeouts
 from .transport import Session
 from .urls import DEFAULT_BASE_URL, base_url_problem
 

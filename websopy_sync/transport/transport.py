@@ -51,7 +51,7 @@ import urllib3.connectionpool
 import urllib3.exceptions
 from urllib3.util.ssltransport import SSLTransport
 
-from ..cancel import LATE, CancelScope
+from ..cancel import CancelScope
 from ..errors import (
     APIConnectionError,
     APIError,
@@ -65,6 +65,7 @@ from ..errors import (
 from ..interrupts import find_interrupt, ignoring, is_interrupt
 from ..redaction import Secret
 from ..sockets import keep_alive, wait_for
+from ..timeouts import LATE
 from . import socks_handshake
 from .certificates import client_certificate, context_that_trusts, trust_of
 from .dependencies import dependency_problem

@@ -1,99 +1,23 @@
-"""Limits, back-off, Retry-After and the retry budget: arithmetic, no waiting."""
+"""Retryable failures, backoff, Retry-After, the retry budget and the policy: no waiting."""
 
 from __future__ import annotations
 
 import email.utils
 import math
 import os
-import pickle
 import random
 import subprocess
 import sys
 import threading
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from websopy_sync.errors import ConfigError
-from websopy_sync.timing import RetryBudget, Timeouts, backoff, parse_retry_after
+from websopy_sync.retry import RetryBudget, backoff, parse_retry_after
 
 NOW = 1696004797.0
 """Fri, 29 Sep 2023 16:26:37 GMT, the moment that other clients' tables of Retry-After use."""
-
-LIMITS = ("connect", "first_chunk", "idle", "total")
-
-
-# --- Timeouts ------------------------------------------------------------------------------------
-
-
-def test_defaults() -> None:
-    """As documented, in seconds."""
-    assert Timeouts() == Timeouts(connect=5, first_chunk=120, idle=60, total=600)
-
-
-@pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize("value", [0.001, 1, 86400, 1e9, None])
-def test_good_limits(name: str, value: float | None) -> None:
-    """Any positive number of seconds, or None for no limit."""
-    assert getattr(Timeouts(**{name: value}), name) == value  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize(
-    "value",
-    [0, 0.0, -0.0, -1, -1e-9, math.nan, -math.inf, True, False, "5", b"5", [5], (5,), 5j, object()],
-    ids=lambda value: repr(value)[:12],
-)
-def test_bad_limits(name: str, value: Any) -> None:
-    """A ConfigError that names the limit; no foreign exception."""
-    with pytest.raises(ConfigError, match=name):
-        Timeouts(**{name: value})
-
-
-@pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize("value", [math.inf, 1e20, 1e300, 10**400, -(10**5000)], ids=range(5))
-def test_limits_no_clock_can_hold(name: str, value: Any) -> None:
-    """Refused, or no limit, or what a socket can be told: never an OverflowError later."""
-    try:
-        limits = Timeouts(**{name: value})
-    except ConfigError as error:
-        assert name in str(error)  # noqa: PT017  # either is good
-    else:
-        limit = getattr(limits, name)
-        assert limit in (None, math.inf) or limit <= threading.TIMEOUT_MAX
-
-
-@pytest.mark.parametrize(
-    ("given_", "limits"),
-    [
-        (None, Timeouts()),
-        (30, Timeouts(total=30)),
-        (2.5, Timeouts(total=2.5)),
-        (Timeouts(idle=1), Timeouts(idle=1)),
-    ],
-)
-def test_what_a_timeout_argument_means(given_: Any, limits: Timeouts) -> None:
-    """None: the defaults. A number: the total. Timeouts: themselves."""
-    assert Timeouts.of(given_) == limits
-
-
-@pytest.mark.parametrize("bad", [0, -1, math.nan, "5", True, (5, 30), {"total": 5}], ids=repr)
-def test_bad_timeout_arguments(bad: Any) -> None:
-    """A pair as requests takes it means nothing here, and is refused."""
-    with pytest.raises(ConfigError, match="timeout"):
-        Timeouts.of(bad)
-
-
-def test_timeouts_are_values() -> None:
-    """Frozen, comparable, hashable, picklable."""
-    limits = Timeouts(connect=1)
-    with pytest.raises(AttributeError):
-        limits.connect = 2  # type: ignore[misc]  # that is the test
-    assert pickle.loads(pickle.dumps(limits)) == limits
-    assert hash(limits) == hash(Timeouts(connect=1))
-    assert limits != Timeouts(connect=2)
 
 
 # --- back-off ------------------------------------------------------------------------------------
@@ -226,7 +150,7 @@ def test_seconds_and_date_agree(seconds: int) -> None:
 def test_dates_without_a_zone_are_gmt_everywhere(zone: str) -> None:
     """RFC 9110 5.6.7: the old asctime form has no zone and means GMT, wherever this runs."""
     program = (
-        "from websopy_sync.timing import parse_retry_after as parse;"
+        "from websopy_sync.retry import parse_retry_after as parse;"
         f"print(parse('Fri Sep 29 16:26:57 2023', now={NOW}))"
     )
     output = subprocess.run(

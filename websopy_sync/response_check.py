@@ -1,0 +1,82 @@
+"""Whether a response is an event stream; if not, the error that says what it is.
+
+Looks at the status and the headers, and reads the body of an error. `retry` decides what follows
+from the error; `event_source` reads the events of a good response.
+"""
+
+from __future__ import annotations
+
+import time
+
+from .cancel import CancelScope
+from .errors import APIError, APIStatusError, StreamProtocolError, status_error_class
+from .redaction import Redactor
+from .retry import RETRYABLE_STATUSES, parse_retry_after
+from .transport import HTTPResponse
+
+__all__ = ["response_problem"]
+
+ERROR_BODY_LIMIT = 65536
+"""Bytes of an error body that are read."""
+
+ERROR_BODY_SECONDS = 1.0
+"""Seconds that reading an error body may take."""
+
+
+def response_problem(
+    response: HTTPResponse, *, scope: CancelScope, redact: Redactor
+) -> APIError | None:
+    """The error for a response that is no event stream, None if it is one.
+
+    A good response is ready to be read; any other has been read and closed.
+
+    Args:
+        response: Its status and headers are here, its body is not read yet.
+        scope: Of the call; reading an error body obeys it.
+        redact: Removes the key and the prompt from what the server sent back.
+
+    Raises:
+        StreamCancelledError: The call was cancelled while the error body was read.
+    """
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if response.status_code == 200 and kind == "text/event-stream":
+        return _coding_problem(response)
+    data = response.read_error_body(limit=ERROR_BODY_LIMIT, seconds=ERROR_BODY_SECONDS)
+    response.release()
+    body, headers = redact.response(data.decode("utf-8", "replace"), response.headers)
+    scope.raise_aborted()
+    snippet = " ".join(body[:200].split())
+    shown = f": {snippet}" if snippet else ""
+    if response.status_code >= 300:
+        return _status_error(response, body, headers, shown)
+    what = redact(kind or "no content type", name="content-type")
+    return StreamProtocolError(
+        f"expected status 200 with text/event-stream, got {response.status_code} with "
+        f"{what[:100]}{shown}"
+    )
+
+
+def _coding_problem(response: HTTPResponse) -> StreamProtocolError | None:
+    """The error for a Content-Encoding that is not known."""
+    try:
+        response.decode()
+        return None
+    except StreamProtocolError as error:
+        response.close()
+        # A new error, as the traceback of this one holds the libraries below.
+        return StreamProtocolError(error.message)
+
+
+def _status_error(
+    response: HTTPResponse, body: str, headers: dict[str, str], shown: str
+) -> APIStatusError:
+    status = response.status_code
+    what = "a redirect, which is not followed" if status < 400 else "an error"
+    return status_error_class(status)(
+        f"the server answered {status}, {what}{shown}",
+        status_code=status,
+        body=body,
+        headers=headers,
+        retry_after=parse_retry_after(response.headers.get("retry-after"), now=time.time()),
+        retryable=status in RETRYABLE_STATUSES,
+    )

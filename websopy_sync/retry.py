@@ -1,0 +1,176 @@
+"""Retries: which failures are retried, how often, and after how long.
+
+Pure: sends nothing, waits for nothing and reads no clock; the time and the random numbers are
+passed in. `event_source` retries by these rules. All times are seconds, floats.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections.abc import Callable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+import attrs
+
+from .errors import APIConnectionError, APIError, APIStatusError, APITimeoutError
+
+__all__ = [
+    "MAX_BARREN_RECONNECTIONS",
+    "RETRYABLE_STATUSES",
+    "RetryBudget",
+    "RetryPolicy",
+    "backoff",
+    "is_retryable",
+    "parse_retry_after",
+    "reconnection_delay",
+]
+
+RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses that may pass: after one of these, the same request is sent again."""
+
+THROTTLING_STATUSES = frozenset({429, 503})
+"""Statuses by which a server asks for slower; a retry after one of them costs less budget."""
+
+MAX_RETRY_AFTER = 60.0
+"""Longest `Retry-After` that is waited for, in seconds; anthropic uses the same."""
+
+MAX_RECONNECTION_DELAY = 30.0
+"""Longest `retry:` of a server that is waited for, in seconds."""
+
+MAX_BARREN_RECONNECTIONS = 3
+"""Reconnections in a row without a new event, after which a stream counts as interrupted."""
+
+
+def is_retryable(failure: APIError) -> bool:
+    """Whether the same request may be sent again after this failure.
+
+    After a timeout only if the server cannot have seen the request: one that was slow once would
+    get the same work twice.
+    """
+    if isinstance(failure, APITimeoutError):
+        return failure.phase == "connect"
+    return failure.retryable and isinstance(failure, APIConnectionError | APIStatusError)
+
+
+def backoff(retry: int, *, random: Callable[[], float]) -> float:
+    """Seconds to wait before a retry: full jitter, `uniform(0, min(8, 0.5·2ⁿ))`.
+
+    Full jitter spreads a crowd of clients best:
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+
+    Args:
+        retry: Its number; the first is 0.
+        random: Returns floats in [0, 1).
+    """
+    return random() * min(8.0, 0.5 * 2.0 ** min(retry, 10))
+
+
+def reconnection_delay(retry_ms: int | None, *, barren: int, random: Callable[[], float]) -> float:
+    """Seconds to wait before a reconnection: what the server asked for, else a backoff.
+
+    Args:
+        retry_ms: Milliseconds of the server's last `retry:`, None if it sent none.
+        barren: Reconnections since the last new event.
+        random: Returns floats in [0, 1).
+    """
+    if retry_ms is None:
+        return backoff(barren, random=random)
+    return min(retry_ms / 1000, MAX_RECONNECTION_DELAY)
+
+
+def parse_retry_after(value: str | None, *, now: float) -> float | None:
+    """Seconds that a `Retry-After` header asks for, None when it says nothing usable.
+
+    RFC 9110 10.2.3: whole seconds or an HTTP date. Fractions are read too, as several services
+    send them. A date that has passed is 0.
+
+    Args:
+        value: The header, None if there is none.
+        now: Unix time, to compare a date with.
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.replace(".", "", 1).isdigit():
+        seconds = float(text)
+        return seconds if math.isfinite(seconds) else None
+    try:
+        date = parsedate_to_datetime(text)
+        # RFC 9110 5.6.7: all HTTP dates are in GMT, also the form that names no zone.
+        moment = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+    return max(moment - now, 0.0)
+
+
+class RetryBudget:
+    """How many retries one client still has, so that it does not make an outage worse.
+
+    It starts full at 500 tokens. A retry costs 14, or 5 when the server asked for slower (429,
+    503); a complete response gives 1 back. The AWS SDKs call the same idea a retry quota. Safe to
+    use from many threads.
+    """
+
+    CAPACITY = 500
+    COST = 14
+    THROTTLED_COST = 5
+    REFUND = 1
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tokens = self.CAPACITY
+
+    @property
+    def tokens(self) -> int:
+        """Tokens left."""
+        return self._tokens
+
+    def take(self, *, throttled: bool) -> bool:
+        """Pay for one retry. Returns False, and takes nothing, when too little is left."""
+        cost = self.THROTTLED_COST if throttled else self.COST
+        with self._lock:
+            if self._tokens < cost:
+                return False
+            self._tokens -= cost
+        return True
+
+    def refund(self) -> None:
+        """Put back what a complete response earns."""
+        with self._lock:
+            self._tokens = min(self._tokens + self.REFUND, self.CAPACITY)
+
+
+@attrs.frozen
+class RetryPolicy:
+    """How often one call is retried, and at whose expense.
+
+    Args:
+        max_retries: Retries before the headers of a good response are here.
+        budget: Pays for each retry and reconnection; all calls of a client share one.
+        resume: Whether a stream that was cut goes on over a new connection.
+        random: Returns floats in [0, 1), for the jitter.
+    """
+
+    max_retries: int
+    budget: RetryBudget
+    resume: bool = True
+    random: Callable[[], float] = random.random
+
+    def grant(
+        self, failure: APIError, delay: float, *, allows: Callable[[float], bool]
+    ) -> float | None:
+        """Pay for a retry. Returns the seconds to wait before it, or None to give up instead.
+
+        Args:
+            failure: What went wrong.
+            delay: Seconds to wait unless the server's `Retry-After` asks for others.
+            allows: Whether the call has time for a wait of so many seconds.
+        """
+        retry_after: float | None = getattr(failure, "retry_after", None)
+        if retry_after is not None:
+            delay = retry_after
+        if (retry_after or 0) > MAX_RETRY_AFTER or not allows(delay):
+            return None
+        throttled = getattr(failure, "status_code", 0) in THROTTLING_STATUSES
+        return delay if self.budget.take(throttled=throttled) else None
