@@ -105,6 +105,8 @@ PURE = {
     "timeouts",
     "transport.http1",
     "urls",
+    "web.events",
+    "web.public_errors",
     "wires.websopy",
 }
 IO_MODULES = {"socket", "ssl", "select", "selectors", "requests", "urllib3", "os", "time"}

@@ -1,6 +1,6 @@
-"""An answer on to a browser: bodies for WSGI and ASGI servers, helpers for Flask and Django.
+"""Streams an answer on to a browser: for WSGI and ASGI servers, Flask and Django.
 
-Neither framework is imported before its helper is called; FastAPI and Starlette need none.
+Imports a framework only when its helper is called. FastAPI and Starlette need no helper.
 """
 
 from .body import SSE_HEADERS, EventStreamBody, OnDisconnect, sse_body

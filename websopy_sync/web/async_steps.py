@@ -1,4 +1,7 @@
-"""A blocking step as an async iterator, in its own thread."""
+"""A blocking function as an async iterator: asyncio waits while a thread calls it.
+
+Knows nothing of streams or events.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,14 @@ from ..errors import StreamError
 
 
 class AsyncSteps:
-    """A blocking step as an async iterator: each is waited for in the iterator's own thread.
+    """Awaits one call of `step` at a time, until `step` returns None.
 
-    Not the loop's threads: those are few (six on two cores), and as many silent models would have
-    them all.
+    The iterator has its own thread. The event loop's threads are few (six on two cores), so that
+    six silent models would use them up.
+
+    Args:
+        step: Blocks until the next piece is there; returns None at the end.
+        leave: Makes a `step` that waits return. Called when nobody wants another piece.
     """
 
     def __init__(self, step: Callable[[], bytes | None], leave: Callable[[], None]) -> None:
@@ -32,7 +39,7 @@ class AsyncSteps:
         self._watch(asyncio.current_task())
         try:
             piece = None if self._over else await self._begin_step()
-        except BaseException:  # cancelled, most often, as the browser has gone
+        except BaseException:  # most often the task is cancelled because the browser has left
             self.close()
             raise
         if piece is None:
@@ -41,10 +48,10 @@ class AsyncSteps:
         return piece
 
     def _watch(self, task: asyncio.Task[object] | None) -> None:
-        """Leave when the task that reads is cancelled between two steps, while it writes.
+        """Leave when the reading task is cancelled between two steps, while it writes.
 
-        Starlette then drops the body, but a middleware of its own may keep it in a reference
-        cycle, and the answer would go on until the garbage collector runs.
+        Starlette then drops the body, but its middleware may keep the body in a reference cycle.
+        The stream would go on until the garbage collector runs.
         """
         if task is not None and (self._reader is None or self._reader() is not task):
             self._reader = weakref.ref(task)
@@ -62,12 +69,12 @@ class AsyncSteps:
             raise StreamError(f"cannot wait in a thread: {error}") from None
 
     def close(self) -> None:
-        """Take no step any more, and wake the one that may still wait."""
+        """Start no further step, and end the one that waits."""
         self._over = True
         self._leave()
         if self._thread:
             self._thread.shutdown(wait=False)
 
     async def aclose(self) -> None:
-        """close(), for `contextlib.aclosing`."""
+        """Do what `close()` does, for `contextlib.aclosing`."""
         self.close()

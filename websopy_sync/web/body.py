@@ -1,4 +1,7 @@
-"""An answer on its way to the browser: chunks in, the bytes of an event stream out."""
+"""The body of a response to a browser: an iterator of bytes over a stream.
+
+Knows nothing of requests, routes or frameworks, nor how a server writes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ OnDisconnect = Literal["cancel", "finish"]
 
 
 class BodyOptions(TypedDict, total=False):
-    """The options of `sse_body`, as the helpers for frameworks take them."""
+    """The options of `sse_body`, which the helpers for frameworks take too."""
 
     heartbeat: float
     on_disconnect: OnDisconnect
@@ -34,26 +37,25 @@ SSE_HEADERS: Mapping[str, str] = MappingProxyType(
         "X-Content-Type-Options": "nosniff",
     }
 )
-"""The headers of an answer on its way to a browser.
+"""The headers of a response to a browser.
 
-No cache keeps it, no proxy compresses it (and so waits for more of it), nginx does not buffer it,
-and no browser takes it for anything else.
+No cache stores it, no proxy compresses it (which would delay it), nginx does not buffer it, and no
+browser takes it for another type.
 """
 
 BUFFER = 64 * 1024
-"""Bytes that wait for a slow browser, by default, before the model's answer is held back."""
+"""Bytes that wait for a slow browser, by default, before the stream is held back."""
 
+COMMENTS_PER_HEARTBEAT = 3
+"""Comments within one heartbeat while the model is silent.
 
-SIGNS_PER_HEARTBEAT = 3
-"""Signs of life within one heartbeat.
-
-What is written to a browser that has closed is lost without a word at first: its answer, a reset,
-is what fails the next write. gunicorn and Django's own server raise at the second sign, waitress at
-the third (measured; docs/how-to/views.md has the table).
+The first write to a closed browser succeeds; the browser's reset fails a later one. gunicorn and
+Django's own server raise at the second comment, waitress at the third (measured;
+docs/how-to/views.md has the table).
 """
 
 JOIN_SECONDS = 1.0
-"""Longest that close() waits for the reader: it is out within 50 ms unless a plugin dawdles."""
+"""Longest wait of close() for the reader thread, which ends in 50 ms unless a plugin is slow."""
 
 
 def sse_body(
@@ -63,32 +65,32 @@ def sse_body(
     on_disconnect: OnDisconnect = "cancel",
     buffer: int = BUFFER,
 ) -> EventStreamBody:
-    """The bytes of an event stream that tells a browser this answer, as they come.
+    """The body of a response: the answer as an event stream, each event as it comes.
 
-    The body now owns the stream: whoever closes the body closes it.
+    The body owns the stream: closing the body closes the stream.
 
     Args:
-        stream: The answer, not read yet. What fails in it becomes the last event, named `error`,
-            with the text of `public_error`.
-        heartbeat: Seconds within which a browser that closed its connection is noticed. Comments,
-            which browsers skip, go out three times as often while the model is silent.
-        on_disconnect: What a browser that has gone means for the answer. "cancel" ends it at the
-            service. "finish" reads it to its end, for the plugins' sake, and drops it; that takes
-            a process that lives as long.
-        buffer: Bytes that may wait for a slow browser. Above that (and one event) the answer is
-            not read any further until it catches up.
+        stream: The answer, not read yet. A failure becomes the last event, named `error`, with the
+            text of `public_error`.
+        heartbeat: Seconds in which a browser that closed its connection is noticed. While the
+            model is silent, comments, which browsers skip, go out three times as often.
+        on_disconnect: What to do when the browser has left. "cancel" ends the answer at the
+            service. "finish" reads it to its end for the plugins and drops it; the process must
+            live that long.
+        buffer: Bytes that may wait for a slow browser. Above that (and one event) the stream is
+            not read until the browser catches up.
 
     Returns:
         An iterator of bytes, for `for` and `async for`, with a `close()`.
 
     Raises:
-        ConfigError: An option means nothing. The stream is still the caller's.
+        ConfigError: An option has no meaning. The stream is still the caller's.
     """
     _check_positive("heartbeat", heartbeat, most=threading.TIMEOUT_MAX)
     _check_positive("buffer", buffer, most=math.inf)
     if on_disconnect not in get_args(OnDisconnect):
         raise ConfigError(f"on_disconnect: expected cancel or finish, got {on_disconnect!r:.200}")
-    interval = heartbeat / SIGNS_PER_HEARTBEAT
+    interval = heartbeat / COMMENTS_PER_HEARTBEAT
     finish = on_disconnect == "finish"
     return EventStreamBody(EventBuffer(stream, limit=buffer, finish=finish, interval=interval))
 
@@ -101,14 +103,13 @@ def _check_positive(name: str, value: object, *, most: float) -> None:
 class EventStreamBody:
     """An iterator of bytes for a WSGI server, and an async one for an ASGI server.
 
-    One thread or task reads it, in one of the two ways; any may close it. A second loop goes on
-    where the first one stopped. A task that is cancelled in a step leaves the body, and so does
-    one that drops it. No thread is left once it is exhausted, closed or garbage. Made by
-    `sse_body`.
+    `sse_body` makes it. One thread or task reads it, in one of the two ways; any may close it. A
+    second loop continues after the first. A task that is cancelled while it reads, or that drops
+    the body, closes it. Once the body is exhausted, closed or garbage, no thread is left.
 
     Raises:
-        StreamError: Both ways were used, or two threads or tasks read at once. Who reads rightly
-            goes on.
+        StreamError: It was read in both ways, or by two threads or tasks at once. The first
+            reader goes on.
     """
 
     def __init__(self, events: EventBuffer) -> None:
@@ -116,7 +117,8 @@ class EventStreamBody:
         self._steps = AsyncSteps(events.take, events.leave)
         self._way = ""
         self._reading = threading.Lock()
-        # Not a __del__: that could not be called off, and the reader must not keep the body alive.
+        # A __del__ would run leave() again after close(); a finalizer runs it once. The reader
+        # thread holds the buffer and not the body, or a dropped body would never be collected.
         self._finalizer = weakref.finalize(self, events.leave)
 
     def __iter__(self) -> Self:
@@ -156,15 +158,15 @@ class EventStreamBody:
         self.close()
 
     def leave(self) -> None:
-        """What close() does, without waiting for the reader: for event loops."""
+        """Do what `close()` does, without waiting for the reader thread: for event loops."""
         self._finalizer()
         self._steps.close()
 
     def close(self) -> None:
-        """The browser has gone, or has all: end the answer, or let it finish, as was asked for."""
+        """End the answer, or with `on_disconnect="finish"` let the reader thread finish it."""
         self.leave()
         self._events.join(JOIN_SECONDS)
 
     async def aclose(self) -> None:
-        """What leave() does, for `contextlib.aclosing`."""
+        """Do what `leave()` does, for `contextlib.aclosing`."""
         self.leave()

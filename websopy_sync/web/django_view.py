@@ -1,4 +1,7 @@
-"""An answer as a Django response, live under WSGI and ASGI. Django is imported when one is made."""
+"""A stream as a Django response, live under WSGI and ASGI.
+
+Django is no dependency: it is imported when a response is made.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,24 @@ if TYPE_CHECKING:
 
 
 def django_response(stream: ChatStream, **options: Unpack[BodyOptions]) -> StreamingHttpResponse:
-    """The answer as a Django response, under WSGI and ASGI.
+    """A Django response that streams the answer to the browser, for sync and async views.
 
     Args:
-        stream: The answer, as for `sse_body`.
-        **options: Those of `sse_body`.
+        stream: The answer, not read yet. The response closes it.
+        **options: `heartbeat`, `on_disconnect` and `buffer`, as `sse_body` takes them.
 
     Returns:
-        A `StreamingHttpResponse`. Its `Content-Encoding` (`identity`) has GZipMiddleware leave it
-        alone: before Django 6 it would hold the answer back until its end.
+        A `StreamingHttpResponse` with `SSE_HEADERS`. Its `Content-Encoding` is `identity`, so that
+        GZipMiddleware leaves it alone: before Django 6 that would hold the answer back to its end.
+
+    Raises:
+        ConfigError: An option has no meaning. The stream is still the caller's.
     """
     body = sse_body(stream, **options)
-    # Django asks for a sync iterator first, so in an async view it is given nothing else.
+    # Django looks for a sync iterator first. In an async view the response gets an async one only.
     content = AsyncSteps(partial(next, body, None), body.leave) if _in_event_loop() else body
     headers = {**SSE_HEADERS, "Content-Encoding": "identity"}
-    return _django_response_class(body.leave)(content, headers=headers)
+    return _response_class(body.leave)(content, headers=headers)
 
 
 def _in_event_loop() -> bool:
@@ -42,14 +48,14 @@ def _in_event_loop() -> bool:
     return True
 
 
-def _django_response_class(leave: Callable[[], None]) -> type[StreamingHttpResponse]:
+def _response_class(leave: Callable[[], None]) -> type[StreamingHttpResponse]:
     """Django's streaming response, except that a sync body stays live under ASGI.
 
-    A sync view runs in a thread and cannot tell whether WSGI or ASGI called it, so that is found
-    out when the response is iterated: Django itself would then read a sync body to its end first.
-    It also keeps the body sync for the middlewares, most of which wrap nothing else.
+    Under ASGI, Django reads a sync body to its end before it sends anything. A sync view runs in a
+    thread and cannot tell ASGI from WSGI, so this class decides when the response is iterated.
+    Until then the body is sync, as most middleware wraps only sync bodies.
     """
-    from django.http import StreamingHttpResponse  # noqa: PLC0415  only who calls this needs Django
+    from django.http import StreamingHttpResponse  # noqa: PLC0415  only a caller of this has Django
 
     class EventStreamResponse(StreamingHttpResponse):  # type: ignore[misc]  # Django has no types
         async def __aiter__(self) -> AsyncIterator[bytes]:

@@ -1,33 +1,39 @@
-"""Chunks as the bytes of server-sent events that a browser may read."""
+"""Chunks as the bytes of server-sent events, safe for any browser.
+
+Whatever the model writes, it cannot end a line, an event or a script: all of it is one line of
+JSON with the dangerous characters escaped, and ids and event names are made here. Does no I/O.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..chunks import StreamChunk
 from ..sse import ServerSentEvent, encode
-from ..stream import ChatStream
 from ..wires.websopy import dump_chunk
 
+# A page could take the first three for markup; the others end a line of JavaScript. In JSON all
+# five occur in strings only, so an escape is right wherever one stands. JSON escapes CR, LF and
+# NUL by itself, and the wire leaves no lone surrogate in a chunk.
+_UNSAFE = re.compile("[<>&\u2028\u2029]")
 
-def events(stream: ChatStream) -> Iterator[bytes]:
-    """The events of an answer, with ids from 1."""
-    for number, chunk in enumerate(stream, 1):
-        # Its text is the service's own. The error that follows is told in ours.
+
+def events(chunks: Iterable[StreamChunk]) -> Iterator[bytes]:
+    """The events of a stream, with ids from 1."""
+    for number, chunk in enumerate(chunks, 1):
+        # An error chunk has the service's own text. The stream raises after it, and that error
+        # becomes an event with a text of public_error().
         if chunk.type != "error":
             yield encode_chunk(chunk, id=str(number))
 
 
 def encode_chunk(chunk: StreamChunk, *, event: str = "message", id: str = "") -> bytes:
-    """One event. An error has no id: who resumes wants what comes after the last chunk."""
+    """One event.
+
+    An error needs no id: a browser that resumes wants what follows the last chunk.
+    """
     return encode(ServerSentEvent(event, _UNSAFE.sub(_escape, dump_chunk(chunk)), id))
-
-
-# In JSON these stand in strings only, so that they may be escaped wherever they are. A page could
-# take the first three for markup; the others end a line of JavaScript. JSON itself escapes CR, LF
-# and NUL, and wire lets no half of a surrogate pair through.
-_UNSAFE = re.compile("[<>&\u2028\u2029]")
 
 
 def _escape(match: re.Match[str]) -> str:

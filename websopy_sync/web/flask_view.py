@@ -1,4 +1,7 @@
-"""An answer as a Flask response. Flask is imported when one is made."""
+"""A stream as a Flask response.
+
+Flask is no dependency: it is imported when a response is made.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,18 @@ if TYPE_CHECKING:
 
 
 def flask_response(stream: ChatStream, **options: Unpack[BodyOptions]) -> flask.Response:
-    """The answer as a Flask response.
+    """A Flask response that streams the answer to the browser.
 
     Args:
-        stream: The answer, as for `sse_body`.
-        **options: Those of `sse_body`.
+        stream: The answer, not read yet. The response closes it.
+        **options: `heartbeat`, `on_disconnect` and `buffer`, as `sse_body` takes them.
+
+    Returns:
+        A response with `SSE_HEADERS`, to return from the view.
+
+    Raises:
+        ConfigError: An option has no meaning. The stream is still the caller's.
     """
-    from flask import Response  # noqa: PLC0415  only who calls this needs Flask
+    from flask import Response  # noqa: PLC0415  only a caller of this has Flask
 
     return Response(sse_body(stream, **options), headers=dict(SSE_HEADERS))

@@ -1,4 +1,7 @@
-"""What a visitor may know of a failure: a fixed text and a code for each kind."""
+"""The error texts that a visitor of the page may read: a fixed one for each kind of failure.
+
+Knows nothing of what the service or the error said. The log has that (buffer.py).
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from ..errors import (
     StreamServerError,
 )
 
-_FAILURES: tuple[tuple[type[Exception], str, str], ...] = (
-    # Subclasses before their parents.
+# The first match counts, so a subclass stands before its parent.
+_TEXTS: tuple[tuple[type[Exception], str, str], ...] = (
     (StreamCancelledError, "cancelled", "The answer was stopped."),
     (APITimeoutError, "timeout", "The answer took too long."),
     (APIConnectionError, "unreachable", "The service could not be reached."),
@@ -30,13 +33,20 @@ _FAILURES: tuple[tuple[type[Exception], str, str], ...] = (
 
 
 def public_error(error: BaseException) -> ErrorChunk:
-    """What a visitor may know of a failure: a fixed text and a code for each kind.
+    """What a visitor may know of a failure: a fixed text and a code.
 
-    No key, no URL, no word of the service and nothing of the error itself. The codes: cancelled,
-    timeout, unreachable, rate_limited, service_error, refused, interrupted, unreadable, and
-    internal for what is no failure of the answer.
+    The text depends on the class of the error alone. It has no key, no URL and no word of the
+    service or of the error itself.
+
+    Args:
+        error: What was raised. Need not be a `WebsopyError`.
+
+    Returns:
+        A chunk whose `code` is one of cancelled, timeout, unreachable, rate_limited,
+        service_error, refused, interrupted and unreadable. Any other failure, a bug for
+        instance, has the code internal.
     """
-    for kind, code, text in _FAILURES:
+    for kind, code, text in _TEXTS:
         if isinstance(error, kind):
             return ErrorChunk(text, code)
     return ErrorChunk("Something went wrong.", "internal")
