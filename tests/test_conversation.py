@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,18 +20,6 @@ from websopy_sync import (
 )
 from websopy_sync.errors import BadRequestError
 from websopy_sync.sandbox import Sandbox, cut, done, error, no_ids, say, silence, status, wait
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(pause=0) as service:
-        yield service
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[WebsopyClient]:
-    with WebsopyClient("test", base_url=sandbox.url, plugins=[]) as client:
-        yield client
 
 
 @pytest.fixture

@@ -58,15 +58,9 @@ from websopy_sync import (
 )
 
 PACKAGE = str(pathlib.Path(websopy_sync.__file__).parent)
-PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests decide which proxies the environment names."""
-    for name in PROXY_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+pytestmark = pytest.mark.usefixtures("no_proxies")
 
 
 # ---------------------------------------------------------------------------- what cannot be sent

@@ -40,12 +40,7 @@ from websopy_sync import (
     WebsopyError,
 )
 
-
-@pytest.fixture(autouse=True)
-def no_ca_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests decide which authorities the environment names."""
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_ca_in_the_environment")
 
 
 def never(conn: Conn) -> None:

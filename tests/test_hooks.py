@@ -43,27 +43,6 @@ SOON = 5.0
 LOG = "websopy_sync.plugins"
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(pause=0) as service:
-        yield service
-
-
-@pytest.fixture
-def make(sandbox: Sandbox) -> Iterator[Callable[..., WebsopyClient]]:
-    """Makes clients of the sandbox with these plugins, and closes them."""
-    clients = []
-
-    def make(*plugins: object, **options: Any) -> WebsopyClient:
-        options = {"plugins": plugins, "base_url": sandbox.url, **options}
-        clients.append(WebsopyClient("test", **options))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.close()
-
-
 Make = Callable[..., WebsopyClient]
 
 
@@ -1111,20 +1090,6 @@ def test_list_plugins_is_quiet(
 
 
 # --- in the background ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def background() -> Iterator[Callable[..., BackgroundPlugin]]:
-    """Makes background plugins, and ends their threads."""
-    made = []
-
-    def background(plugin: object, **options: Any) -> BackgroundPlugin:
-        made.append(BackgroundPlugin(plugin, **options))
-        return made[-1]
-
-    yield background
-    for plugin in made:
-        plugin.close()
 
 
 class Gate:

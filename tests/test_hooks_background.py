@@ -11,7 +11,7 @@ import textwrap
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -35,26 +35,6 @@ LOG = "websopy_sync.plugins"
 
 Make = Callable[..., WebsopyClient]
 Background = Callable[..., BackgroundPlugin]
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(pause=0) as service:
-        yield service
-
-
-@pytest.fixture
-def background() -> Iterator[Background]:
-    """Makes background plugins, and ends their threads."""
-    made = []
-
-    def background(plugin: object, **options: Any) -> BackgroundPlugin:
-        made.append(BackgroundPlugin(plugin, **options))
-        return made[-1]
-
-    yield background
-    for plugin in made:
-        plugin.close()
 
 
 class Hears:

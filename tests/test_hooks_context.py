@@ -19,12 +19,6 @@ request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", d
 Make = Callable[..., WebsopyClient]
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(pause=0) as service:
-        yield service
-
-
 @pytest.fixture(autouse=True)
 def of_this_test() -> Iterator[None]:
     """A value that no other test sees."""

@@ -22,26 +22,11 @@ HOOKS = ("on_request", "on_chunk", "on_retry", "on_done", "on_error")
 Make = Callable[..., WebsopyClient]
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(pause=0) as service:
-        yield service
-
-
-@pytest.fixture
-def make(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    """Makes clients of the sandbox and closes them; those that plugins make ask it as well."""
+@pytest.fixture(autouse=True)
+def environment(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clients that plugins make ask the sandbox as well."""
     monkeypatch.setenv("WEBSOPY_API_KEY", "test")
     monkeypatch.setenv("WEBSOPY_BASE_URL", sandbox.url)
-    clients = []
-
-    def make(*plugins: object, **options: Any) -> WebsopyClient:
-        clients.append(WebsopyClient(plugins=plugins, **options))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.close()
 
 
 class Asks:

@@ -8,7 +8,7 @@ import json
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,12 +26,6 @@ from websopy_sync.sandbox import Sandbox, done, say, silence
 from websopy_sync.wires.websopy import copied_body
 
 Make = Callable[..., WebsopyClient]
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(pause=0) as service:
-        yield service
 
 
 class Names:

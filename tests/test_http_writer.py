@@ -7,7 +7,6 @@ it only with the chunk in its hands.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -25,18 +24,6 @@ from websopy_sync.sandbox import (
 
 FRAMINGS: tuple[Framing, ...] = ("chunked", "content-length", "close", "gzip", "trickle")
 every_framing = pytest.mark.parametrize("framing", FRAMINGS)
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(pause=0) as service:
-        yield service
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[WebsopyClient]:
-    with WebsopyClient("test", base_url=sandbox.url, plugins=[]) as client:
-        yield client
 
 
 @every_framing

@@ -18,12 +18,7 @@ from websopy_sync.transport.proxies import Proxy, host_and_port, parse_proxy, pr
 PASSWORD = "proxy-pass-5e21"
 
 
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests decide which proxies the environment names."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "request_method"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+pytestmark = pytest.mark.usefixtures("no_proxies")
 
 
 @pytest.fixture

@@ -57,17 +57,6 @@ LONG = 20.0
 """Seconds of a pause that no test waits out."""
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(pause=0) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
 def connect(sandbox: Sandbox) -> contextlib.closing[http.client.HTTPConnection]:
     """A connection that a test closes."""
     return contextlib.closing(http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=5))

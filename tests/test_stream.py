@@ -70,30 +70,6 @@ SOON = 5.0
 """Seconds in which what happens at once has happened on a busy machine, too."""
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(pause=0) as service:
-        yield service
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[WebsopyClient]:
-    with WebsopyClient("test", base_url=sandbox.url, plugins=[]) as client:
-        yield client
-
-
-@pytest.fixture
-def ask(client: WebsopyClient, sandbox: Sandbox) -> Callable[..., ChatStream]:
-    """Asks a question that a script answers."""
-
-    def ask(*steps: Any, **options: Any) -> ChatStream:
-        if steps:
-            sandbox.play(steps)
-        return client.ai.chat_stream("x", **options)
-
-    return ask
-
-
 Ask = Callable[..., ChatStream]
 
 
