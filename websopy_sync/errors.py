@@ -1,24 +1,24 @@
 """Every way a call can fail, as one tree of exceptions that carry data.
 
-Knows nothing of HTTP, SSE or hooks: whoever meets a failure fills these in. The lowest file of
-the package; it imports none of it, so that everything else may.
+The lowest file of the package: it imports none of it, so that all others may import it. Knows
+nothing of HTTP, SSE or hooks; the code that meets a failure fills in the fields::
 
-WebsopyError
-├── ConfigError (ValueError)                  key, header, URL or option that cannot be sent
-├── APIError                                  .message .request_id .partial .retryable .attempts
-│   ├── APIConnectionError                    nothing usable came back (.sent)
-│   │   └── APITimeoutError (TimeoutError)    .phase: connect | first_chunk | idle | total
-│   ├── APIStatusError                        .status_code .body .headers .retry_after
-│   │   ├── BadRequestError 400  AuthenticationError 401  PermissionDeniedError 403
-│   │   ├── NotFoundError 404  ConflictError 409  UnprocessableEntityError 422
-│   │   └── RateLimitError 429  InternalServerError 500 and above
-│   └── StreamError
-│       ├── StreamInterruptedError            ended before done, and could not be resumed
-│       ├── StreamProtocolError               not SSE, bad JSON, wrong shape, too large
-│       │   └── ToolArgumentsError (ValueError)   a tool call's arguments are no JSON object
-│       ├── StreamServerError                 the service's error chunk (.code)
-│       └── StreamCancelledError              (.reason: cancelled | closed)
-└── PluginError                               a plugin failed, and strict_plugins was asked for
+    WebsopyError
+    ├── ConfigError (ValueError)                  key, header, URL or option that cannot be sent
+    ├── APIError                                  .message .request_id .partial .retryable .attempts
+    │   ├── APIConnectionError                    nothing usable came back (.sent)
+    │   │   └── APITimeoutError (TimeoutError)    .phase: connect | first_chunk | idle | total
+    │   ├── APIStatusError                        .status_code .body .headers .retry_after
+    │   │   ├── BadRequestError 400  AuthenticationError 401  PermissionDeniedError 403
+    │   │   ├── NotFoundError 404  ConflictError 409  UnprocessableEntityError 422
+    │   │   └── RateLimitError 429  InternalServerError 500 and above
+    │   └── StreamError
+    │       ├── StreamInterruptedError            ended before done, and could not be resumed
+    │       ├── StreamProtocolError               not SSE, bad JSON, wrong shape, too large
+    │       │   └── ToolArgumentsError (ValueError)   a tool call's arguments are no JSON object
+    │       ├── StreamServerError                 the service's error chunk (.code)
+    │       └── StreamCancelledError              (.reason: cancelled | closed)
+    └── PluginError                               a plugin failed, and strict_plugins was asked for
 """
 
 from __future__ import annotations
