@@ -14,7 +14,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from websopy_sync.retry import RetryBudget, backoff, parse_retry_after
+from websopy_sync.errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    StreamInterruptedError,
+    StreamProtocolError,
+)
+from websopy_sync.retry import (
+    RETRYABLE_STATUSES,
+    RetryBudget,
+    RetryPolicy,
+    backoff,
+    is_retryable,
+    parse_retry_after,
+    reconnection_delay,
+)
 
 NOW = 1696004797.0
 """Fri, 29 Sep 2023 16:26:37 GMT, the moment that other clients' tables of Retry-After use."""
@@ -194,7 +210,7 @@ def test_budget_runs_out(throttled: bool, times: int, left: int) -> None:
     assert budget.tokens == left
 
 
-def test_a_cheap_retry_may_still_go_where_a_dear_one_may_not() -> None:
+def test_a_cheap_retry_may_still_go_where_an_expensive_one_may_not() -> None:
     """10 tokens are enough for two throttled retries and for no other."""
     budget = RetryBudget()
     while budget.take(throttled=False):
@@ -229,3 +245,90 @@ def test_budget_counts_right_over_many_threads() -> None:
         sys.setswitchinterval(interval)
     assert sum(taken) == 100
     assert budget.tokens == 0
+
+
+# --- what is retried -----------------------------------------------------------------------------
+
+
+def test_statuses_that_may_pass() -> None:
+    """These and no others."""
+    assert sorted(RETRYABLE_STATUSES) == [408, 425, 429, 500, 502, 503, 504]
+
+
+@pytest.mark.parametrize(
+    ("failure", "retried"),
+    [
+        (APIConnectionError("refused"), True),
+        (APIConnectionError("lost", sent=True), True),
+        (APIConnectionError("bad certificate", retryable=False), False),
+        (APITimeoutError("slow", phase="connect"), True),
+        (APITimeoutError("slow", phase="first_chunk"), False),
+        (APITimeoutError("slow", phase="idle"), False),
+        (APITimeoutError("slow", phase="total"), False),
+        (APIStatusError("status", retryable=True), True),
+        (APIStatusError("status", retryable=False), False),
+        (StreamInterruptedError("cut"), False),
+        (StreamProtocolError("no stream", retryable=True), False),
+    ],
+)
+def test_which_failures_are_retried(failure: APIError, retried: bool) -> None:
+    """What may pass, unless the server may be at work on it or a stream has begun."""
+    assert is_retryable(failure) is retried
+
+
+@pytest.mark.parametrize(
+    ("retry_ms", "barren", "seconds"),
+    [
+        (0, 2, 0.0),
+        (250, 2, 0.25),
+        (30_000, 0, 30.0),
+        (10**9, 0, 30.0),
+        (None, 0, 0.5),
+        (None, 2, 2),
+    ],
+)
+def test_reconnection_delay(retry_ms: int | None, barren: int, seconds: float) -> None:
+    """What the server's `retry:` says, at most 30 s; else a backoff."""
+    assert reconnection_delay(retry_ms, barren=barren, random=lambda: 1.0) == seconds
+
+
+# --- the policy ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("failure", "delay", "cost"),
+    [
+        (APIConnectionError("refused"), 3.0, 14),
+        (APIStatusError("slow", status_code=500), 3.0, 14),
+        (APIStatusError("slow", status_code=503), 3.0, 5),
+        (APIStatusError("slow", status_code=429, retry_after=0.0), 0.0, 5),
+        (APIStatusError("slow", status_code=429, retry_after=60.0), 60.0, 5),
+        (APIStatusError("slow", status_code=429, retry_after=60.1), None, 0),
+        (APIStatusError("slow", status_code=500, retry_after=99.0), None, 0),
+    ],
+)
+def test_what_a_retry_is_granted(failure: APIError, delay: float | None, cost: int) -> None:
+    """The server's wait before the backoff, unless that is above a minute; paid by the budget."""
+    policy = RetryPolicy(2, RetryBudget())
+    assert policy.grant(failure, 3.0, allows=lambda seconds: True) == delay
+    assert policy.budget.tokens == 500 - cost
+
+
+def test_no_retry_without_time_for_its_wait() -> None:
+    """The wait that counts is the server's; nothing is paid."""
+    policy = RetryPolicy(2, RetryBudget())
+    asked = APIStatusError("slow", status_code=429, retry_after=5.0)
+    for failure, seconds in ((asked, 5.0), (APIConnectionError("refused"), 3.0)):
+        waits: list[float] = []
+        allows = lambda wait, waits=waits: waits.append(wait)  # noqa: E731  # returns None: no
+        assert policy.grant(failure, 3.0, allows=allows) is None
+        assert waits == [seconds]
+    assert policy.budget.tokens == 500
+
+
+def test_no_retry_on_an_empty_budget() -> None:
+    """10 tokens pay for no retry but a throttled one."""
+    policy = RetryPolicy(2, RetryBudget())
+    while policy.budget.take(throttled=False):
+        pass
+    assert policy.grant(APIConnectionError("refused"), 0.0, allows=lambda seconds: True) is None

@@ -1,9 +1,7 @@
-"""How a stream is ended from outside: the switch a user holds, and what it shuts down.
+"""Cancelling: `CancelToken`, which a user holds, and `CancelScope`, which ends one call.
 
-`CancelToken` is the user's. `CancelScope` is what one call hangs on: its socket, its deadlines
-and a way to end it from any thread. Knows sockets by their methods alone, and nothing of HTTP.
-
-There is no watcher thread: each wait takes the timeout that the deadlines leave.
+The scope holds the call's socket and its deadlines. It knows sockets by their methods alone, and
+nothing of HTTP. No thread watches the clock: each wait takes the timeout that `remaining` gives.
 """
 
 from __future__ import annotations
@@ -24,22 +22,20 @@ __all__ = ["CancelScope", "CancelToken", "Wake"]
 
 
 class Wake:
-    """Wakes one sleeper, from any thread and from a signal handler; it stays set.
-
-    A plain lock serves as the flag. `threading.Event` deadlocks when a signal handler that
-    interrupted its set() sets it too, and eventlet does not replace `queue.SimpleQueue`, whose
-    get() would stop all green threads.
-    """
+    """Wakes one sleeping thread, from any thread or a signal handler. It stays set."""
 
     def __init__(self) -> None:
+        # A plain lock, which is free once set. `threading.Event` deadlocks when a signal handler
+        # sets it while it is being set. eventlet does not replace `queue.SimpleQueue`, whose get()
+        # would stop all green threads.
         self._lock = threading.Lock()
         self._lock.acquire()
 
     def set(self) -> None:
-        """Wake the sleeper, or the next one at once. Never blocks."""
+        """Wake the thread that sleeps, or the next one at once. Never blocks."""
         try:
             self._lock.release()
-        except RuntimeError as error:  # set already
+        except RuntimeError as error:  # it is set already
             if is_interrupt(error):
                 raise
 
@@ -50,15 +46,14 @@ class Wake:
 
 
 class CancelToken:
-    """Ends every stream it was given to, from any thread, at any moment.
+    """Cancels every stream it was passed to, from any thread, at any moment.
 
-    One token may serve many streams, before, during and after their first byte. It is thrown
-    once: a stream that is given a thrown token ends at once.
-
-    cancel() waits for no lock, because a signal handler that interrupted this very code, or a
-    destructor, may call it. A subscriber that arrives while cancel() runs may be called twice,
-    never not at all, so callbacks bear repeating.
+    One token may serve many streams, before, during and after their first byte. It stays
+    cancelled: a stream that gets it later is cancelled at once.
     """
+
+    # cancel() takes no lock: a signal handler that interrupted this very code may call it, and so
+    # may a destructor. A callback that is subscribed meanwhile may run twice, but never not at all.
 
     def __init__(self) -> None:
         self._cancelled = False
@@ -73,13 +68,20 @@ class CancelToken:
         return self._cancelled
 
     def cancel(self) -> None:
-        """End the streams. Returns at once; a second call does nothing new."""
+        """Cancel the streams. Returns at once; a second call does nothing new."""
         self._cancelled = True
         for callback in list(self._callbacks.values()):
             callback()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for so many seconds, or less when cancelled. Tells whether it was cancelled."""
+        """Sleep for so many seconds, or until cancelled.
+
+        Args:
+            seconds: 0 or less returns at once.
+
+        Returns:
+            Whether the token is cancelled.
+        """
         wake = Wake()
         key = self.subscribe(wake.set)
         try:
@@ -89,9 +91,13 @@ class CancelToken:
         return self._cancelled
 
     def subscribe(self, callback: Callable[[], None]) -> object:
-        """Have `callback` called on cancel(), at once if that has been. Returns its key.
+        """Have a callback called by cancel(), or at once if the token is cancelled already.
 
-        It must neither block nor raise, and bear being called twice.
+        Args:
+            callback: It must neither block nor raise. It may be called twice.
+
+        Returns:
+            A key for `unsubscribe`.
         """
         key = object()
         self._callbacks[key] = callback
@@ -100,12 +106,18 @@ class CancelToken:
         return key
 
     def unsubscribe(self, key: object) -> None:
-        """Forget the callback behind `key`; one that is not there is fine."""
+        """Forget a callback.
+
+        Args:
+            key: What `subscribe` returned; an unknown one is ignored.
+        """
         self._callbacks.pop(key, None)
 
 
+# It inherits from Deadlines, as the reader takes `progress`, `remaining()` and `aborted` from one
+# object at each chunk: 371 ns, against 397 with a second object and 520 with methods that delegate.
 class CancelScope(Deadlines):
-    """The deadlines and the off-switch of one call, over all its connections.
+    """Ends one call, over all its connections: by its deadlines, or by abort().
 
     Args:
         total: Seconds from now until the whole call must be over, None for no limit.
@@ -122,60 +134,64 @@ class CancelScope(Deadlines):
     ) -> None:
         super().__init__(total, idle=idle, clock=clock)
         self._pid = os.getpid()
-        # Reentrant, as a signal handler may abort the very thread that is in here.
+        # Reentrant: a signal handler may call abort() in a thread that has the lock.
         self._lock = threading.RLock()
         self._socket: Any = None
         self._wake = Wake()
         self.aborted: Literal["", "cancelled", "closed", "forked"] = ""
-        """Why it was ended on this side; "" while it was not.
+        """Why this side ended the call, "" if it did not.
 
-        "forked": this is a forked child's copy, and the answer goes on in the parent.
+        "forked": this is the copy in a forked child; the parent goes on with the stream.
         """
         _scopes.add(weakref.ref(self, _scopes.discard))
 
     def check(self) -> None:
-        """Raise ConnectionAbortedError once it was aborted."""
+        """Raise ConnectionAbortedError if the call was aborted."""
         if self.aborted:
             raise ConnectionAbortedError(f"{self.aborted} on this side")
 
     def abort_error(self) -> StreamError:
-        """The error for whoever reads on after an abort."""
+        """The error for a caller that reads on after an abort."""
         if self.aborted == "forked":
             return StreamError("the stream belongs to the process that opened it, not to its fork")
         reason = self.aborted or "closed"
         return StreamCancelledError(f"the answer was {reason}", reason=reason)
 
     def raise_aborted(self) -> None:
-        """Raise the error for whoever reads on, once it was aborted.
+        """Raise `abort_error` if the call was aborted.
 
         Raises:
-            StreamCancelledError: it was cancelled or closed.
-            StreamError: this is a forked child, and the answer is the parent's.
+            StreamCancelledError: It was cancelled or closed.
+            StreamError: This is a forked child, and the stream is the parent's.
         """
         if self.aborted:
             raise self.abort_error()
 
     def wait(self, seconds: float, wake: Wake | None = None) -> None:
-        """Sleep, but wake when aborted, or when somebody sets `wake`."""
+        """Sleep until the time is over, the call is aborted, or another thread sets `wake`."""
         self._wake = wake or Wake()
-        if not self.aborted:  # looked at after the line above: abort() does it the other way round
+        # In this order, as abort() first sets `aborted` and then wakes.
+        if not self.aborted:
             self._wake.wait(seconds)
 
     def hold(self, sock: Any) -> None:
-        """Take the socket that an abort has to shut down; at once if it is too late already."""
+        """Take the socket that abort() shuts down. If it was called before, do so at once."""
         with self._lock:
             self._socket = sock
         if self.aborted and sock is not None:
             self._shut_down(sock)
 
     def let_go(self) -> bool:
-        """Forget the socket, so that no abort reaches it. False when one already has."""
+        """Forget the socket, so that abort() cannot reach it. Returns False if it already has."""
         with self._lock:
             self._socket = None
         return not self.aborted
 
     def abort(self, reason: Literal["cancelled", "closed"]) -> None:
-        """End it: whoever waits for the socket or in wait() wakes. Never blocks, never raises."""
+        """End the call, and wake threads that wait for its socket or in wait().
+
+        Never blocks and never raises. The first reason stays.
+        """
         with self._lock:
             self.aborted = self.aborted or reason
             if self._socket is not None:
@@ -183,26 +199,26 @@ class CancelScope(Deadlines):
         self._wake.set()
 
     def cut(self) -> None:
-        """End the connection, if there still is one, and forget it."""
+        """Shut the connection down, if there is one, and forget it. The call goes on."""
         with self._lock:
             sock, self._socket = self._socket, None
         if sock is not None:
             self._shut_down(sock)
 
     def _shut_down(self, sock: Any) -> None:
-        if os.getpid() != self._pid:  # in a forked child, where it would end the parent's answer
-            return
-        shut_down(sock)
+        # In a forked child this would end the parent's stream: both share the connection.
+        if os.getpid() == self._pid:
+            shut_down(sock)
 
     def disown(self) -> None:
-        """In a forked child: leave the connection to the parent, without a touch to it."""
-        self._lock = threading.RLock()  # a thread that is not in the child may have had it
+        """In a forked child: leave the connection to the parent, untouched."""
+        self._lock = threading.RLock()  # its owner may be a thread that the child does not have
         self._socket = None
         self.aborted = self.aborted or "forked"
 
 
-# A child that reads its parent's connection eats bytes that the parent then misses. To ask for the
-# process at each chunk would cost more than the rest of the loop, so the fork itself tells.
+# A child that reads its parent's connection takes bytes that the parent then misses. Comparing
+# process ids at each chunk would cost more than the rest of the loop, so the fork sets a flag.
 _scopes: set[weakref.ref[CancelScope]] = set()
 
 

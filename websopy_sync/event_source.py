@@ -187,13 +187,14 @@ class EventSource:
                     raise StreamInterruptedError("the answer ended before its done chunk")
             except StreamInterruptedError as error:
                 data, failure = None, _as_failure(error)
-            if data is None:  # not in `except`, which would give later errors this one as context
+            if data:
+                events = take(data) if settled else guard.sift(take(data))
+            elif data is not None:
+                events = guard.end()
+            else:  # not in `except`, which would give later errors this one as their context
                 self._reconnect(failure, on_retry)
                 take, settled = self._decoder.take, False
                 continue
-            events = take(data) if data else guard.end()
-            if data and not settled:
-                events = guard.sift(events)
             for event in events:
                 _, text, self.last_event_id, named = event
                 if named:
