@@ -76,6 +76,9 @@ class WebsopyError(Exception):
     """Root of everything this package raises on purpose.
 
     Errors are equal when their class and all their fields are; they pickle with every field.
+
+    Args:
+        message: What happened, never with the key or the prompt.
     """
 
     def __init__(self, message: str = "") -> None:
@@ -109,13 +112,14 @@ class ConfigError(WebsopyError, ValueError):
 
 
 class APIError(WebsopyError):
-    """A question that got no whole answer.
+    """A call that got no whole answer.
 
-    message: what happened, never with the key or the prompt.
-    request_id: the server's own id for the exchange (`X-Request-Id`), None if it gave none.
-    partial: the `Message` as far as it had arrived; None when no chunk could have come.
-    retryable: whether asking again later may help.
-    attempts: how many times the question was sent or tried, 1 when it was not repeated.
+    Args:
+        message: What happened, never with the key or the prompt.
+        request_id: The server's own id for the exchange (`X-Request-Id`), None if it gave none.
+        partial: The `Message` as far as it had arrived; None when no chunk could have come.
+        retryable: Whether the same call may work later.
+        attempts: How often the request was sent or tried, 1 without a retry.
     """
 
     def __init__(
@@ -135,9 +139,13 @@ class APIError(WebsopyError):
 
 
 class APIConnectionError(APIError):
-    """Nothing usable came back.
+    """No usable response came.
 
-    sent: True when the server may have seen the question, False when it cannot have.
+    Args:
+        message: What happened.
+        sent: True when the server may have seen the request, False when it cannot have.
+        retryable: Whether the same call may work later.
+        **fields: The other fields of `APIError`.
     """
 
     def __init__(
@@ -148,7 +156,13 @@ class APIConnectionError(APIError):
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """A limit of `Timeouts` passed; `phase` says which: connect, first_chunk, idle or total."""
+    """A limit of `Timeouts` passed.
+
+    Args:
+        message: What happened.
+        phase: The limit that passed: connect, first_chunk, idle or total.
+        **fields: The other fields of `APIConnectionError`.
+    """
 
     def __init__(self, message: str = "", *, phase: Phase = "total", **fields: Any) -> None:
         super().__init__(message, **fields)
@@ -156,13 +170,18 @@ class APITimeoutError(APIConnectionError, TimeoutError):
 
 
 class APIStatusError(APIError):
-    """The server answered with a status that is no answer to a chat.
+    """The status of the response is an error.
 
-    status_code: the HTTP status.
-    body: the error body as text, at most 64 KiB of what came within a second. A redacted copy:
-    `***` stands for the key, for pieces of it and for what was sent. One that is JSON stays JSON.
-    headers: the answer's headers, names in lower case; redacted too, and at most 4 KiB of each.
-    retry_after: seconds the server asks to wait (from `Retry-After`), None if it did not.
+    Args:
+        message: What happened.
+        status_code: The HTTP status.
+        body: The response's body as text, at most 64 KiB of what came within a second. It is
+            redacted: `***` stands for the key, for pieces of it and for what was sent. JSON stays
+            JSON.
+        headers: The response's headers, names in lower case; redacted too, and at most 4 KiB of
+            each.
+        retry_after: Seconds to wait, from `Retry-After`; None if the server did not say.
+        **fields: The other fields of `APIError`.
     """
 
     def __init__(
@@ -183,7 +202,7 @@ class APIStatusError(APIError):
 
 
 class BadRequestError(APIStatusError):
-    """400: the server could not read the question."""
+    """400: the server could not read the request."""
 
 
 class AuthenticationError(APIStatusError):
@@ -199,15 +218,15 @@ class NotFoundError(APIStatusError):
 
 
 class ConflictError(APIStatusError):
-    """409: the same idempotency key is being answered, or the state forbids it."""
+    """409: a request with the same idempotency key is running, or the state forbids this one."""
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422: the question was read, and its values refused."""
+    """422: the server read the request, and refused its values."""
 
 
 class RateLimitError(APIStatusError):
-    """429: too many questions; see `retry_after`."""
+    """429: too many requests; see `retry_after`."""
 
 
 class InternalServerError(APIStatusError):
@@ -233,13 +252,16 @@ def status_error_class(status_code: int) -> type[APIStatusError]:
 
 
 class StreamError(APIError):
-    """An answer that began and did not end well; `partial` holds what had come."""
+    """A stream that began and did not end well; `partial` holds what had come."""
 
 
 class StreamInterruptedError(StreamError):
-    """The answer ended before its done chunk, and could not be resumed.
+    """The stream ended before its done chunk, and could not be resumed.
 
-    last_event_id: the last id the server gave, "" if none.
+    Args:
+        message: What happened.
+        last_event_id: The last event id that the server gave, "" if none.
+        **fields: The other fields of `APIError`.
     """
 
     def __init__(self, message: str = "", *, last_event_id: str = "", **fields: Any) -> None:
@@ -248,7 +270,7 @@ class StreamInterruptedError(StreamError):
 
 
 class StreamProtocolError(StreamError):
-    """What came is not what the service documents: not SSE, bad JSON, wrong shape, too large."""
+    """The response is not what the service documents: not SSE, bad JSON, wrong shape, too large."""
 
 
 class ToolArgumentsError(StreamProtocolError, ValueError):
@@ -256,9 +278,12 @@ class ToolArgumentsError(StreamProtocolError, ValueError):
 
 
 class StreamServerError(StreamError):
-    """The service ended the answer with an error chunk; `code` is its code, or None.
+    """The service ended the stream with an error chunk.
 
-    message: the service's own text, without the key and what was sent, if it holds an echo of them.
+    Args:
+        message: The service's own text. If it repeats the key or the prompt, they are taken out.
+        code: The service's code for it, or None.
+        **fields: The other fields of `APIError`.
     """
 
     def __init__(self, message: str = "", *, code: str | None = None, **fields: Any) -> None:
@@ -267,9 +292,12 @@ class StreamServerError(StreamError):
 
 
 class StreamCancelledError(StreamError):
-    """The answer was given up on this side.
+    """The stream was ended on this side.
 
-    reason: "cancelled" (somebody called cancel()) or "closed" (the consumer left).
+    Args:
+        message: What happened.
+        reason: "cancelled" after cancel(), "closed" after close() or when its loop was left.
+        **fields: The other fields of `APIError`.
     """
 
     def __init__(
@@ -284,7 +312,13 @@ class StreamCancelledError(StreamError):
 
 
 class PluginError(WebsopyError):
-    """A plugin failed; `plugin` is its name, `hook` the hook it failed in ("" when loading)."""
+    """A plugin failed.
+
+    Args:
+        message: What happened.
+        plugin: The plugin's name.
+        hook: The hook that it failed in, "" when it was loaded.
+    """
 
     def __init__(self, message: str = "", *, plugin: str = "", hook: str = "") -> None:
         super().__init__(message)
