@@ -762,7 +762,7 @@ def test_an_interrupt_at_every_point_of_a_call(
                     struck = points.run(lambda: use(asker), point)
                     assert struck or points.count < point, points.at
                     # On the way to the plugin, two microseconds, nobody can tell whether it came.
-                    on_its_way = "hooks" in points.at or points.at.endswith("_tell_plugins")
+                    on_its_way = "hooks" in points.at or points.at.endswith("_notify_plugins")
                     one_end = len(endings.ends) == endings.told.count("request")
                     assert one_end or on_its_way, points.at
                     asker._transport.close()

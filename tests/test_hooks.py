@@ -597,7 +597,7 @@ def test_strict_plugins_tell_each_plugin_of_a_beginning_and_its_end(make: Make) 
 def test_without_plugins_nothing_is_asked(make: Make) -> None:
     """No plugin, no cost: there is nobody to tell."""
     hooks = make()._hooks
-    assert [hooks.teller(hook) for hook in HOOKS] == [None] * len(HOOKS)
+    assert [hooks.notifier(hook) for hook in HOOKS] == [None] * len(HOOKS)
 
 
 # --- what is a plugin ----------------------------------------------------------------------------

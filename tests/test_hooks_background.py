@@ -275,7 +275,7 @@ def test_a_plugin_that_edits_nothing_costs_no_copy_of_the_body(
 ) -> None:
     """In the background too: only on_request has a question's body copied."""
     client = make(background(Hears()))
-    assert client._hooks.listeners().teller("on_request") is None
+    assert client._hooks.listeners().notifier("on_request") is None
 
 
 @pytest.mark.parametrize("when_full", ["drop", "error"])

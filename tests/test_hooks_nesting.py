@@ -212,7 +212,7 @@ def test_a_plugin_that_asks_is_warned_of_once(make: Make, caplog: pytest.LogCapt
     for _ in range(3):
         asks.client.ai.chat("hi")
     (message,) = [record.getMessage() for record in caplog.records if record.name == LOG]
-    assert message == "plugin Asks is not told of questions that are asked in its hooks"
+    assert message == "plugin Asks is not notified of requests that its own hooks send"
 
 
 # --- clients -------------------------------------------------------------------------------------

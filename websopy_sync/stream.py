@@ -70,7 +70,7 @@ class _End:
     """How far the end of a stream has got. Interrupts may cut it short, and it goes on later."""
 
     settled = False
-    told = False
+    notified = False
 
 
 class _Reading(Generic[Item]):
@@ -137,17 +137,17 @@ class _Stream(Generic[Item]):
     def _items(self, reading: _Reading[Item]) -> Generator[Item, None, None]:
         raise NotImplementedError
 
-    def _tell_end(self, error: BaseException | None) -> None:
+    def _before_end(self, error: BaseException | None) -> None:
         """The stream is about to end with this error, None for a whole answer."""
 
-    def _tell_plugins(self) -> None:
+    def _notify_plugins(self) -> None:
         """The stream has just ended."""
-        self._ending.told = self._ending.settled
+        self._ending.notified = self._ending.settled
 
     def _partial(self) -> Message | None:
         return None
 
-    def _tell_retry(self, error: APIError, delay: float) -> None:
+    def _notify_retry(self, error: APIError, delay: float) -> None:
         """The question is about to be asked again."""
 
     # Opening.
@@ -159,7 +159,7 @@ class _Stream(Generic[Item]):
             self._scope.raise_aborted()  # the plugins are told of no end that came before
             self._source = source = make_source()
             self._to_close.append(source)
-            source.open(self._tell_retry)
+            source.open(self._notify_retry)
             self._step.busy = False
             self._scope.raise_aborted()  # by a thread that found the step busy
         except BaseException as error:
@@ -283,9 +283,9 @@ class _Stream(Generic[Item]):
         except IndexError:
             return
         try:
-            run_all(functools.partial(self._settle, error), self._tell_plugins)
+            run_all(functools.partial(self._settle, error), self._notify_plugins)
         finally:
-            if not self._ending.told:
+            if not self._ending.notified:
                 self._end_rights.append(True)
 
     def _settle(self, error: BaseException | None) -> None:
@@ -296,7 +296,7 @@ class _Stream(Generic[Item]):
                 self._complete(error)
             if self._token is not None:
                 self._token.unsubscribe(self._token_key)
-            self._tell_end(error)
+            self._before_end(error)
         finally:
             self._failure = error
             self._state = _state_of(error)
@@ -434,9 +434,9 @@ class ChatStream(_Stream[StreamChunk]):
         self._builder = MessageBuilder(keep=keep_message)
         self._max_answer_size = max_answer_size
         self._on_end = on_end
-        self._request_told = False
+        self._request_notified = False
         self._asker = threading.get_ident()
-        ends = hooks.teller("on_done") or hooks.teller("on_error")
+        ends = hooks.notifier("on_done") or hooks.notifier("on_error")
         self._context = contextvars.copy_context() if ends is not None else None
         super().__init__(scope, token, redact)
 
@@ -444,12 +444,12 @@ class ChatStream(_Stream[StreamChunk]):
         """Tell of the question, and send it as the plugins have left it."""
 
         def source() -> EventSource:
-            tell = self._hooks.teller("on_request")
-            if tell is not None and request.body is not None:
+            notify = self._hooks.notifier("on_request")
+            if notify is not None and request.body is not None:
                 request.body = copied_body(request.body)  # an edit is not to change the caller's
-            self._request_told = True
-            if tell is not None:
-                tell(request, self)
+            self._request_notified = True
+            if notify is not None:
+                notify(request, self)
             self._hooks.wait_for_room(self._is_wanted)
             return make_source(request)
 
@@ -459,8 +459,8 @@ class ChatStream(_Stream[StreamChunk]):
         # Everything a chunk needs is a local here: this loop is what an answer costs.
         source, scope = reading.source, self._scope
         reader, add_text = ChunkReader(self._redact), self._builder.add_text
-        tell, room = self._hooks.teller("on_chunk"), self._max_answer_size
-        events = source.events(self._retry_teller(reading))
+        notify, room = self._hooks.notifier("on_chunk"), self._max_answer_size
+        events = source.events(self._retry_notifier(reading))
         del self  # `reading` holds the stream, but only while it should
         with reading, reading as step:
             scope.raise_aborted()
@@ -471,8 +471,8 @@ class ChatStream(_Stream[StreamChunk]):
                     if room < 0:
                         raise _chat(reading)._too_large()
                     add_text(chunk.content)
-                    if tell is not None:
-                        tell(chunk, reading.stream)
+                    if notify is not None:
+                        notify(chunk, reading.stream)
                     step.busy = False
                     if scope.aborted:
                         _chat(reading)._come_to_it()
@@ -488,12 +488,12 @@ class ChatStream(_Stream[StreamChunk]):
                     if _chat(reading)._finished():
                         return
 
-    def _retry_teller(self, reading: _Reading[StreamChunk]) -> Callable[[APIError, float], None]:
-        def tell(error: APIError, delay: float) -> None:
+    def _retry_notifier(self, reading: _Reading[StreamChunk]) -> Callable[[APIError, float], None]:
+        def notify(error: APIError, delay: float) -> None:
             if reading.stream is not None:
-                reading.stream._tell_retry(error, delay)
+                reading.stream._notify_retry(error, delay)
 
-        return tell
+        return notify
 
     def _too_large(self) -> StreamProtocolError:
         limit = self._max_answer_size
@@ -509,11 +509,11 @@ class ChatStream(_Stream[StreamChunk]):
         """
         if not fits:
             raise self._too_large()
-        tell = self._hooks.teller("on_chunk")
+        notify = self._hooks.notifier("on_chunk")
         for chunk in chunks:
             self._builder.add(chunk)
-            if tell is not None:
-                tell(chunk, self)
+            if notify is not None:
+                notify(chunk, self)
         if isinstance(chunk, DoneChunk):
             self._end(None)
         elif isinstance(chunk, ErrorChunk):
@@ -530,30 +530,30 @@ class ChatStream(_Stream[StreamChunk]):
             raise self._failure
         return self._state == "done"
 
-    def _tell_end(self, error: BaseException | None) -> None:
+    def _before_end(self, error: BaseException | None) -> None:
         if self._on_end is not None:
             self._on_end(None if error is not None else self.current_message)
 
-    def _tell_plugins(self) -> None:
+    def _notify_plugins(self) -> None:
         if not self._ending.settled:
             return
         done = self._state == "done"
-        tell = self._hooks.teller("on_done" if done else "on_error")
-        outcome = self.current_message if done and tell is not None else self._failure
+        notify = self._hooks.notifier("on_done" if done else "on_error")
+        outcome = self.current_message if done and notify is not None else self._failure
         context, self._context = self._context, None  # it may hold much: an app's whole request
-        self._ending.told = True
-        if tell is None or not self._request_told:
+        self._ending.notified = True
+        if notify is None or not self._request_notified:
             return
         if self._step.busy or context is None or self._asker == threading.get_ident():
-            tell(outcome, self)
+            notify(outcome, self)
         else:  # closed by another thread, whose context variables are not the caller's
-            context.run(tell, outcome, self)
+            context.run(notify, outcome, self)
 
-    def _tell_retry(self, error: APIError, delay: float) -> None:
+    def _notify_retry(self, error: APIError, delay: float) -> None:
         self._complete(error)
-        tell = self._hooks.teller("on_retry")
-        if tell is not None:
-            tell(error, delay, self)
+        notify = self._hooks.notifier("on_retry")
+        if notify is not None:
+            notify(error, delay, self)
 
     def _partial(self) -> Message:
         return self._builder.message

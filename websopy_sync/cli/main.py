@@ -49,7 +49,7 @@ def _run(argv: list[str], *, own_process: bool) -> int:
         # The commands here need no plugin to be found, and chat's client loads its own.
         if not argv or argv[0] not in commands.choices:
             hooks = stack.enter_context(contextlib.closing(Hooks()))
-            add_commands = hooks.teller("register_commands")
+            add_commands = hooks.notifier("register_commands")
             if add_commands:
                 add_commands(commands)
         try:

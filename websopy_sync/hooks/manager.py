@@ -1,9 +1,10 @@
-"""The plugins of one client: loaded, checked, and told of each hook.
+"""The plugins of one client: loaded, checked, notified.
 
-pluggy keeps the plugins, checks their signatures and orders them; the calling is done here, one
-plugin at a time, because pluggy's own loop stops at the first exception, and a plugin that raises
-must keep neither the stream from going on nor another plugin from being told. Knows nothing of
-what happens in a stream, only what to tell of it.
+Knows nothing of streams, only the hooks to call for them.
+
+pluggy keeps the plugins, checks their signatures and orders them. The calls are made here, one
+plugin at a time: pluggy's own loop stops at the first exception, and a plugin that raises must
+neither stop the stream nor hide the event from another plugin.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from .specs import HOOKS
 
 _log = logging.getLogger("websopy_sync.plugins")
 
-Tell = Callable[..., None]
+Notify = Callable[..., None]
 
 ENDS = ("on_done", "on_error")
 
 WHOLE = ("on_request", *ENDS)
-"""The hooks of which each plugin is told, whatever another one raises: a beginning has its end."""
+"""Every plugin is notified of these, even if another one raises: what began also ends."""
 
 
 @attrs.frozen
@@ -44,20 +45,20 @@ class Listener:
 
     plugin: object
     name: str
-    tell: Tell
+    notify: Notify
 
 
 class Listeners:
-    """The plugins that are told of one question."""
+    """The plugins that are notified of one request."""
 
     def __init__(
         self, of_hook: Mapping[str, Sequence[Listener]], backgrounds: Sequence[BackgroundPlugin]
     ) -> None:
         self._of_hook = of_hook
         self._backgrounds = backgrounds
-        self._tells = {
+        self._notifiers = {
             hook: _all_of(
-                [listener.tell for listener in listeners], whole=hook in ("on_request", *ENDS)
+                [listener.notify for listener in listeners], whole=hook in ("on_request", *ENDS)
             )
             for hook, listeners in of_hook.items()
         }
@@ -65,9 +66,9 @@ class Listeners:
     def __iter__(self) -> Iterator[Listener]:
         return itertools.chain.from_iterable(self._of_hook.values())
 
-    def teller(self, hook: str) -> Tell | None:
-        """What tells the plugins of a hook, by position; None when nobody listens."""
-        return self._tells[hook]
+    def notifier(self, hook: str) -> Notify | None:
+        """Calls a hook of every plugin, arguments by position; None when no plugin has it."""
+        return self._notifiers[hook]
 
     def wait_for_room(self, wanted: Callable[[], bool]) -> None:
         """Hold a new question back while a queue is full, as the ends do not wait for room.
@@ -84,8 +85,8 @@ class Listeners:
             hook: [listener for listener in listeners if listener.name not in names]
             for hook, listeners in self._of_hook.items()
         }
-        told = [listener.plugin for listeners in of_hook.values() for listener in listeners]
-        backgrounds = [one for one in self._backgrounds if any(one.plugin is p for p in told)]
+        notified = [listener.plugin for listeners in of_hook.values() for listener in listeners]
+        backgrounds = [one for one in self._backgrounds if any(one.plugin is p for p in notified)]
         return Listeners(of_hook, backgrounds)
 
 
@@ -97,7 +98,7 @@ class Failures:
     """
 
     def __init__(self) -> None:
-        self._told: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
         self.counts: dict[tuple[str, str], int] = {}
         """(plugin's name, hook) → how often it raised."""
 
@@ -111,8 +112,8 @@ class Failures:
                 plugin=plugin,
                 hook=hook,
             ) from error
-        if key not in self._told:
-            self._told.add(key)
+        if key not in self._logged:
+            self._logged.add(key)
             _log.error(
                 "plugin %s failed in %s; the stream goes on, and further failures there are "
                 "only counted",
@@ -123,7 +124,7 @@ class Failures:
 
 
 class Hooks:
-    """The plugins of one client, and the telling of them.
+    """The plugins of one client, and the calls of their hooks.
 
     An installed plugin that cannot be loaded is warned of and left out. A class is instantiated,
     so that each client has a plugin of its own.
@@ -168,15 +169,16 @@ class Hooks:
         off = [] if self._looked else [plugin.off for plugin in installed_plugins()]
         return off + self._found
 
-    def teller(self, hook: str) -> Tell | None:
-        """What tells the plugins of a hook, by position; None when nobody listens."""
-        return self._everybody.teller(hook)
+    def notifier(self, hook: str) -> Notify | None:
+        """Calls a hook of every plugin, arguments by position; None when no plugin has it."""
+        return self._everybody.notifier(hook)
 
     def listeners(self) -> Listeners:
-        """The plugins that are told of a question that is asked here and now.
+        """The plugins to notify of a request that is sent here and now.
 
-        A plugin that asks a question in a hook is not told of it: it would ask about that one too.
-        The other plugins are. Of a question that one of these asks in turn, nobody is told.
+        A plugin that sends a request in a hook is not notified of it: it would send one for that
+        as well, and so on. The other plugins are notified. If one of them sends a request in turn,
+        no plugin is notified of that one.
         """
         running = running_plugins() if any(self._everybody) else ()
         if not running:
@@ -187,7 +189,7 @@ class Hooks:
             if len(running) > 1 or listener.plugin is running[0]
         }
         for name in sorted(silent - self._warned_of):
-            _log.warning("plugin %s is not told of questions that are asked in its hooks", name)
+            _log.warning("plugin %s is not notified of requests that its own hooks send", name)
         self._warned_of |= silent
         return self._everybody.without(silent)
 
@@ -218,7 +220,7 @@ class Hooks:
     def _listener(self, hook: str, impl: pluggy.HookImpl) -> Listener:
         return Listener(impl.plugin, impl.plugin_name, self._call_of(hook, impl))
 
-    def _call_of(self, hook: str, impl: pluggy.HookImpl) -> Tell:
+    def _call_of(self, hook: str, impl: pluggy.HookImpl) -> Notify:
         """A call of one implementation that isolates it: by position, in the background or not."""
         background = next((b for b in self._backgrounds if b.plugin is impl.plugin), None)
         if background is None or hook in ("on_request", "register_commands"):
@@ -228,7 +230,7 @@ class Hooks:
         return _submitted(hook, impl, background, call, self._failures, strict=self._strict)
 
 
-def _isolated(hook: str, impl: pluggy.HookImpl, failures: Failures, *, strict: bool) -> Tell:
+def _isolated(hook: str, impl: pluggy.HookImpl, failures: Failures, *, strict: bool) -> Notify:
     """The call of an implementation, whose failure does not reach the stream; interrupts do."""
     function = by_position(impl.function, impl.argnames, argument_names(hook))
     if hook != "on_chunk":
@@ -256,11 +258,11 @@ def _submitted(
     hook: str,
     impl: pluggy.HookImpl,
     background: BackgroundPlugin,
-    call: Tell,
+    call: Notify,
     failures: Failures,
     *,
     strict: bool,
-) -> Tell:
+) -> Notify:
     """The same, made in the background."""
 
     def submit(*arguments: Any) -> None:
@@ -276,18 +278,18 @@ def _submitted(
     return submit
 
 
-def _all_of(tells: Sequence[Tell], *, whole: bool) -> Tell | None:
-    if len(tells) < 2:
-        return tells[0] if tells else None
+def _all_of(calls: Sequence[Notify], *, whole: bool) -> Notify | None:
+    if len(calls) < 2:
+        return calls[0] if calls else None
 
-    def tell(*arguments: Any) -> None:
-        for one in tells:
-            one(*arguments)
+    def notify(*arguments: Any) -> None:
+        for call in calls:
+            call(*arguments)
 
-    def tell_each(*arguments: Any) -> None:
-        run_all(*(functools.partial(one, *arguments) for one in tells))
+    def notify_each(*arguments: Any) -> None:
+        run_all(*(functools.partial(call, *arguments) for call in calls))
 
-    return tell_each if whole else tell
+    return notify_each if whole else notify
 
 
 def _refuse_to_run(result: object) -> None:
