@@ -52,7 +52,7 @@ FLOORS = (
     {"hooks.loading"},
     {"hooks.manager"},
     {"hooks"},
-    {"options", "wires.websopy"},
+    {"lifecycle", "options", "wires.websopy"},
     {"stream"},
     {
         "calls",
