@@ -268,7 +268,7 @@ class Stream(Generic[Item]):
         if os.getpid() != self._pid:  # a forked child has a copy; the end is the parent's
             return
         if self._end_right and (isinstance(error, GeneratorExit) or is_interrupt(error)):
-            error = StreamCancelledError("the answer was left", reason="closed")
+            error = self._scope.abort_error()  # "cancelled" stays, if cancel() came first
         try:
             del self._end_right[0]
         except IndexError:
