@@ -83,6 +83,14 @@ def test_every_public_name_is_in_the_reference(item: object) -> None:
     assert any(item is other for other, _ in documented())
 
 
+@pytest.mark.parametrize(
+    ("function", "docstring"), [pytest.param(*rest, id=name) for name, *rest in callables()]
+)
+def test_every_parameter_is_in_the_docstring(function: Callable[..., Any], docstring: str) -> None:
+    """Under `Args:`, or under `Attributes:` of a class of values."""
+    assert not undocumented(function, docstring)
+
+
 def test_every_option_of_a_chat_is_in_the_docstring() -> None:
     """The keywords of `**options` are those of a TypedDict."""
     names = set(ChatOptions.__annotations__) - set(BodyFields.__annotations__)

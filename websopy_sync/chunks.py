@@ -54,7 +54,13 @@ def _is_count(instance: object, attribute: attrs.Attribute[Any], value: object) 
 
 @attrs.frozen
 class Usage:
-    """How many tokens an answer cost, as the service counts them."""
+    """How many tokens a response cost, as the service counts them.
+
+    Attributes:
+        prompt_tokens: Tokens of what was sent.
+        completion_tokens: Tokens of what the model wrote.
+        total_tokens: The sum of the two unless the service gave another.
+    """
 
     prompt_tokens: int = attrs.field(validator=_is_count)
     completion_tokens: int = attrs.field(validator=_is_count)
@@ -69,13 +75,26 @@ class Usage:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Usage:
-        """The usage that `to_dict` was called on. Raises ConfigError for anything else."""
+        """The usage that `to_dict` was called on.
+
+        Args:
+            fields: What `to_dict` returned.
+
+        Raises:
+            ConfigError: They are not the fields of a usage.
+        """
         return _build(cls, fields)
 
 
 @attrs.frozen
 class ToolCall:
-    """A tool the model wants called: its name and its arguments as the model wrote them."""
+    """A tool that the model wants called.
+
+    Attributes:
+        name: The tool's name.
+        arguments: The arguments as the model wrote them, which should be JSON.
+        id: The service's id for this call, None if it gave none.
+    """
 
     name: str = attrs.field(validator=_is_str)
     arguments: str = attrs.field(validator=_is_str)
@@ -84,8 +103,9 @@ class ToolCall:
     def parse_arguments(self) -> dict[str, Any]:
         """The arguments as a dict.
 
-        Raises ToolArgumentsError (a ValueError) when they are not a JSON object: a model can
-        write anything, so be ready to tell it so. `arguments` still holds the text.
+        Raises:
+            ToolArgumentsError: They are no JSON object, as a model can write anything. It is a
+                ValueError. `arguments` still holds the text.
         """
         try:
             parsed = json.loads(self.arguments)
@@ -106,7 +126,14 @@ class ToolCall:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> ToolCall:
-        """The tool call that `to_dict` was called on. Raises ConfigError for anything else."""
+        """The tool call that `to_dict` was called on.
+
+        Args:
+            fields: What `to_dict` returned.
+
+        Raises:
+            ConfigError: They are not the fields of a tool call.
+        """
         return _build(cls, fields)
 
 
@@ -116,7 +143,11 @@ class ToolCall:
 
 @attrs.frozen
 class ContentChunk:
-    """A piece of the answer's text."""
+    """A piece of the answer's text.
+
+    Attributes:
+        content: The text.
+    """
 
     content: str
     type: ClassVar[Literal["content"]] = "content"
@@ -128,7 +159,11 @@ class ContentChunk:
 
 @attrs.frozen
 class ToolCallChunk:
-    """A tool the model wants called."""
+    """A tool that the model wants called.
+
+    Attributes:
+        tool: The call.
+    """
 
     tool: ToolCall
     type: ClassVar[Literal["tool_call"]] = "tool_call"
@@ -140,7 +175,11 @@ class ToolCallChunk:
 
 @attrs.frozen
 class DoneChunk:
-    """The answer is complete. `usage` is None when the service did not say."""
+    """The answer is complete.
+
+    Attributes:
+        usage: Its tokens, None when the service did not say.
+    """
 
     usage: Usage | None = None
     type: ClassVar[Literal["done"]] = "done"
@@ -154,8 +193,12 @@ class DoneChunk:
 class ErrorChunk:
     """The service gave up on the answer; the next step of the loop raises StreamServerError.
 
-    The texts are the service's as they came. They may hold an echo of what was sent to it, which is
-    taken out of the error's texts.
+    The texts are the service's as they came. They may repeat what was sent to it; the error's texts
+    do not.
+
+    Attributes:
+        message: What happened.
+        code: The service's code for it, or None.
     """
 
     message: str
@@ -169,10 +212,12 @@ class ErrorChunk:
 
 @attrs.frozen
 class UnknownChunk:
-    """A chunk of a type this version does not know; `data` is the service's JSON as it came.
+    """A chunk of a type that this version does not know.
 
-    At run time `type` is the service's own string. A type checker sees a literal that is none of
-    the known names, so write `str(chunk.type) == "later"` to compare it.
+    Attributes:
+        type: The service's own string. A type checker sees a literal that is none of the known
+            names, so write `str(chunk.type) == "later"` to compare it.
+        data: The service's JSON as it came.
     """
 
     type: UnknownType
@@ -180,7 +225,7 @@ class UnknownChunk:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The service's JSON object, a copy of your own each time: nobody can change another's."""
+        """The service's JSON object; each access gives a new copy."""
         return copy.deepcopy(dict(self._data))
 
     def to_dict(self) -> dict[str, Any]:
@@ -197,10 +242,12 @@ def _as_tuple(tool_calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
 
 @attrs.frozen
 class Message:
-    """An answer, whole or as far as it came.
+    """An answer, whole or as far as it came. Without any chunk it is `Message()`.
 
-    content: all its text. tool_calls: in the order they came. usage: None until the done chunk
-    said. One with no chunk at all is `Message()`.
+    Attributes:
+        content: All its text.
+        tool_calls: Its tool calls, in the order they came.
+        usage: Its tokens; None before the done chunk, and when the service did not say.
     """
 
     content: str = ""
@@ -213,9 +260,13 @@ class Message:
 
 
 def from_dict(fields: Mapping[str, Any]) -> StreamChunk:
-    """The chunk whose `to_dict` gave these fields.
+    """The chunk that `to_dict` was called on.
 
-    Raises ConfigError when they are not the fields of a chunk.
+    Args:
+        fields: What `to_dict` returned.
+
+    Raises:
+        ConfigError: They are not the fields of a chunk.
     """
     if not isinstance(fields, Mapping):
         raise ConfigError(f"chunk: expected a dict, got {type(fields).__name__}")

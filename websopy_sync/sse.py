@@ -36,8 +36,10 @@ Fields = tuple[str, str, str, bool]
 class ServerSentEvent:
     """One dispatched event.
 
-    event: its type, "message" when the server named none. data: its data lines joined by LF.
-    id: the last event ID at the time of dispatch, "" when none was set.
+    Attributes:
+        event: Its type, "message" when the server named none.
+        data: Its data lines, joined by LF.
+        id: The last event ID at the time of dispatch, "" when none was set.
     """
 
     event: str = "message"

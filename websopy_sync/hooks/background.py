@@ -111,6 +111,9 @@ class BackgroundPlugin:
     def submit_end(self, call: Callable[[], object]) -> None:
         """Have a call made in the background that never waits for room, and is never dropped.
 
+        Args:
+            call: The call.
+
         Raises:
             PluginError: No thread can be started; the call waits for one.
         """
@@ -120,14 +123,25 @@ class BackgroundPlugin:
             self._expect_thread()
 
     def wait_for_room(self, wanted: Callable[[], bool] = _always) -> None:
-        """Wait until a call would find room, as long as it is wanted, if the policy is "block"."""
+        """Wait until a call would find room, if the policy is "block".
+
+        Args:
+            wanted: Called now and then; once it returns False, the wait is over.
+        """
         if self._when_full == "block":
             worker = self._worker_here()
             if worker.take_room() or worker.wait_for_room(wanted):
                 worker.give_room()
 
     def flush(self, seconds: float | None = None) -> bool:
-        """Wait until all calls so far are made, at most so many seconds; whether they were."""
+        """Wait until all calls so far are made.
+
+        Args:
+            seconds: The longest wait; `exit_seconds` when None.
+
+        Returns:
+            Whether they are made.
+        """
         return self._worker.flush(self._exit_seconds if seconds is None else seconds)
 
     def close(self) -> None:

@@ -20,34 +20,58 @@ class Specification:
 
     @_hookspec
     def on_request(self, request: Any, stream: Any) -> None:
-        """A question is about to be sent; `request.headers` and `request.body` may be edited.
+        """A request is about to be sent.
 
-        `stream` is the one that later hooks are given. It has not been sent, so it has no
-        status, no headers and no chunks yet, and cannot be read; it can be cancelled.
+        Args:
+            request: Its `headers` and `body` may be edited.
+            stream: The stream that later hooks get too. It has no status, no headers and no chunks
+                yet, and cannot be read; it can be cancelled.
         """
 
     @_hookspec
     def on_chunk(self, chunk: Any, stream: Any) -> None:
-        """A chunk has come; the user gets it next. `stream.current_message` holds it already."""
+        """A chunk has come; the user gets it next.
+
+        Args:
+            chunk: The chunk.
+            stream: Its stream; `stream.current_message` has the chunk already.
+        """
 
     @_hookspec
     def on_retry(self, error: Any, delay: Any, stream: Any) -> None:
-        """The question is asked again, or resumed, after `delay` seconds, because of `error`."""
+        """The request is about to be sent again, or the stream resumed.
+
+        Args:
+            error: Why.
+            delay: Seconds until then.
+            stream: The stream.
+        """
 
     @_hookspec
     def on_done(self, message: Any, stream: Any) -> None:
-        """The answer is complete."""
+        """The answer is complete.
+
+        Args:
+            message: The whole answer.
+            stream: The stream.
+        """
 
     @_hookspec
     def on_error(self, error: Any, stream: Any) -> None:
-        """The answer ended in any other way; cancelled and closed streams come here too."""
+        """The stream ended in any other way; cancelled and closed streams come here too.
+
+        Args:
+            error: What it ended with; `error.partial` has the answer so far.
+            stream: The stream.
+        """
 
     @_hookspec
     def register_commands(self, subparsers: Any) -> None:
-        """The command line is being built: add commands to argparse's `subparsers`.
+        """The command line is being built: add your commands.
 
-        A command's parser sets the default `run`, a function of the parsed arguments that
-        returns the exit code.
+        Args:
+            subparsers: argparse's. A command's parser sets the default `run`, a function that
+                takes the parsed arguments and returns the exit code.
         """
 
 

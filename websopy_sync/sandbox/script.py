@@ -63,7 +63,13 @@ Framing = Literal["chunked", "content-length", "close", "gzip", "trickle"]
 
 @attrs.frozen
 class Event:
-    """Any event, its data as given. `id` None is numbered by the sandbox, "" sent without one."""
+    """Any event.
+
+    Args:
+        data: Its data, as it is.
+        event: Its type.
+        id: The event's id; None has the sandbox number it, "" sends none.
+    """
 
     data: str
     event: str = attrs.field(default="message", kw_only=True)
@@ -72,24 +78,34 @@ class Event:
 
 @attrs.frozen
 class Raw:
-    """Bytes as they are, in the body's framing; before the headers, bare."""
+    """Bytes as they are, in the body's framing; before the headers, bare.
+
+    Args:
+        data: The bytes.
+    """
 
     data: bytes
 
 
 @attrs.frozen
 class Pause:
-    """Nothing for so many seconds."""
+    """Nothing for a while.
+
+    Args:
+        seconds: How long.
+    """
 
     seconds: float
 
 
 @attrs.frozen
 class Wait:
-    """Nothing until the test sets `word`, at most `timeout` seconds.
+    """Nothing until the test sets an event.
 
-    A word that comes too late cuts the connection, so that a client that needs more than it was
-    given fails, and does not pass late.
+    Args:
+        word: The event.
+        timeout: Seconds to wait at most. Then the connection is cut, so that a client which needs
+            more than it was given fails, and does not pass late.
     """
 
     word: threading.Event
@@ -98,7 +114,11 @@ class Wait:
 
 @attrs.frozen
 class Silence:
-    """Nothing until the client leaves; after `timeout` seconds the connection is cut."""
+    """Nothing until the client leaves.
+
+    Args:
+        timeout: Seconds after which the connection is cut.
+    """
 
     timeout: float = attrs.field(default=30.0, kw_only=True)
 
@@ -120,7 +140,13 @@ class NoIds:
 
 @attrs.frozen
 class Headers:
-    """Headers to add or replace, another status, another framing; its place is no matter."""
+    """Headers, status and framing of the response. Its place in the script does not matter.
+
+    Args:
+        headers: Headers to add or replace.
+        status: The HTTP status.
+        framing: How the end of the body is shown; the sandbox's own when None.
+    """
 
     headers: Mapping[str, str] = attrs.field(factory=dict)
     status: int = attrs.field(default=200, kw_only=True)
@@ -151,12 +177,21 @@ headers = Headers
 
 
 def before_headers(*steps: Step) -> BeforeHeaders:
-    """Steps before the answer's headers: `before_headers(silence())` never answers."""
+    """Steps before the response's headers: `before_headers(silence())` never responds.
+
+    Args:
+        *steps: The steps.
+    """
     return BeforeHeaders(steps)
 
 
 def say(content: str, *, id: str | None = None) -> Event:
-    """A content chunk."""
+    """A content chunk.
+
+    Args:
+        content: Its text.
+        id: The event's id; None has the sandbox number it, "" sends none.
+    """
     return _event(ContentChunk(content), id)
 
 
@@ -167,13 +202,25 @@ def tool(
     *,
     id: str | None = None,
 ) -> Event:
-    """A tool call chunk. A str is sent as it is: models write broken arguments too."""
+    """A tool call chunk.
+
+    Args:
+        name: The tool's name.
+        arguments: Its arguments. A str is sent as it is: models write broken arguments too.
+        tool_id: The id of the call.
+        id: The event's id; None has the sandbox number it, "" sends none.
+    """
     text = arguments if isinstance(arguments, str) else _json(arguments)
     return _event(ToolCallChunk(ToolCall(name, text, tool_id)), id)
 
 
 def done(*usage: int, id: str | None = None) -> Event:
-    """The done chunk: `done()`, or `done(20, 150)` with prompt and completion tokens."""
+    """The done chunk: `done()`, or `done(20, 150)`.
+
+    Args:
+        *usage: Prompt tokens and completion tokens, or nothing.
+        id: The event's id; None has the sandbox number it, "" sends none.
+    """
     return _event(DoneChunk(Usage(*usage) if usage else None), id)
 
 
@@ -184,10 +231,15 @@ def error(
     shape: Literal["object", "string", "message", "content"] = "object",
     id: str | None = None,
 ) -> Event:
-    """An error chunk, in one of the shapes that are read.
+    """An error chunk.
 
-    object: `{"error": {"message", "code"}}`, the sandbox's own, and the only one with a code.
-    string: `{"error": "…"}`. message: `{"message": "…"}`. content: `{"content": "…"}`.
+    Args:
+        message: What happened.
+        code: A code for it.
+        shape: Where the message stands. "object": `{"error": {"message", "code"}}`, the only one
+            with a code. "string": `{"error": "…"}`. "message": `{"message": "…"}`. "content":
+            `{"content": "…"}`.
+        id: The event's id; None has the sandbox number it, "" sends none.
     """
     if shape == "object":
         return _event(ErrorChunk(message, code), id)
@@ -195,12 +247,22 @@ def error(
 
 
 def chunk(type: str, fields: Mapping[str, Any] | None = None, *, id: str | None = None) -> Event:
-    """A chunk of any type, known or not, with these fields in the service's JSON."""
+    """A chunk of any type, known or not.
+
+    Args:
+        type: Its type.
+        fields: Its other fields, in the service's JSON.
+        id: The event's id; None has the sandbox number it, "" sends none.
+    """
     return Event(_json({"type": type, **(fields or {})}), id=id)
 
 
 def comment(text: str = "") -> Raw:
-    """A comment line, which servers send to keep a connection alive."""
+    """A comment line, which servers send to keep a connection alive.
+
+    Args:
+        text: The comment.
+    """
     return Raw(f": {text}\n\n".encode())
 
 
@@ -210,7 +272,11 @@ def ping() -> Event:
 
 
 def retry(milliseconds: int) -> Raw:
-    """The reconnection delay that the client is to use."""
+    """The reconnection delay that the client is to use.
+
+    Args:
+        milliseconds: The delay.
+    """
     return Raw(f"retry: {milliseconds}\n\n".encode())
 
 
@@ -221,7 +287,14 @@ def status(
     retry_after: float | str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> tuple[Step, ...]:
-    """A whole answer that is no stream; without a body, an error in the service's form."""
+    """A whole response that is no stream.
+
+    Args:
+        code: The HTTP status.
+        body: The body, a dict as JSON; None sends an error in the service's form.
+        retry_after: The `Retry-After` header.
+        headers: Headers to add or replace.
+    """
     fields = {"Content-Type": "application/json", **(headers or {})}
     if retry_after is not None:
         fields["Retry-After"] = str(retry_after)

@@ -155,10 +155,16 @@ class Sandbox:
     # What it will do
 
     def play(self, script: Steps) -> None:
-        """Answer the next question with this script, or the one behind those already queued.
+        """Answer the next request with this script, or the one after those already queued.
 
         A request that is turned away (wrong key, wrong path) uses up no script. Any other does,
-        a repeated or resuming one too.
+        a retry or a resuming one too.
+
+        Args:
+            script: The steps.
+
+        Raises:
+            TypeError: Something in it is no step.
         """
         self._dispatcher.queue.append(Script.of(script))
 
@@ -190,18 +196,40 @@ class Sandbox:
         return len(self._open)
 
     def wait_request(self, count: int = 1, *, timeout: float = 5.0) -> bool:
-        """Wait until so many requests have come in all; False when `timeout` seconds pass."""
+        """Wait until requests have come.
+
+        Args:
+            count: How many, of all since the start.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            Whether they have come.
+        """
         return self._wait(lambda: self._dispatcher.request_count >= count, timeout)
 
     def wait_disconnect(self, count: int = 1, *, timeout: float = 5.0) -> bool:
-        """Wait until so many clients have left early; False when `timeout` seconds pass.
+        """Wait until clients have left early.
 
         End the script in `silence()`, or the answer may be out before the client can leave.
+
+        Args:
+            count: How many, of all since the start.
+            timeout: Seconds to wait at most.
+
+        Returns:
+            Whether they have left.
         """
         return self._wait(lambda: self._dispatcher.disconnect_count >= count, timeout)
 
     def wait_closed(self, *, timeout: float = 5.0) -> bool:
-        """Wait until no connection is open; False when `timeout` seconds pass."""
+        """Wait until no connection is open.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            Whether all are closed.
+        """
         return self._wait(lambda: not self._open, timeout)
 
     def _wait(self, happened: Callable[[], bool], timeout: float) -> bool:
