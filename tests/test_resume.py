@@ -13,7 +13,14 @@ import pytest
 from websopy_sync.cancel import CancelScope
 from websopy_sync.errors import StreamInterruptedError
 from websopy_sync.event_source import EventFormat, EventSource
-from websopy_sync.resume import MAX_EVENTS, MAX_HELD, MAX_ID, MAX_UNNAMED, ResumeGuard, event_alone
+from websopy_sync.resume import (
+    MAX_EVENTS,
+    MAX_HELD,
+    MAX_ID,
+    MAX_WITHOUT_IDS,
+    ResumeGuard,
+    event_as_text,
+)
 from websopy_sync.retry import RetryBudget, RetryPolicy
 from websopy_sync.timeouts import Timeouts
 from websopy_sync.transport import HTTPRequest
@@ -219,11 +226,11 @@ def unnamed(data: str, name: str = "message", last_id: str = "former") -> Event:
 def deliver(guard: ResumeGuard, events: list[Event]) -> list[str]:
     """What a reader delivers of a connection's next events."""
     texts = []
-    for _, data, id, own in events if guard.settled else guard.sift(events):
+    for _, data, id, own in events if guard.caught_up else guard.new_events(events):
         if own:
-            guard.note(data, id)
-        elif guard.noting:
-            guard.note_unnamed(data)
+            guard.remember(data, id)
+        elif guard.remembers:
+            guard.remember_without_id(data)
         texts.append(data)
     return texts
 
@@ -237,8 +244,8 @@ def cut_after(events: list[Event], last_id: str, answer_in: Any = text_or_end) -
     """A guard of an answer that was cut after some events, and is resumed after the last id."""
     guard = ResumeGuard(answer_in)
     assert deliver(guard, events) == [event[1] for event in events]
-    assert guard.cut(last_id, resumable=True)
-    guard.resume()
+    assert guard.end_connection(last_id, resumable=True)
+    guard.begin_connection()
     return guard
 
 
@@ -332,14 +339,14 @@ def test_what_can_be_resumed(events: list[Event], last_id: str, resumable: bool,
     """The last id names all that was delivered, and nothing else, and fits into a header."""
     guard = ResumeGuard(str)
     deliver(guard, events)
-    assert guard.cut(last_id, resumable=resumable) is can
+    assert guard.end_connection(last_id, resumable=resumable) is can
 
 
 def test_replay_that_is_cut_keeps_the_last_id() -> None:
     """What repeats moves nothing: the next request names the same place."""
     guard = cut_after([A, B], "2")
     assert deliver(guard, [A]) == []
-    assert guard.cut("1", resumable=True)
+    assert guard.end_connection("1", resumable=True)
     assert guard.last_id == "2"
 
 
@@ -366,15 +373,15 @@ def test_progress_moves_the_last_id() -> None:
     """What is new is what the next request goes on after."""
     guard = cut_after([A, B], "2")
     assert deliver(guard, [B, C]) == ["C"]
-    assert guard.progressed and guard.cut("3", resumable=True)
+    assert guard.progressed and guard.end_connection("3", resumable=True)
     assert guard.last_id == "3"
 
 
 def test_native_events_are_alike_as_a_whole() -> None:
     """A native event that only begins as the first one did is another event."""
-    guard = cut_after([named("1", "a")], "a", event_alone)
+    guard = cut_after([named("1", "a")], "a", event_as_text)
     assert deliver(guard, [named("10", "b")]) == ["10"]
-    guard = cut_after([named("1", "a")], "a", event_alone)
+    guard = cut_after([named("1", "a")], "a", event_as_text)
     with pytest.raises(StreamInterruptedError):
         deliver(guard, [named("1", "b")])
 
@@ -384,19 +391,19 @@ def test_what_is_remembered_is_bounded() -> None:
     guard = ResumeGuard(str)
     events = [named("x", str(number)) for number in range(MAX_EVENTS)]
     deliver(guard, events)
-    assert guard.cut(str(MAX_EVENTS - 1), resumable=True)
+    assert guard.end_connection(str(MAX_EVENTS - 1), resumable=True)
     deliver(guard, [named("x", "more")] * 3)
-    assert not guard.cut("more", resumable=True)
-    assert len(guard._tokens) == len(guard._ids) == MAX_EVENTS
+    assert not guard.end_connection("more", resumable=True)
+    assert len(guard._hashes) == len(guard._ids) == MAX_EVENTS
 
 
 def test_answer_without_ids_costs_nothing() -> None:
     """Once a thousand events brought no id, nothing is remembered any more."""
     guard = ResumeGuard(str)
-    deliver(guard, [unnamed("x")] * MAX_UNNAMED)
-    assert guard.noting
+    deliver(guard, [unnamed("x")] * MAX_WITHOUT_IDS)
+    assert guard.remembers
     deliver(guard, [unnamed("x")] * 2)
-    assert not guard.noting and len(guard._tokens) == MAX_UNNAMED
+    assert not guard.remembers and len(guard._hashes) == MAX_WITHOUT_IDS
 
 
 def test_what_is_held_is_bounded() -> None:

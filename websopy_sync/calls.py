@@ -21,7 +21,7 @@ from .hooks import Hooks
 from .interrupts import find_interrupt, run_all
 from .options import CallOptions, ClientOptions, body_fields
 from .redaction import Redactor
-from .resume import event_alone
+from .resume import event_as_text
 from .retry import RetryBudget, RetryPolicy
 from .stream import ChatStream, EventStream
 from .transport import HTTPRequest, Transport
@@ -117,7 +117,7 @@ class Calls:
         redact.watch(http_request.headers, http_request.body, query=http_request.query, path=path)
         stream = EventStream(scope, options.cancel_token, redact=redact)
         format = EventFormat(
-            event_alone, ends_at_eof=True, max_event_size=self._options.max_event_size
+            event_as_text, ends_at_eof=True, max_event_size=self._options.max_event_size
         )
         self._track(stream)
         stream._open(lambda: self._source(options, http_request, scope, redact, format))

@@ -29,7 +29,7 @@ from .errors import (
 from .interrupts import is_interrupt
 from .redaction import Redactor, Secret
 from .response_check import response_problem
-from .resume import AnswerIn, ResumeGuard, event_alone
+from .resume import ResumeGuard, TextOf, event_as_text
 from .retry import MAX_BARREN_RECONNECTIONS, RetryPolicy, backoff, is_retryable, reconnection_delay
 from .sse import MAX_EVENT_SIZE, Decoder, Fields
 from .timeouts import Timeouts
@@ -52,14 +52,14 @@ class EventFormat:
     """How the events of a response are to be read.
 
     Args:
-        answer_in: The text that an event's data adds; see `resume.ResumeGuard`.
+        text_of: The text that an event's data adds, so that `resume` recognizes a restart.
         ends_at_eof: Whether the end of the bytes is a good end. It is for native events, which
             have no end mark; a chat has its done chunk.
         ignore: A type of events that are left out, such as pings.
         max_event_size: Bytes that one event may have.
     """
 
-    answer_in: AnswerIn = event_alone
+    text_of: TextOf = event_as_text
     ends_at_eof: bool = False
     ignore: str | None = None
     max_event_size: int = MAX_EVENT_SIZE
@@ -102,7 +102,7 @@ class EventSource:
         self._redact = redact or Redactor(Secret(""))
         self._response: HTTPResponse | None = None
         self._decoder = format.decoder()
-        self._guard = ResumeGuard(format.answer_in)
+        self._guard = ResumeGuard(format.text_of)
         self._barren = 0  # reconnections since the last new event
         self.last_event_id: str = ""
         """The id of the last event that was delivered, "" if it had none."""
@@ -177,8 +177,9 @@ class EventSource:
         """
         # One generator with its names in locals: this loop is what an event costs.
         guard = self._guard
-        note, note_unnamed, noting = guard.note, guard.note_unnamed, True
-        take, settled = self._decoder.take, False
+        remember, remembers = guard.remember, True
+        remember_without_id = guard.remember_without_id
+        take, caught_up = self._decoder.take, False
         while True:
             response = self._response
             try:
@@ -188,24 +189,24 @@ class EventSource:
             except StreamInterruptedError as error:
                 data, failure = None, _as_failure(error)
             if data:
-                events = take(data) if settled else guard.sift(take(data))
+                events = take(data) if caught_up else guard.new_events(take(data))
             elif data is not None:
                 events = guard.end()
             else:  # not in `except`, which would give later errors this one as their context
                 self._reconnect(failure, on_retry)
-                take, settled = self._decoder.take, False
+                take, caught_up = self._decoder.take, False
                 continue
             for event in events:
-                _, text, self.last_event_id, named = event
-                if named:
-                    note(text, self.last_event_id)
-                elif noting:
-                    note_unnamed(text)
+                _, text, self.last_event_id, has_id = event
+                if has_id:
+                    remember(text, self.last_event_id)
+                elif remembers:
+                    remember_without_id(text)
                 yield event
             if not data:
                 return
-            settled = settled or guard.settled
-            noting = noting and guard.noting
+            caught_up = caught_up or guard.caught_up
+            remembers = remembers and guard.remembers
 
     def _receive_none(self) -> bytes:
         """Stands in for `receive` once the connection was closed on this side."""
@@ -252,7 +253,7 @@ class EventSource:
         guard, decoder = self._guard, self._decoder
         if guard.progressed:
             self._barren = 0
-        nameable = guard.cut(decoder.last_event_id, resumable=decoder.resumable)
+        nameable = guard.end_connection(decoder.last_event_id, resumable=decoder.resumable)
         if not (self._retry.resume and nameable):
             raise self._interrupted(failure.message)
         # WHATWG 9.2.3: the id goes out as UTF-8.
@@ -263,7 +264,7 @@ class EventSource:
 
     def _begin_resumed(self) -> None:
         """Expect repeats on the new connection, and keep the server's `retry:` of the old one."""
-        self._guard.resume()
+        self._guard.begin_connection()
         retry_ms = self._decoder.retry_ms
         self._decoder = self._format.decoder(self._guard.last_id)
         self._decoder.retry_ms = retry_ms

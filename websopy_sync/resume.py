@@ -1,23 +1,22 @@
-"""Which events were delivered already, and what a resumed answer may add to them.
+"""Which events of a resumed response are new, and which were delivered before.
 
-Pure: no I/O, no clock. Knows nothing of HTTP and of what an event's data means.
+Pure: no I/O and no clock. Knows nothing of HTTP, nor of what an event's data means.
 
-What a client may conclude, and what it does:
+What the ids allow to conclude:
 
-- An id names one place in the answer. An answer can be resumed when the last event ID names all
-  that was delivered: the last event brought that id, and no other event has it.
-- A resumed answer goes on after that place, or starts at any earlier one. A server that starts
-  earlier comes past the event of the last id, so its first event that has an id has a known one:
-  all up to the last delivered event is a repeat, and is dropped.
-- When the first event that has an id has a new one, nothing was repeated, however much the events
-  without an id look like delivered ones.
-- A known id with other data is another answer.
-- A server that ignores the last id starts anew, with new ids or none. So what goes on with new
-  text must not begin as the answer itself begins. (Unless it begins without an id, where the answer
-  began with one, and ids come later: no start looks like that.)
-- Whatever else cannot be told apart ends the stream: text is neither lost nor doubled.
+- An id names one place in the stream. A stream can be resumed if the last event ID names all that
+  was delivered: the last event brought that id, and no other event has it.
+- A server that resumes starts after that place, or earlier. If it starts earlier, its first event
+  with an id has a known one. Then all events up to the last delivered one are repeats.
+- If the first event with an id has a new one, nothing is repeated, even if events without an id
+  look like delivered ones.
+- A known id with other data means another response.
+- A server that ignores the last event ID restarts the response, with new ids or none. So new text
+  must not begin as the response itself began. (One case is safe: it comes without an id, an id
+  follows later, and the response began with one. No restart looks like that.)
+- In all other cases the stream ends, as text might be lost or doubled.
 
-Two events with the same id and the same data are one event to everybody.
+Two events with the same id and the same data count as one event.
 """
 
 from __future__ import annotations
@@ -28,214 +27,225 @@ from collections.abc import Callable, Iterable, Iterator
 from .errors import StreamInterruptedError
 from .sse import Fields
 
-__all__ = ["AnswerIn", "ResumeGuard", "event_alone"]
+__all__ = ["ResumeGuard", "TextOf", "event_as_text"]
 
 MAX_EVENTS = 1 << 18
-"""Events that are remembered, in 8 bytes each and 8 more for an id. A longer answer is not
+"""Events that are remembered, each in 8 bytes, and 8 more for an id. A longer stream is not
 resumed."""
 
-MAX_UNNAMED = 1000
-"""Events after which an answer is taken for one without ids, and costs nothing here any more."""
+MAX_WITHOUT_IDS = 1000
+"""Events after which a stream that has brought no id is taken to have none. Remembering ends."""
 
 MAX_ID = 8192
 """Bytes of the longest event ID that is sent back to the server."""
 
 MAX_HELD = 1 << 20
-"""Characters of events that may wait until it is known whether they are repeats."""
+"""Characters of events that are held back until it is known whether they are repeats."""
 
 BEGINNING = 200
-"""Characters of the answer's beginning that are kept, to know a server that starts anew."""
+"""Characters of a response's beginning that are kept, to recognize a restart."""
 
-AnswerIn = Callable[[str], str | None]
+TextOf = Callable[[str], str | None]
+"""The text that an event's data adds to a response: "" for none, None for the end."""
 
 
 class ResumeGuard:
-    """What was delivered of an answer, over all its connections.
+    """The events that were delivered of one stream, over all its connections.
 
-    answer_in: what an event's data adds to the answer, as text; "" for data that adds nothing,
-    None for the answer's end. Events named `ping` add nothing.
+    The reader passes the events of a connection through `new_events` until `caught_up`. It calls
+    `remember`, or `remember_without_id`, for each event that it delivers.
 
-    The reader tells it each event that it delivers (`note`, or `note_unnamed` for an event without
-    an id of its own), and passes the events of a connection through `sift` until it is `settled`.
+    Args:
+        text_of: The text that an event's data adds. Events of type `ping` add none.
     """
 
-    def __init__(self, answer_in: AnswerIn) -> None:
-        self._answer_in = answer_in
+    def __init__(self, text_of: TextOf) -> None:
+        self._text_of = text_of
         self._beginning = ""
-        self._beginning_named = False  # whether its event had an id of its own
-        self._tokens = array("q")  # a hash for each delivered event, of its data and its own id
+        self._beginning_has_id = False
+        # For each delivered event a hash of its data and its own id; see `_hash`.
+        self._hashes = array("q")
         self._ids = array("q")
-        self.noting: bool = True
-        """Whether events are still noted; else the answer is not resumed any more."""
+        self.remembers: bool = True
+        """Whether events are still remembered; if not, the stream is not resumed any more."""
         self.last_id: str = ""
-        """The id after which the server is asked to go on."""
-        self.settled: bool = False
-        """Whether all that still comes on this connection is new."""
-        self.resume()
+        """The event ID after which the server is to go on."""
+        self.caught_up: bool = False
+        """Whether all further events on this connection are new."""
+        self.begin_connection()
 
-    def resume(self) -> None:
-        """A connection begins, on which delivered events may come again."""
-        self.settled = False
-        self._count = len(self._tokens)  # delivered before this connection
+    def begin_connection(self) -> None:
+        """Expect that delivered events may come again."""
+        self.caught_up = False
+        self._count = len(self._hashes)  # delivered before this connection
         self._known_ids = set(self._ids)
-        self._known = set(self._tokens)
-        self._next: int | None = None  # the place of the next repeat, once one was seen
-        self._held: list[Fields] = []  # they may be repeats
+        self._known = set(self._hashes)
+        self._next: int | None = None  # index of the event to be repeated next; None: no repeat yet
+        self._held: list[Fields] = []  # events that may be repeats
         self._held_size = 0
 
-    def note(self, data: str, id_: str) -> None:
-        """An event with an id of its own is delivered."""
-        tokens = self._tokens
-        if len(tokens) < MAX_EVENTS:
-            tokens.append(hash((id_, data)) | 1)
+    def remember(self, data: str, id_: str) -> None:
+        """Remember a delivered event that brought an id."""
+        hashes = self._hashes
+        if len(hashes) < MAX_EVENTS:
+            hashes.append(hash((id_, data)) | 1)  # _hash() without the call
             self._ids.append(hash(id_))
         else:
-            self.noting = False
+            self.remembers = False
 
-    def note_unnamed(self, data: str) -> None:
-        """An event without an id of its own is delivered."""
-        if len(self._tokens) < (MAX_EVENTS if self._ids else MAX_UNNAMED):
-            self._tokens.append(_token(data))
+    def remember_without_id(self, data: str) -> None:
+        """Remember a delivered event that brought no id."""
+        if len(self._hashes) < (MAX_EVENTS if self._ids else MAX_WITHOUT_IDS):
+            self._hashes.append(_hash(data))
         else:
-            self.noting = False
+            self.remembers = False
 
     @property
     def progressed(self) -> bool:
-        """Whether anything was delivered on this connection."""
-        return len(self._tokens) > self._count
+        """Whether any event of this connection was delivered."""
+        return len(self._hashes) > self._count
 
-    def cut(self, last_id: str, *, resumable: bool) -> bool:
-        """The connection is lost; whether the answer can be resumed, after `last_id` then.
+    def end_connection(self, last_id: str, *, resumable: bool) -> bool:
+        """Note that the connection is lost, and set `last_id`.
 
         Args:
             last_id: The last event ID of the connection.
-            resumable: Whether it names all that came on the connection.
+            resumable: Whether it names all events that came on the connection.
+
+        Returns:
+            Whether the stream can be resumed.
         """
         if self.progressed or not self.last_id:
             sendable = len(last_id.encode("utf-8", "replace")) <= MAX_ID
             names_one = resumable and self._names_one_place(last_id)
             self.last_id = last_id if names_one and sendable else ""
-        # Else nothing new came, and the former id still names all that was delivered.
-        return self.last_id != "" and self.noting
+        # Otherwise nothing new came, and the former id still names all that was delivered.
+        return self.last_id != "" and self.remembers
 
     def _names_one_place(self, id_: str) -> bool:
-        """Whether no event but the last one delivered has this id."""
+        """Whether no event has this id, except perhaps the last one delivered."""
         count = self._ids.count(hash(id_))
-        is_last = count == 1 and self._ids[-1] == hash(id_) and self._ends_named()
+        is_last = count == 1 and self._ids[-1] == hash(id_) and self._last_has_id()
         return count == 0 or is_last
 
-    def _ends_named(self) -> bool:
-        """Whether the last delivered event has an id of its own."""
-        return self._tokens[-1] & 1 == 1
+    def _last_has_id(self) -> bool:
+        """Whether the last delivered event brought an id."""
+        return self._hashes[-1] & 1 == 1
 
-    def sift(self, events: Iterable[Fields]) -> Iterator[Fields]:
-        """The events that were not delivered before, as soon as that is known.
+    def new_events(self, events: Iterable[Fields]) -> Iterator[Fields]:
+        """The events that were not delivered before, each as soon as that is known.
 
-        Raises StreamInterruptedError when the answer is another one, or when that cannot be told.
+        Raises:
+            StreamInterruptedError: This is another response, or cannot be told from one.
         """
         for event in events:
-            if not self.settled:
-                yield from self._judge(event)
+            if not self.caught_up:
+                yield from self._new_after(event)
             else:
                 yield event
 
     def end(self) -> list[Fields]:
-        """The connection ended well: the events that were held are new. Raises as `sift` does."""
-        if self._begins_anew(self._first_text(self._held)[0]):
-            raise self._other_answer()
-        return self._release()
+        """The events still held, which are new, as the stream has come to a good end.
 
-    def _judge(self, event: Fields) -> list[Fields]:
-        """What to deliver now that this event is here."""
-        _, data, id_, named = event
-        token = _token(data, id_ if named else "")
-        known_id = named and hash(id_) in self._known_ids
+        Raises:
+            StreamInterruptedError: As `new_events` does.
+        """
+        if self._is_restart(self._first_text(self._held)[0]):
+            raise self._other_response()
+        return self._take_held()
+
+    def _new_after(self, event: Fields) -> list[Fields]:
+        """The events that are known to be new, now that this one has come."""
+        _, data, id_, has_id = event
+        known_id = has_id and hash(id_) in self._known_ids
         if self._next == self._count and not known_id:
-            self._set_settled()  # the replay came past all that was delivered
+            self._catch_up()  # the repeats have come past all that was delivered
             return [event]
         if self._next is not None or known_id:
-            self._take_repeat(event, token)
+            self._skip_repeat(event)
             return []
-        adds = self._added(event)
-        if adds != "" and token not in self._known:
-            return self._settle(event)
-        if adds == "" and not self._held:
+        text = self._added(event)
+        if text != "" and _hash(data, id_ if has_id else "") not in self._known:
+            return self._new_text(event)
+        if text == "" and not self._held:
             return [event]
         self._hold(event)
         return []
 
-    def _take_repeat(self, event: Fields, token: int) -> None:
-        """Take the next event of a replay."""
+    def _skip_repeat(self, event: Fields) -> None:
+        """Drop an event that must be the next repeat, or a later one."""
+        _, data, id_, has_id = event
         start = self._next or 0
-        if start == self._count or self._tokens[start] != token:
-            if not event[3] and self._added(event) == "":
-                return  # it was not there the first time: a ping, say
-            try:  # the first time there was one between
-                start = self._tokens.index(token, start, self._count)
+        hash_ = _hash(data, id_ if has_id else "")
+        if start == self._count or self._hashes[start] != hash_:
+            if not has_id and self._added(event) == "":
+                return  # it was not there the first time: a ping, for example
+            try:  # events may be missing that were there the first time
+                start = self._hashes.index(hash_, start, self._count)
             except ValueError:
-                raise self._other_answer() from None
+                raise self._other_response() from None
         self._next = start + 1
         self._held.clear()
 
     def _added(self, event: Fields) -> str | None:
-        return "" if event[0] == "ping" else self._answer_in(event[1])
+        return "" if event[0] == "ping" else self._text_of(event[1])
 
     def _hold(self, event: Fields) -> None:
         self._held.append(event)
         self._held_size += len(event[1]) + 100
         if self._held_size > MAX_HELD:
-            raise self._other_answer()
+            raise self._other_response()
 
-    def _settle(self, event: Fields) -> list[Fields]:
-        """This event is no repeat: it and those held are new, if the answer does not begin anew."""
-        text, last_id, text_named = self._first_text([*self._held, event])
-        if self._begins_anew(text):
-            # A server that begins anew gives ids as it did before, or resets them, or gives none.
-            without_ids = self._beginning_named and not text_named and last_id != ""
+    def _new_text(self, event: Fields) -> list[Fields]:
+        """The held events and this one, whose text is new, unless the response was restarted."""
+        text, last_id, text_has_id = self._first_text([*self._held, event])
+        if self._is_restart(text):
+            # A restart gives ids as the first time, or resets them, or gives none at all.
+            without_ids = self._beginning_has_id and not text_has_id and last_id != ""
             if not without_ids or self._added(event) is None:
-                raise self._other_answer()
+                raise self._other_response()
             if not event[3]:
                 self._hold(event)
                 return []
         if not self._beginning:
-            self._beginning, self._beginning_named = text[:BEGINNING], text_named
-        self._set_settled()
-        return [*self._release(), event]
+            self._beginning, self._beginning_has_id = text[:BEGINNING], text_has_id
+        self._catch_up()
+        return [*self._take_held(), event]
 
-    def _release(self) -> list[Fields]:
-        if self._held and not self._ends_named():
-            # The last id came by itself, without an event, and so it can come again unseen.
-            raise self._other_answer()
+    def _take_held(self) -> list[Fields]:
+        if self._held and not self._last_has_id():
+            # The last id came alone, without an event, so a repeat of it would not be seen.
+            raise self._other_response()
         held, self._held = self._held, []
         return held
 
     def _first_text(self, events: list[Fields]) -> tuple[str, str, bool]:
-        """The first text these add, the last event ID there, and whether it came just there."""
+        """The first text of these events, the last event ID there, and whether it came there."""
         for event in events:
             text = self._added(event)
             if text:
                 return text, event[2], event[3]
         return "", "", False
 
-    def _begins_anew(self, text: str) -> bool:
-        """Whether some text begins as the answer does."""
+    def _is_restart(self, text: str) -> bool:
+        """Whether this text begins as the response did."""
         known = self._beginning
         return known != "" and text != "" and (known.startswith(text) or text.startswith(known))
 
-    def _set_settled(self) -> None:
-        self.settled = True
-        self._known_ids = self._known = set()  # as large as the answer is long
+    def _catch_up(self) -> None:
+        self.caught_up = True
+        self._known_ids = self._known = set()  # they are as large as the stream is long
 
-    def _other_answer(self) -> StreamInterruptedError:
+    def _other_response(self) -> StreamInterruptedError:
         why = "the resumed answer does not go on where the lost one ended"
         return StreamInterruptedError(why, last_event_id=self.last_id)
 
 
-def event_alone(data: str) -> str:
-    """An `answer_in` for events that are no pieces of one text: only the same data is alike."""
+def event_as_text(data: str) -> str:
+    """A `TextOf` for events that are no pieces of one text: only equal data begins alike."""
     return f"{hash(data)};"
 
 
-def _token(data: str, own_id: str = "") -> int:
-    """What is remembered of an event; odd when it has an id of its own."""
+def _hash(data: str, own_id: str = "") -> int:
+    """What is remembered of an event; odd if it brought an id, else even."""
     return hash((own_id, data)) | 1 if own_id else hash(data) & -2
