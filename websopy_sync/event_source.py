@@ -177,9 +177,8 @@ class EventSource:
         """
         # One generator with its names in locals: this loop is what an event costs.
         guard = self._guard
-        remember, remembers = guard.remember, True
-        remember_without_id = guard.remember_without_id
-        take, caught_up = self._decoder.take, False
+        remember, remember_without_id = guard.remember, guard.remember_without_id
+        take, caught_up, remembers = self._decoder.take, False, True
         while True:
             response = self._response
             try:
