@@ -196,4 +196,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers, so that --strict-markers finds the misspelt ones."""
     config.addinivalue_line("markers", "slow: takes long or needs much; run by `pytest -m ''`")
+    config.addinivalue_line(
+        "markers", "timing: holds seconds to a clock; noxfile.py may run it twice"
+    )
     config.addinivalue_line("markers", "leaves(what): may leave threads or sockets behind")
