@@ -79,6 +79,7 @@ def test_each_chunk_before_the_next_is_sent(framing: Callable[[], Framing]) -> N
     assert seen == ["0", "1", "2"]
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("pieces", "limits", "phase"),
@@ -101,6 +102,7 @@ def test_limits(
     assert got.text == "a" * len(pieces)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("limits", "phase"), [({"first_chunk": 0.3}, "first_chunk"), ({"total": 0.3}, "total")]
 )
@@ -162,6 +164,7 @@ def test_a_connection_goes_back_as_it_was() -> None:
             connection.close()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("framing", [chunked, to_close])
 def test_cancel_reaches_a_blocked_reader(framing: Callable[[], Framing]) -> None:
     """The adapter's socket is as good as ours."""

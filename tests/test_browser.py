@@ -319,6 +319,7 @@ def go_elsewhere(page: Page) -> None:
     page.driver.get("data:text/html,elsewhere")
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("leave", [close_tab, reload, go_elsewhere])
 def test_leaving_the_page_ends_the_answer(page: Page, leave: Callable[[Page], None]) -> None:
     """Within a heartbeat, while the model is silent."""

@@ -200,6 +200,7 @@ def test_endless_trailers_without_done() -> None:
     assert got.error.partial.content == "half"
 
 
+@pytest.mark.timing
 def test_trickling_trailers() -> None:
     """A trailer that trickles is ended by the total limit."""
 
@@ -594,6 +595,7 @@ def swollen(start: bytes, piece: bytes) -> faults.Script:
     return script
 
 
+@pytest.mark.timing
 def test_bomb_behind_done() -> None:
     """What is packed behind done is not inflated."""
     with play(swollen(WHOLE, b"x")) as server:
@@ -602,6 +604,7 @@ def test_bomb_behind_done() -> None:
     assert got.seconds < 0.5
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("piece", [b"x", b"\n"])
 @pytest.mark.parametrize("phase", ["idle", "total"])
 def test_bomb_of_what_is_no_chunk(phase: str, piece: bytes) -> None:
@@ -615,6 +618,7 @@ def test_bomb_of_what_is_no_chunk(phase: str, piece: bytes) -> None:
     assert (got.text, got.seconds < 0.9) == ("half", True)
 
 
+@pytest.mark.timing
 def test_cancel_while_a_bomb_is_inflated() -> None:
     """So does cancel()."""
     token = CancelToken()
@@ -629,6 +633,7 @@ def test_cancel_while_a_bomb_is_inflated() -> None:
 # ------------------------------------------------------------------------------------------- time
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("phase", "pieces"), [("first_chunk", []), ("idle", [HALF]), ("total", [HALF])]
 )
@@ -656,6 +661,7 @@ NO_CHUNKS = {
 }
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NO_CHUNKS)
 @pytest.mark.parametrize("phase", ["first_chunk", "idle", "total"])

@@ -166,6 +166,7 @@ def test_no_descriptor_left() -> None:
         assert faults.output(process) == ["APIConnectionError False", "hi"]
 
 
+@pytest.mark.timing
 def test_connecting_that_takes_for_ever() -> None:
     """The connect limit ends it, and it counts as never reached."""
     with full_backlog() as url:
@@ -187,6 +188,7 @@ def test_connecting_is_tried_again_after_its_limit() -> None:
     assert (got.error.phase, got.error.sent, got.error.attempts) == ("connect", False, 2)
 
 
+@pytest.mark.timing
 def test_total_limit_while_connecting() -> None:
     """The total limit holds while connecting too."""
     with full_backlog() as url:
@@ -198,6 +200,7 @@ def test_total_limit_while_connecting() -> None:
     assert 0.15 < got.seconds < 1
 
 
+@pytest.mark.timing
 def test_cancel_while_connecting() -> None:
     """cancel() ends the wait for a connection."""
     token = CancelToken()
@@ -351,6 +354,7 @@ through_what = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.timing
 @through_what
 @pytest.mark.parametrize("phase", ["connect", "total"])
 @pytest.mark.usefixtures("silent_resolver")
@@ -381,6 +385,7 @@ def test_name_look_up_is_cancelled(url: str, proxies: dict[str, str]) -> None:
     assert got.seconds < 0.8
 
 
+@pytest.mark.timing
 def test_cancel_during_the_look_up_of_a_host_that_cannot_be_reached(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -450,6 +455,7 @@ def test_lost_before_the_answer_is_asked_again(fault: faults.Script) -> None:
         assert len(keys) == len(bodies) == 1 and None not in keys
 
 
+@pytest.mark.timing
 def test_long_question_nobody_reads_total() -> None:
     """A question that does not fit into the socket is given up at the total limit."""
     limits = Timeouts(connect=1, first_chunk=5, idle=5, total=0.4)
@@ -596,6 +602,7 @@ def test_error_names_the_port_that_the_url_leaves_out(url: str, place: str) -> N
         assert f" {place}: " in str(listen(lambda: asker.ai.chat_stream("hi")).error)
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_more_connections_than_are_kept(caplog: pytest.LogCaptureFixture) -> None:
     """Beyond the 256 idle connections that are kept, one is closed without a word."""

@@ -52,6 +52,7 @@ def test_silence_after_the_question() -> None:
     assert 0.15 < got.seconds < 0.8
 
 
+@pytest.mark.timing
 def test_silence_and_the_total_limit() -> None:
     """So does the total limit."""
     with play(silence) as server:
@@ -65,6 +66,7 @@ def trickled_head(conn: Conn) -> None:
     conn.trickle(GOOD + BODY)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("phase", ["first_chunk", "total"])
 def test_head_that_trickles(phase: str) -> None:
     """Bytes of a head are no chunk: neither limit starts anew with each of them."""

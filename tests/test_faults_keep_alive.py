@@ -95,6 +95,7 @@ def test_connection_that_was_idle_for_a_while_is_used_again(sleep: Any) -> None:
             sleep(45)
 
 
+@pytest.mark.timing
 def test_forgotten_connection_costs_nothing(sleep: Any) -> None:
     """A NAT that has forgotten it swallows what is sent: the question does not go there."""
 

@@ -168,6 +168,7 @@ def test_done_is_handed_over_at_once() -> None:
         told.set()
 
 
+@pytest.mark.timing
 def test_events_that_came_together_need_no_more_from_the_network() -> None:
     """A thousand events in one packet are all handed over though nothing follows."""
     told = threading.Event()
@@ -210,6 +211,7 @@ def measured_delay(name: str) -> float:
     return statistics.median(there - here for here, there in zip(sent, came, strict=True))
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", FRAMINGS)
 def test_strict_delay(name: str) -> None:
     """From the socket to the loop in 5 ms; a machine that is busy has three tries."""

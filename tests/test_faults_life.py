@@ -309,6 +309,7 @@ def test_client_closed() -> None:
     assert endings.ends == ["StreamCancelledError closed"] * 2
 
 
+@pytest.mark.timing
 def test_client_closed_under_a_reader() -> None:
     """A reader that is blocked in another thread is told."""
     with play(stall_after(HALF)) as server:
@@ -553,6 +554,7 @@ def test_token_lets_go_of_a_stream_that_ended(end: str) -> None:
         assert not token._callbacks
 
 
+@pytest.mark.timing
 def test_one_token_for_many() -> None:
     """One token ends all its streams, each with its own partial answer."""
     token = CancelToken()
@@ -590,6 +592,7 @@ def test_cancel_out_of_a_hook() -> None:
     assert got.text in ("", "half")
 
 
+@pytest.mark.timing
 def test_cancel_out_of_a_signal_handler() -> None:
     """A signal handler may cancel the very thread that it interrupts."""
     with play(stall_after(HALF)) as server, client(server, timeout=FAR) as asker:
@@ -609,6 +612,7 @@ class AlarmError(Exception):
     """What a program's own signal handler raises, as job queues do at their soft time limit."""
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("script", [silence, stall_after(HALF)])
 @pytest.mark.parametrize("kind", [AlarmError, MemoryError])
 def test_exception_out_of_a_signal_handler(script: Script, kind: type[Exception]) -> None:
@@ -653,6 +657,7 @@ def test_cancel_around_the_end_spoils_nothing() -> None:
             timer.join()
 
 
+@pytest.mark.timing
 def test_cancel_while_bytes_rush_in() -> None:
     """cancel() of a busy stream is neither late nor slow."""
 
@@ -685,6 +690,7 @@ def strict_states() -> Iterator[tuple[str, Script, bool]]:
     yield "resuming", body(b"retry: 3000\n\n", text("half", id="1"), end=False), False
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "script", "tls"), list(strict_states()))
 def test_strict_cancel(name: str, script: Script, tls: bool) -> None:
@@ -755,6 +761,7 @@ STRICT = [silence, stall_after(), trickle_head, trickle_comments, trickle_chunks
           trickle_refusal, back_off]  # fmt: skip
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.parametrize("script", STRICT)
 @pytest.mark.parametrize("tls", [False, True])
@@ -817,6 +824,7 @@ def test_break_at_done_is_a_whole_answer() -> None:
     assert endings.ends == ["done"] * 4
 
 
+@pytest.mark.timing
 def test_end_that_comes_a_little_late() -> None:
     """A body's end that comes a moment after done costs no noticeable time, whatever follows."""
 
@@ -1249,6 +1257,7 @@ def stalled_states() -> Iterator[tuple[str, Script, list[str]]]:
     yield "resuming", resuming, ["half", "waiting"]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("name", "script", "before"), list(stalled_states()))
 @pytest.mark.parametrize("tls", [False, True])
 def test_ctrl_c_while_stalled(name: str, script: Script, before: list[str], tls: bool) -> None:

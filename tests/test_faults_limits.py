@@ -306,6 +306,7 @@ def test_many_answers_leave_no_objects() -> None:
         assert own_objects() <= before + 5
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_one_budget_for_many_streams() -> None:
     """A client that served a hundred answers holds none of them."""

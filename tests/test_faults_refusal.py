@@ -59,6 +59,7 @@ def refuse(end: Callable[[Conn], None], *, status: int = 413, read: int = 0) -> 
     return script
 
 
+@pytest.mark.timing
 @every_tls
 @every_end
 @pytest.mark.parametrize("status", [413, 401, 429])
@@ -188,6 +189,7 @@ NO_READERS: dict[str, Script] = {"nobody reads": lambda conn: conn.pause(1.5), "
 no_reader = pytest.mark.parametrize("script", NO_READERS.values(), ids=NO_READERS)
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @every_tls
 @no_reader
@@ -202,6 +204,7 @@ def test_sending_obeys_the_limits(script: Script, phase: str, tls: Callable[[], 
     assert 0.25 < got.seconds < 1
 
 
+@pytest.mark.timing
 @every_tls
 @no_reader
 def test_sending_is_cancelled(script: Script, tls: Callable[[], object]) -> None:

@@ -646,6 +646,7 @@ def test_silence_after_a_resumption() -> None:
         assert got.seconds < 1.2
 
 
+@pytest.mark.timing
 def test_total_limit_over_resumptions() -> None:
     """Resuming for ever ends at the total limit."""
     number = iter(range(10_000))

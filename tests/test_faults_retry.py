@@ -332,6 +332,7 @@ def test_twice() -> None:
 # ------------------------------------------------------------------------- inside the deadline
 
 
+@pytest.mark.timing
 def test_total_limit_over_all_tries() -> None:
     """However often it may be repeated, the total limit ends it."""
     with play(always=refusing(500, {})) as server:
@@ -342,6 +343,7 @@ def test_total_limit_over_all_tries() -> None:
     assert got.seconds < 1.0
 
 
+@pytest.mark.timing
 def test_limit_is_not_new_with_each_try() -> None:
     """A try begun late has what is left of the total, not all of it."""
 
@@ -396,6 +398,7 @@ def test_client_closed_in_the_wait() -> None:
 # ---------------------------------------------------------------------------------- the budget
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.parametrize(("code", "retries"), [(500, 500 // 14), (503, 500 // 5), (429, 500 // 5)])
 def test_outage_of_a_thousand_calls(code: int, retries: int) -> None:

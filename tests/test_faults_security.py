@@ -523,6 +523,7 @@ def test_one_connection_by_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
             assert [ask(proxy, through=asker).text for _ in range(3)] == ["by tunnel"] * 3
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("phase", ["idle", "total"])
 def test_limit_in_a_tunnel(phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limits hold through a tunnel."""

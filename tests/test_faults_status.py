@@ -163,6 +163,7 @@ def test_body_that_never_ends(fault: faults.Script) -> None:
     assert got.seconds < 1.7
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("fault", [silent, trickling_chunks])
 def test_total_limit_in_a_body(fault: faults.Script) -> None:
     """The total limit cuts that second short; the status still surfaces."""
@@ -229,6 +230,7 @@ def test_gzip_body() -> None:
         assert "packed" in ask(server, max_retries=0).error.body
 
 
+@pytest.mark.timing
 def test_gzip_bomb() -> None:
     """A bomb is inflated as far as it is kept."""
     bomb = gzip.compress(b"0" * 100_000_000)

@@ -218,6 +218,7 @@ def test_handshake_that_takes_for_ever(limit: str, phase: str) -> None:
     assert got.seconds < 0.8
 
 
+@pytest.mark.timing
 def test_handshake_that_trickles() -> None:
     """A handshake that is fed one byte at a time does not outlast the connect limit by much."""
 
@@ -234,6 +235,7 @@ def test_handshake_that_trickles() -> None:
     assert got.seconds < 1.0
 
 
+@pytest.mark.timing
 def test_cancel_in_the_handshake() -> None:
     """cancel() ends a handshake."""
     token = CancelToken()

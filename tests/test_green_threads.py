@@ -119,6 +119,7 @@ def test_connection_is_used_again(library: str, tls: bool, run: Callable[..., li
     assert run(library, code, faults.answers("a"), tls=tls) == ["aaa soon"]
 
 
+@pytest.mark.timing
 @every_library
 @every_tls
 @pytest.mark.parametrize(
@@ -161,6 +162,7 @@ def test_cancel_in_the_wait_before_a_repeat(library: str, run: Callable[..., lis
     assert run(library, code, refusal) == ["StreamCancelledError soon"]
 
 
+@pytest.mark.timing
 @every_library
 @every_tls
 def test_break_closes(library: str, tls: bool, run: Callable[..., list[str]]) -> None:
@@ -184,6 +186,7 @@ def test_break_closes(library: str, tls: bool, run: Callable[..., list[str]]) ->
     assert gone.is_set()
 
 
+@pytest.mark.timing
 @every_library
 @every_tls
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ def test_a_scope_that_is_no_interface(resolver: Resolver) -> None:
         NameLookup().addresses("fe80::1%nowhere", 80, within(5))
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("phase", ["connect", "total"])
 def test_a_limit_ends_it(phase: str, resolver: Resolver) -> None:
     """Whichever is nearer."""
@@ -108,6 +109,7 @@ def test_a_limit_ends_it(phase: str, resolver: Resolver) -> None:
     assert scope.nearest == phase
 
 
+@pytest.mark.timing
 def test_an_abort_ends_it(resolver: Resolver) -> None:
     """At once, without any limit."""
     scope = within(None)

@@ -104,6 +104,7 @@ unclosed_by_ssl = pytest.mark.filterwarnings(
 )
 
 
+@pytest.mark.timing
 @unclosed_by_ssl
 @pytest.mark.parametrize("sent", [b"", HELLO, HELLO + b"\0" * 505, b"\x15\x03\x01\0\x02\x02\x28"])
 def test_reset_in_the_tls_handshake(tls: ssl.SSLContext, sent: bytes) -> None:
@@ -164,6 +165,7 @@ def test_half_requests_do_not_hold_threads(hasty: Sandbox, half: bytes) -> None:
     assert (b"200 OK" in answer) == half.startswith(WHOLE)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("part", [WHOLE[:20], HEAD + b"X-Long: ", WHOLE[:-40]])
 def test_a_request_that_trickles_is_given_up(hasty: Sandbox, part: bytes) -> None:
     """Each byte in time is not the request in time."""

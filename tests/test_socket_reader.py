@@ -68,6 +68,7 @@ def seconds_until_over(receiver: SocketReader, scope: CancelScope, limit: float)
     return time.monotonic() - began
 
 
+@pytest.mark.timing
 @everywhere
 @every_kind
 @pytest.mark.parametrize("limit", [0.001, 0.05, 0.3, 0.7])
@@ -129,6 +130,7 @@ def test_a_wait_without_limit(
     receiver.close()
 
 
+@pytest.mark.timing
 @everywhere
 @every_kind
 def test_the_total_limit_holds_through_a_trickle(
@@ -160,6 +162,7 @@ def test_the_total_limit_holds_through_a_trickle(
     receiver.close()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("opened", [in_main_thread, in_a_thread])
 def test_signals_do_not_stretch_a_wait(plain: Pair, opened: Callable[..., Any]) -> None:
     """A timer's signals reach the main thread many times within the limit; it passes all the same.
@@ -234,6 +237,7 @@ def test_it_does_not_wake_more_often_than_it_must(plain: Pair, limit: float | No
     receiver.close()
 
 
+@pytest.mark.timing
 @everywhere
 @every_kind
 def test_an_abort_wakes_it(

@@ -81,6 +81,7 @@ def test_several_pieces_arrive_in_order(pair: Pair) -> None:
         assert arrived.result() == b"head" + LONG + b"tail"
 
 
+@pytest.mark.timing
 def test_a_limit_passes_while_nobody_reads(pair: Pair) -> None:
     """The sending is part of what a limit is on."""
     scope = CancelScope(None)
@@ -91,6 +92,7 @@ def test_a_limit_passes_while_nobody_reads(pair: Pair) -> None:
     assert 0.2 <= time.monotonic() - began < 0.6
 
 
+@pytest.mark.timing
 def test_a_limit_passes_while_it_is_read_in_drops(pair: Pair) -> None:
     """That some of it goes out begins nothing anew."""
     ours, theirs = pair
@@ -111,6 +113,7 @@ def test_a_limit_passes_while_it_is_read_in_drops(pair: Pair) -> None:
     assert 0.3 <= time.monotonic() - began < 0.8
 
 
+@pytest.mark.timing
 def test_an_abort_ends_it(pair: Pair) -> None:
     """At once, without any limit."""
     ours, _ = pair

@@ -671,6 +671,7 @@ SHAPES: dict[str, tuple[int, Callable[[int], Sequence[bytes]]]] = {
 }
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "build"), SHAPES.values(), ids=SHAPES.keys())
 def test_time_is_linear(size: int, build: Callable[[int], Sequence[bytes]]) -> None:

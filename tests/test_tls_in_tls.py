@@ -61,6 +61,7 @@ def limits(**seconds: float) -> Timeouts:
     return Timeouts(**{"connect": 2.0, "first_chunk": 2.0, "idle": 2.0, "total": 2.0, **seconds})
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("phase", ["connect", "total"])
 def test_inner_handshake_that_trickles(phase: str) -> None:
     """No trickle of the inner handshake moves the limit, each byte in its own outer record."""
@@ -76,6 +77,7 @@ def test_inner_handshake_that_trickles(phase: str) -> None:
     assert got.seconds < 0.9
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("phase", ["idle", "total"])
 def test_inner_record_that_trickles(phase: str) -> None:
     """Neither does the trickle of a record in the body."""

@@ -257,6 +257,7 @@ def test_end_of_native_events(way: Way) -> None:
         assert len(list(journey.asker.events("GET", "/log"))) == 1
 
 
+@pytest.mark.timing
 @every_way
 @pytest.mark.parametrize("phase", ["first_chunk", "total"])
 def test_limit_before_the_head(way: Way, phase: str) -> None:
@@ -284,6 +285,7 @@ def test_head_that_trickles(way: Way) -> None:
     assert got.seconds < 0.8
 
 
+@pytest.mark.timing
 @every_way
 @pytest.mark.parametrize("phase", ["idle", "total"])
 def test_limit_in_the_body(way: Way, phase: str) -> None:
@@ -296,6 +298,7 @@ def test_limit_in_the_body(way: Way, phase: str) -> None:
     assert got.seconds < 0.9
 
 
+@pytest.mark.timing
 @every_way
 @pytest.mark.parametrize("script", [faults.silence, stall_after(text("half"))])
 def test_cancel(way: Way, script: Script) -> None:
@@ -414,6 +417,7 @@ def test_error_names_host_and_port(way: Way, script: Script) -> None:
     assert USER not in told.split()
 
 
+@pytest.mark.timing
 @by_tunnel
 @pytest.mark.parametrize("phase", ["connect", "total"])
 def test_proxy_that_stalls(way: Way, phase: str) -> None:

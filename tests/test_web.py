@@ -218,6 +218,7 @@ def test_a_piece_is_there_while_the_next_is_held_back() -> None:
         assert chunks_of(body) == [ContentChunk("!"), DoneChunk()]
 
 
+@pytest.mark.timing
 def test_signs_of_life_while_the_model_is_silent() -> None:
     """Comments, which are no events, go out more often than a heartbeat asks."""
     more = threading.Event()

@@ -196,6 +196,7 @@ def test_a_refused_question_has_a_status_of_the_views_choice(server: Server) -> 
         assert b"401" in answer.read()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("spoken", [True, False], ids=["after a chunk", "before any"])
 def test_a_vanished_browser_is_noticed_within_a_heartbeat(server: Server, spoken: bool) -> None:
     """While the model is silent: nothing but the heartbeat could notice it."""
@@ -255,6 +256,7 @@ def test_a_slow_browser_that_leaves_is_noticed(server: Server) -> None:
         assert sandbox.wait_disconnect(timeout=HEARTBEAT + 1.0)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("server", THREADED, indirect=True)
 def test_fifty_streams_leave_room_for_a_ping(server: Server) -> None:
     """A threaded server answers others while 50 answers are being written."""
@@ -369,6 +371,7 @@ def test_nginx_does_not_hold_an_answer_back(nginx: Server) -> None:
             assert list(received) == [ContentChunk("!"), DoneChunk()]
 
 
+@pytest.mark.timing
 def test_a_browser_that_vanishes_behind_nginx_is_noticed(nginx: Server) -> None:
     """nginx lets go of the server behind it, which then notices as it does without."""
     with Sandbox([say("AI"), silence()]) as sandbox:

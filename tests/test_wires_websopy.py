@@ -451,6 +451,7 @@ def test_flush_gives_a_half_once() -> None:
     assert reader.read(content(LOW)) == ContentChunk(FFFD)
 
 
+@pytest.mark.timing
 def test_time_does_not_grow_with_the_length_squared() -> None:
     """A chunk of 2 MiB, full of escapes or of halves, is read at the pace of a short one."""
     for text in ("\n" * 400_000, HIGH * 100_000, "😀" * 100_000):

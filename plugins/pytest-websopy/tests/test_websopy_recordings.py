@@ -123,6 +123,7 @@ def test_replayed_cut(websopy_sandbox: Sandbox) -> None:
         assert [again.complete for again in recorder.recordings] == [recording.complete]
 
 
+@pytest.mark.timing
 def test_speed(websopy_client: WebsopyClient, websopy_sandbox: Sandbox) -> None:
     """At speed 1 an answer takes its time, without a speed none."""
     took = []

@@ -97,6 +97,7 @@ def stored(file: str | Path) -> dict[str, tuple[str, str | None]]:
     return {str(stream.question): (stream.status, stream.answer) for stream in streams}
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("pause", [0.0, 0.0005, 0.001, 0.002, 0.004])
 def test_forked_in_a_transaction(history_file, keep, ask, store_one, pause: float, caplog) -> None:
     """A child forked while its parent writes stores all of its own, and harms nothing."""
@@ -126,6 +127,7 @@ def test_many_children_at_once(history_file, keep, ask, store_one) -> None:
     assert set(found.values()) == {("done", "text" * 60)}
 
 
+@pytest.mark.timing
 def test_forked_while_the_writer_waits_for_a_lock(history_file, keep, ask, store_one) -> None:
     """The fork does not wait with it, and the parent's writer goes on afterwards."""
     plugin = keep(history_file)
