@@ -74,8 +74,8 @@ def install_groups(session: nox.Session, *groups: str) -> None:
     session.install(*nox.project.dependency_groups(project, *groups))
 
 
-def run_tests(session: nox.Session, command: str, **env: str) -> None:
-    """Run a command that ends in pytest; tests marked `timing` that failed run once more.
+def run_tests(session: nox.Session, command: str, *places: str, **env: str) -> None:
+    """Run a command that has pytest test these places; `timing` tests that failed run once more.
 
     They hold seconds against a clock, on a machine that others may share. They run alone then, one
     after the other. Everything else that failed stays failed.
@@ -90,7 +90,7 @@ def run_tests(session: nox.Session, command: str, **env: str) -> None:
             raise  # installing failed, or pytest itself
     options = ["-m", "timing", "--last-failed", "--last-failed-no-failures=none"]
     session.log("once more, by themselves: the tests marked `timing` that failed")
-    session.run("pytest", *options, env=env, success_codes=[0, 1, 5])
+    session.run("pytest", *options, *places, env=env, success_codes=[0, 1, 5])
     if failed := failed_in(cache):
         session.error("\n".join(["failed:", *failed]))
 
@@ -124,9 +124,8 @@ def core_tests(session: nox.Session, *pip_arguments: str) -> None:
     core = Path("requirements-core.txt")
     core.write_text("\n".join(line for line in lines if "-e plugins/" not in line), "utf-8")
     session.install("-r", str(core), *pip_arguments)
-    run_tests(
-        session, "pytest -q --hypothesis-profile=ci tests", CI="", WEBSOPY_TESTS_READ_IN="threads"
-    )
+    command = "pytest -q --hypothesis-profile=ci tests"
+    run_tests(session, command, "tests", CI="", WEBSOPY_TESTS_READ_IN="threads")
 
 
 @nox.session
