@@ -754,10 +754,10 @@ def test_an_interrupt_at_every_point_of_a_call(
         with play(always=faults.answers("hi")) as server:
             with client(server, plugins=[endings], timeout=FAR) as asker:
                 use(asker)
-                asker._transport.close()  # so that each call connects
+                asker._calls._transport.close()  # so that each call connects
                 points.run(lambda: use(asker))
                 for point in range(every // 2, points.count - 100, every):
-                    asker._transport.close()
+                    asker._calls._transport.close()
                     endings.told.clear()
                     struck = points.run(lambda: use(asker), point)
                     assert struck or points.count < point, points.at
@@ -765,7 +765,7 @@ def test_an_interrupt_at_every_point_of_a_call(
                     on_its_way = "hooks" in points.at or points.at.endswith("_notify_plugins")
                     one_end = len(endings.ends) == endings.told.count("request")
                     assert one_end or on_its_way, points.at
-                    asker._transport.close()
+                    asker._calls._transport.close()
                     assert soon(lambda: all_gone(server)), points.at
                     assert asker.ai.chat("hi").content == "hi"
     finally:
