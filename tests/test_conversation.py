@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_client import PROMPT, assert_discreet
+from discretion import PROMPT, assert_discreet
 
 from websopy_sync import (
     ConfigError,
