@@ -1,4 +1,7 @@
-"""The command line `websopy-sync`: chat, sandbox, plugins, and the commands that plugins add."""
+"""The command `websopy-sync`: chat, sandbox, plugins, and the commands that plugins add.
+
+To add a flag, open the file of its command: chat.py, sandbox.py or plugins.py.
+"""
 
 from .main import main
 from .terminal import visible

@@ -1,4 +1,7 @@
-"""The command `chat`: its flags, and an answer or a conversation written as it comes."""
+"""The command `chat`: its flags, and how an answer or a conversation is written.
+
+Knows nothing of HTTP. What the user types comes from input.py.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,11 @@ from .sandbox import NO_MODEL
 from .terminal import allow_interrupt, say, visible
 
 try:
-    import readline  # with it loaded, input() can edit its line
+    import readline  # once it is imported, input() has line editing
 except ImportError:  # not on every platform
     HAS_READLINE = False
 else:
     HAS_READLINE = True
-
 
 WAITING = "waiting ..."
 
@@ -79,14 +81,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _converse(conversation: Conversation, *, as_json: bool) -> int:
-    """Ask what is typed until its end. Ctrl-C at an answer ends that, at the prompt all."""
+    """Hold a conversation. Ctrl-C ends the answer that is being written, or at the prompt all."""
     if HAS_READLINE and os.environ.get("TERM", "dumb") != "dumb":
-        # What is pasted can be edited as a whole then, and Enter asks it. Python turns it off.
+        # The user can edit a paste as a whole before Enter sends it. Python turns this off.
         readline.parse_and_bind("set enable-bracketed-paste on")
     try:
         for question in typed():
             if question.strip():
-                _try(conversation, question, as_json=as_json)
+                _converse_once(conversation, question, as_json=as_json)
     except KeyboardInterrupt:
         say("", name="")
         raise
@@ -94,7 +96,7 @@ def _converse(conversation: Conversation, *, as_json: bool) -> int:
     return 0
 
 
-def _try(conversation: Conversation, question: str, *, as_json: bool) -> None:
+def _converse_once(conversation: Conversation, question: str, *, as_json: bool) -> None:
     try:
         text = text_of(question.strip(), "message")
     except ConfigError as error:
@@ -112,20 +114,20 @@ def _try(conversation: Conversation, question: str, *, as_json: bool) -> None:
 
 
 def _answer(ask: Callable[[], ChatStream], *, as_json: bool) -> None:
-    with AnswerOutput() as page, ask() as stream:
+    with AnswerOutput() as output, ask() as stream:
         for chunk in stream:
             if as_json:
-                page.write(json.dumps(chunk.to_dict()) + "\n")  # all ASCII, so of no power either
+                output.write(json.dumps(chunk.to_dict()) + "\n")  # ASCII: nothing a terminal obeys
             elif chunk.type == "content":
-                page.write(visible(chunk.content))
+                output.write(visible(chunk.content))
             elif chunk.type == "tool_call":
-                page.note(f"tool call: {chunk.tool.name}({chunk.tool.arguments})")
+                output.note(f"tool call: {chunk.tool.name}({chunk.tool.arguments})")
 
 
 class AnswerOutput:
-    """What an answer is written on: the text on stdout, what is said about it on stderr.
+    """Writes one answer: its text to stdout, notes about it to stderr.
 
-    Until the first text or note, a terminal shows that the answer is waited for.
+    A terminal shows "waiting ..." until the first text or note.
     """
 
     def __init__(self) -> None:
@@ -148,14 +150,14 @@ class AnswerOutput:
         self._end_line()
 
     def write(self, text: str) -> None:
-        """Write text that is visible already."""
+        """Write text that went through `visible`."""
         self._end_waiting()
-        if text:  # before it is out, or Ctrl-C could come in between
+        if text:  # set before print(): Ctrl-C may come between the two
             self._mid_line = not text.endswith("\n")
         print(text, end="", flush=True)
 
     def note(self, text: str) -> None:
-        """Say something about the answer, on a line of its own."""
+        """Write a line about the answer to stderr."""
         self._end_waiting()
         self._end_line()
         say(text)

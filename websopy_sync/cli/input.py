@@ -1,4 +1,7 @@
-"""Text that a person gives: as an argument, on standard input, or typed line by line."""
+"""The user's text: from an argument, from standard input, or typed line by line.
+
+Knows nothing of flags or of the client.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,29 @@ from ..errors import ConfigError
 from .terminal import say
 
 PROMPT = "> "
-GOES_ON = "  "
-
+PROMPT_OF_NEXT_LINE = "  "
 
 PASTED = 0.05
-"""Seconds within which a further line belongs to the same message: nobody types so fast."""
+"""Seconds in which a next line belongs to the same message: nobody types so fast."""
 
 MOST_PIPED = 64 * 1024 * 1024
-"""Bytes of standard input that are asked at most; `yes` would never end."""
+"""Most bytes read from standard input: `yes | websopy-sync chat` would never end."""
 
 QUIET = 2.0
-"""Seconds after which it is said that standard input is being waited for."""
+"""Seconds of silence on standard input after which a line says that it is being read."""
 
 
 def text_of(argument: str, name: str) -> str:
-    """An argument as text: where the locale could not decode it, it is taken for UTF-8."""
+    """The user's argument as text.
+
+    Args:
+        argument: As Python decoded it. With surrogates, where the locale could not, its bytes are
+            read as UTF-8.
+        name: What the error calls it.
+
+    Raises:
+        ConfigError: It is no UTF-8 text.
+    """
     try:
         argument.encode()
     except UnicodeEncodeError:
@@ -36,7 +47,7 @@ def text_of(argument: str, name: str) -> str:
 
 
 def _decoded(data: bytes, name: str) -> str:
-    """Bytes as text. What is no text is an error: a replacement would be asked in its place."""
+    """Bytes as text. Anything else is an error: a replacement character would change the text."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -45,7 +56,11 @@ def _decoded(data: bytes, name: str) -> str:
 
 
 def joined(piped: str, message: str) -> str:
-    """What to ask: what is piped in, then the argument, with a blank line between them."""
+    """The message to send: the piped text, a blank line, the argument.
+
+    Raises:
+        ConfigError: Both are empty.
+    """
     if not piped.strip():
         piped = ""
     if piped and message.strip():
@@ -57,7 +72,11 @@ def joined(piped: str, message: str) -> str:
 
 
 def piped() -> str:
-    """What standard input holds, "" without one that can be read."""
+    """All of standard input; "" when there is none.
+
+    Raises:
+        ConfigError: It is too long, or no UTF-8 text.
+    """
     if not sys.stdin or sys.stdin.closed:
         return ""
     try:
@@ -65,8 +84,8 @@ def piped() -> str:
             say("reading standard input; `< /dev/null` keeps it out")
         data = sys.stdin.buffer.read(MOST_PIPED + 1)
     except OSError as error:
-        # Under nohup it is open for writing only. Without a number it is no file, but what a
-        # test or a notebook put in its place.
+        # EBADF: nohup opens it for writing only. No errno: a test or a notebook replaced it with
+        # an object that is no file.
         if error.errno not in (errno.EBADF, None):
             raise
         return ""
@@ -76,24 +95,24 @@ def piped() -> str:
 
 
 def _waits(seconds: float, *, unknown: bool) -> bool:
-    """Whether standard input has something to read, its end included, within so many seconds."""
+    """Whether a read of standard input would return within so many seconds; `unknown` if unclear."""
     try:
         return bool(select.select([sys.stdin], [], [], seconds)[0])
-    except (OSError, ValueError):  # no file, or a platform that can select sockets only
+    except (OSError, ValueError):  # no file, or a platform whose select() takes only sockets
         return unknown
 
 
 def typed() -> Iterator[str]:
-    """What is typed until its end, message by message.
+    """The messages that the user types, until the end of input.
 
-    Lines that wait already when one is read belong to the same message: they were pasted.
+    Lines that come at once were pasted: they are one message.
     """
     with contextlib.suppress(EOFError):
         while True:
             lines = [_line(PROMPT)]
             try:
                 while _waits(PASTED, unknown=False):
-                    lines.append(_line(GOES_ON))
+                    lines.append(_line(PROMPT_OF_NEXT_LINE))
             except EOFError:
                 yield "\n".join(lines)
                 return
@@ -103,5 +122,5 @@ def typed() -> Iterator[str]:
 def _line(prompt: str) -> str:
     if sys.stdout and sys.stdout.isatty():
         return input(prompt)
-    say(prompt, name="", end="")  # input() would write it among the answers
+    say(prompt, name="", end="")  # input() would write it to stdout, into the redirected answers
     return input()

@@ -1,4 +1,8 @@
-"""The command line: finds the command, runs it, and gives its exit code."""
+"""The program: picks the command, runs it, and turns errors into exit codes.
+
+Exit codes: 0 done, 1 an error (one line on stderr), 2 wrong usage or settings, 130 Ctrl-C. Knows no
+flag of a command: each is in the command's own file.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,15 @@ from .terminal import drop_unwritable, forgive_encodings, interrupt_once, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command (sys.argv's when None), and give its exit code."""
+    """Run one command.
+
+    Args:
+        argv: The arguments without the program's name; None takes them from `sys.argv`, and lets
+            the command handle Ctrl-C for the whole process.
+
+    Returns:
+        The exit code.
+    """
     try:
         forgive_encodings()
         with warnings_shown():
@@ -27,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        if argv is None:  # this process ends now, and a second Ctrl-C has nothing left to stop
+        if argv is None:  # the process exits now: a second Ctrl-C would only add a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         return 130
-    except BrokenPipeError:  # whoever reads has had enough
+    except BrokenPipeError:  # the reader of our output has closed it, like `head`
         drop_unwritable()
         return 0
     except (WebsopyError, OSError) as error:
@@ -46,7 +58,7 @@ def _run(argv: list[str], *, own_process: bool) -> int:
     for command in (chat, sandbox, plugins):
         command.add_to(commands)
     with contextlib.ExitStack() as stack:
-        # The commands here need no plugin to be found, and chat's client loads its own.
+        # Plugins load only for a command that is not ours. The client of chat loads its own.
         if not argv or argv[0] not in commands.choices:
             hooks = stack.enter_context(contextlib.closing(Hooks()))
             add_commands = hooks.notifier("register_commands")
@@ -54,7 +66,7 @@ def _run(argv: list[str], *, own_process: bool) -> int:
                 add_commands(commands)
         try:
             args = parser.parse_args(argv)
-        except SystemExit as left:  # --help, or wrong usage; argparse has said so
+        except SystemExit as left:  # --help or wrong usage: argparse has printed it
             return left.code if isinstance(left.code, int) else 2
         if own_process and args.run in (chat.run, sandbox.run):
             interrupt_once()
@@ -63,10 +75,10 @@ def _run(argv: list[str], *, own_process: bool) -> int:
 
 
 class WarningHandler(logging.Handler):
-    """Tells of a plugin that failed in one line, without its traceback."""
+    """Writes a warning and its exception in one line, without the traceback."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the warning and what was raised."""
+        """Write one warning to stderr."""
         error = record.exc_info[1] if record.exc_info else None
         reason = f": {described(error)}" if error else ""
         say(f"warning: {record.getMessage()}{reason}")
@@ -74,13 +86,13 @@ class WarningHandler(logging.Handler):
 
 @contextlib.contextmanager
 def warnings_shown() -> Iterator[None]:
-    """Show the package's own warnings. WEBSOPY_LOG asks for all of the log, in its own form."""
-    logger, teller = logging.getLogger("websopy_sync"), WarningHandler(logging.WARNING)
+    """Show the package's warnings. With WEBSOPY_LOG the client shows the whole log instead."""
+    logger, handler = logging.getLogger("websopy_sync"), WarningHandler(logging.WARNING)
     if os.environ.get("WEBSOPY_LOG"):
         yield
         return
-    logger.addHandler(teller)
+    logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(teller)
+        logger.removeHandler(handler)

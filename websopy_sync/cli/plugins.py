@@ -1,4 +1,7 @@
-"""The command `plugins`: its flags, and a table of what is installed."""
+"""The command `plugins`: its flags, and the table of installed plugins.
+
+Finding them is the work of `hooks/`.
+"""
 
 from __future__ import annotations
 

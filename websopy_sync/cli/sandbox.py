@@ -1,4 +1,7 @@
-"""The command `sandbox`: its flags, and the service played until Ctrl-C."""
+"""The command `sandbox`: its flags. It runs the sandbox until Ctrl-C.
+
+The sandbox itself is the package `sandbox/`.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
     with Sandbox(host=args.host, port=args.port, log=log) as sandbox:
         log(f"{NO_MODEL} Ctrl-C stops it.")
-        # Another process would ask by way of a proxy that its environment names.
+        # A client in another process would use the proxy that its environment names.
         direct = f' no_proxy="$no_proxy,{args.host}"' if getproxies_environment() else ""
         log(f"export WEBSOPY_BASE_URL={sandbox.url} WEBSOPY_API_KEY=test{direct}")
         threading.Event().wait()

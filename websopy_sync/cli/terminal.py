@@ -1,4 +1,8 @@
-"""What the command line writes and how Ctrl-C ends it: no text rules the terminal."""
+"""What every command writes to the terminal, and how Ctrl-C ends it.
+
+A model or a server could move the cursor, set the title or reverse the text, and so show what is
+not there. Their text goes through `visible` first. Knows nothing of commands and flags.
+"""
 
 from __future__ import annotations
 
@@ -10,38 +14,41 @@ from types import FrameType
 
 _VISIBLE = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t\r"},
-    0x0D: None,  # of a CRLF only the LF is needed; alone it would write over the line
+    0x0D: None,  # a CRLF needs only its LF; a CR alone would overwrite the line
     0x7F: 0x2421,
     **dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD),
 }
 
 
 def visible(text: str) -> str:
-    """The text without any power over a terminal.
+    """The text with no control character that a terminal would obey.
 
-    Control characters but LF and TAB are shown as their Unicode pictures (U+2400 and on), C1
-    controls and those that turn the reading direction as U+FFFD; CR goes.
+    LF and TAB stay, CR is removed. Other control characters become their Unicode pictures (from
+    U+2400), C1 controls and bidirectional controls become U+FFFD.
+
+    Args:
+        text: What a model, a server or a plugin wrote.
     """
     return text.translate(_VISIBLE)
 
 
 def in_one_line(text: str) -> str:
-    """The text, visible, its line ends and other white space as single spaces."""
+    """The visible text in one line, each run of white space as one space."""
     return " ".join(visible(text).split())
 
 
 def say(text: str, *, name: str = "websopy-sync: ", end: str = "\n") -> None:
-    """Say something in one line on stderr, if there is one."""
+    """Write a line to stderr, after the program's name; with `name=""` the text as it is."""
     if sys.stderr:
-        with contextlib.suppress(OSError):  # nobody listens, and there is nobody else to tell
+        with contextlib.suppress(OSError):  # stderr is closed: there is no other place to write
             line = in_one_line(text) if name else text
             print(f"{name}{line}", end=end, file=sys.stderr, flush=True)
 
 
 def forgive_encodings() -> None:
-    """Write `?` for what the locale's encoding lacks, where Python would raise.
+    """Write `?` for a character that the locale's encoding lacks, where Python would raise.
 
-    What is typed and is no text in it is kept, for `text_of` to say so.
+    Input that is no text in this encoding is kept as surrogates, for `input.text_of` to decode.
     """
     for stream, errors in (
         (sys.stdin, "surrogateescape"),
@@ -53,7 +60,7 @@ def forgive_encodings() -> None:
 
 
 def drop_unwritable() -> None:
-    """Forget output that cannot be written, or Python would fail at it once more as it ends."""
+    """Discard output that cannot be written: Python would fail on it again at exit."""
     try:
         if sys.stdout:
             sys.stdout.flush()
@@ -63,19 +70,18 @@ def drop_unwritable() -> None:
 
 
 def interrupt_once() -> None:
-    """Have Ctrl-C raise once and be ignored from then on.
+    """Let the first Ctrl-C raise KeyboardInterrupt, and ignore the later ones.
 
-    A second one would interrupt the end that the first one began: a lock that is held for a moment
-    could stay locked then, and the process would hang. Nothing changes under `nohup`, where it is
-    ignored from the start.
+    A second one would interrupt the clean-up that the first one began. A lock could stay locked,
+    and the process would hang. Under `nohup`, Ctrl-C stays ignored.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
 
 
 def allow_interrupt() -> None:
-    """Have the next Ctrl-C raise again, after one that was dealt with."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by the one that came
+    """Let the next Ctrl-C raise again, after one was handled."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # set by _interrupt()
         signal.signal(signal.SIGINT, _interrupt)
 
 
