@@ -95,7 +95,7 @@ def piped() -> str:
 
 
 def _waits(seconds: float, *, unknown: bool) -> bool:
-    """Whether a read of standard input would return within so many seconds; `unknown` if unclear."""
+    """Whether a read of standard input returns within so many seconds; `unknown` if unclear."""
     try:
         return bool(select.select([sys.stdin], [], [], seconds)[0])
     except (OSError, ValueError):  # no file, or a platform whose select() takes only sockets
