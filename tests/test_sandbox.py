@@ -47,7 +47,7 @@ from websopy_sync.sandbox import (
     tool,
     wait,
 )
-from websopy_sync.sandbox.dispatcher import Answer
+from websopy_sync.sandbox.dispatcher import Playback
 from websopy_sync.sse import Decoder, ServerSentEvent
 
 GUIDE_QUESTION = "写一篇关于 AI 的文章"
@@ -623,7 +623,7 @@ def test_resume_repeats_no_wait(sandbox: Sandbox) -> None:
 
 def test_resume_that_failed_at_once() -> None:
     """What happened before it stays over, even when it did not get to its first step."""
-    first = Answer.to_be([say("A"), cut(), done()])
+    first = Playback.of([say("A"), cut(), done()])
     first.played = 2
     second = first.resumed("1")
     assert second.resumed("1").places == second.places == [2]

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["Incoming", "Outgoing"]
+__all__ = ["DeadlineReader", "TimeoutWriter"]
 
 SHORTEST = 0.001
 """Seconds that a receive is given when its time is over: with 0 the socket would not block."""
 
 
-class Incoming(io.RawIOBase):
+class DeadlineReader(io.RawIOBase):
     """What a client sends, until a deadline that `allow` sets; TimeoutError after that.
 
     ended: whether the client has said that no more will come.
@@ -47,7 +47,7 @@ class Incoming(io.RawIOBase):
         return count
 
 
-class Outgoing(io.BufferedIOBase):
+class TimeoutWriter(io.BufferedIOBase):
     """What a client is sent; TimeoutError when one write takes longer than `seconds`."""
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:

@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 import attrs
 
 from .script import Script, Steps, problem, status
-from .service import Request, answer, refusal
+from .service import Request, default_script, refusal
 
-__all__ = ["Answer", "Dispatcher"]
+__all__ = ["Dispatcher", "Playback"]
 
 REMEMBERED = 10_000
 """Requests, clients that left, and answers that may be resumed: the most of each that are kept."""
@@ -58,7 +58,7 @@ class Memory(Generic[Item]):
 
 
 @attrs.define
-class Answer:
+class Playback:
     """A script chosen for a request, and how far it has been played.
 
     places: where in the script's body the steps to be played are. played: the place behind the
@@ -70,19 +70,19 @@ class Answer:
     played: int = 0
 
     @classmethod
-    def to_be(cls, steps: Script | Steps) -> Answer:
+    def of(cls, steps: Script | Steps) -> Playback:
         """The whole of a script."""
         script = steps if isinstance(steps, Script) else Script.of(steps)
         return cls(script, range(len(script.body)))
 
-    def resumed(self, last_event_id: str) -> Answer:
+    def resumed(self, last_event_id: str) -> Playback:
         """What is left of it behind an event; nothing left is a 204, as for any event stream."""
         places = self.script.after(last_event_id, played=self.played)
         if places is None:
-            return Answer.to_be(status(400, problem("no event of this answer has that id")))
+            return Playback.of(status(400, problem("no event of this answer has that id")))
         if not places:
-            return Answer.to_be(status(204))
-        return Answer(attrs.evolve(self.script, before=()), places, self.played)
+            return Playback.of(status(204))
+        return Playback(attrs.evolve(self.script, before=()), places, self.played)
 
 
 class Dispatcher:
@@ -109,11 +109,11 @@ class Dispatcher:
         self.disconnect_count: int = 0
         self.closing: threading.Event = threading.Event()
         """Once set, clients that leave are sent away."""
-        self._answers: Memory[Answer] = Memory()
+        self._playbacks: Memory[Playback] = Memory()
 
     def receive(
         self, *, connection: int, method: str, target: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[Request, Answer]:
+    ) -> tuple[Request, Playback]:
         """Write a request down and choose its answer."""
         with self.news:
             self.request_count += 1
@@ -121,7 +121,7 @@ class Dispatcher:
             self.requests.keep(request.number, request, request.size)
             self.news.notify_all()
         refused = refusal(request, api_key=self._api_key)
-        return request, Answer.to_be(refused) if refused else self._choose(request)
+        return request, Playback.of(refused) if refused else self._choose(request)
 
     def client_left(self, request: Request) -> None:
         """Write down that the client left before the end of its answer."""
@@ -131,35 +131,35 @@ class Dispatcher:
                 self.disconnects.keep(request.number, request, request.size)
                 self.news.notify_all()
 
-    def _choose(self, request: Request) -> Answer:
+    def _choose(self, request: Request) -> Playback:
         key = request.idempotency_key
         with self.news:
             queued = self.queue.popleft() if self.queue else None
-            earlier = self._answers.get(key) if request.last_event_id else None
+            earlier = self._playbacks.get(key) if request.last_event_id else None
         if queued:
-            chosen = Answer.to_be(queued)
+            chosen = Playback.of(queued)
         elif earlier:
             chosen = earlier.resumed(request.last_event_id)
         else:
-            chosen = self._usual(request)
+            chosen = self._default(request)
         if key and chosen.script.headers.status == 200:
             self._keep(key, chosen)
         return chosen
 
-    def _usual(self, request: Request) -> Answer:
+    def _default(self, request: Request) -> Playback:
         if self._script is None:
-            return Answer.to_be(answer(request, seconds=self._pause))
+            return Playback.of(default_script(request, seconds=self._pause))
         if not callable(self._script):
-            return Answer.to_be(self._script)
+            return Playback.of(self._script)
         try:
-            return Answer.to_be(self._script(request))
+            return Playback.of(self._script(request))
         except Exception as raised:  # noqa: BLE001  # the client hears of it, or nobody would
             message = f"the script raised {type(raised).__name__}: {raised}"
-            return Answer.to_be(status(500, problem(message, "script_failed")))
+            return Playback.of(status(500, problem(message, "script_failed")))
 
-    def _keep(self, key: str, chosen: Answer) -> None:
+    def _keep(self, key: str, chosen: Playback) -> None:
         data = chosen.script.data
         # The one script for all requests is in memory anyway.
         size = 0 if chosen.script is self._script else sum(map(len, data)) + STEP_BYTES * len(data)
         with self.news:
-            self._answers.keep(key, chosen, size + len(key) + STEP_BYTES)
+            self._playbacks.keep(key, chosen, size + len(key) + STEP_BYTES)

@@ -19,8 +19,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import cast
 
 from ..sockets import shut_down
-from .channel import Incoming, Outgoing
-from .dispatcher import Answer, Dispatcher
+from .channel import DeadlineReader, TimeoutWriter
+from .dispatcher import Dispatcher, Playback
 from .http_writer import Framer, framer
 from .script import (
     BODILESS,
@@ -41,16 +41,16 @@ __all__ = ["HTTPHandler"]
 MAX_BODY = 16 * 1024 * 1024
 """Bytes of a request's body that are read; a longer one is refused."""
 
-PROMISED_MORE = 1024
+MISSING_BYTES = 1024
 """Bytes that a body's size claims beyond its script when the script breaks off."""
 
-HEARING = 0.002
+WORD_INTERVAL = 0.002
 """Seconds between two looks for a client that has left while a word is waited for."""
 
 HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
-LINGERING = 2.0
+LINGER_SECONDS = 2.0
 """Longest in seconds that a client may go on sending what was refused.
 
 Closing at once would reset the connection, and the client might never read why it was refused.
@@ -60,11 +60,11 @@ TLS_HANDSHAKE = b"\x16"
 """The first byte of a client that speaks TLS."""
 
 
-class Over(Exception):
+class ConnectionDone(Exception):
     """The connection is done with."""
 
 
-class Gone(Over):
+class ClientLeft(ConnectionDone):
     """The client left."""
 
 
@@ -95,29 +95,29 @@ class HTTPHandler(BaseHTTPRequestHandler):
         self._framing = framing
         self._read_timeout = read_timeout
         self._write_timeout = write_timeout
-        with _selector() as self._arrivals:
-            self._arrivals.register(connection, selectors.EVENT_READ)
+        with _make_selector() as self._selector:
+            self._selector.register(connection, selectors.EVENT_READ)
             # The third argument is kept by http.server for its users, and used by nobody here.
             super().__init__(connection, ("", number), cast(socketserver.BaseServer, None))
 
     def respond(self) -> None:
-        """Answer the request that http.server has just read the headers of."""
-        body = self._body()
+        """Playback the request that http.server has just read the headers of."""
+        body = self._read_body()
         if body is None:
             return
-        request, answer = self._dispatcher.receive(
+        request, playback = self._dispatcher.receive(
             connection=self._number,
             method=self.command,
             target=self.path,
-            headers=_joined(self.headers.items()),
+            headers=_by_name(self.headers.items()),
             body=body,
         )
         try:
-            self._play(answer, request.request_id)
-        except Gone:
+            self._play(playback, request.request_id)
+        except ClientLeft:
             self.close_connection = True
             self._dispatcher.client_left(request)
-        except Over:
+        except ConnectionDone:
             self.close_connection = True
 
     # http.server calls the method of the request's name.
@@ -128,7 +128,7 @@ class HTTPHandler(BaseHTTPRequestHandler):
     do_DELETE: Callable[[HTTPHandler], None] = respond
     do_OPTIONS: Callable[[HTTPHandler], None] = respond
 
-    def _body(self) -> bytes | None:
+    def _read_body(self) -> bytes | None:
         lengths = set(self.headers.get_all("Content-Length", ["0"]))
         length = lengths.pop()
         if "Transfer-Encoding" in self.headers or not re.fullmatch("[0-9]+", length):
@@ -138,61 +138,61 @@ class HTTPHandler(BaseHTTPRequestHandler):
         elif len(length) > len(str(MAX_BODY)) or int(length) > MAX_BODY:
             self.send_error(413, f"the sandbox reads bodies of at most {MAX_BODY} bytes")
         else:
-            self._incoming.allow(self._read_timeout)
+            self._reader.allow(self._read_timeout)
             body = self.rfile.read(int(length))
             if len(body) == int(length):
                 return body
             self.close_connection = True  # it left in the middle
         return None
 
-    def _play(self, answer: Answer, request_id: str) -> None:
-        for step in answer.script.before:
-            self._do(step, bytes_of(step))
-        out = self._begin(answer, request_id)
-        for place in answer.places:
-            answer.played = max(answer.played, place + 1)
-            data = answer.script.data[place]
+    def _play(self, playback: Playback, request_id: str) -> None:
+        for step in playback.script.before:
+            self._play_step(step, bytes_of(step))
+        out = self._send_head(playback, request_id)
+        for place in playback.places:
+            playback.played = max(playback.played, place + 1)
+            data = playback.script.data[place]
             # Nothing stays nothing: an HTTP chunk without data would be the last one.
-            self._do(answer.script.body[place], data and out.frame(data))
+            self._play_step(playback.script.body[place], data and out.frame(data))
         try:
             self.wfile.write(out.end())
         except OSError:  # it has all events, so it did not leave early
             self.close_connection = True
 
-    def _begin(self, answer: Answer, request_id: str) -> Framer:
-        head = answer.script.headers
+    def _send_head(self, playback: Playback, request_id: str) -> Framer:
+        head = playback.script.headers
         framing = head.framing or self._framing
         if self.request_version != "HTTP/1.1" and framing != "content-length":
             framing = "close"
-        out = framer(framing, size=_size(answer))
+        out = framer(framing, size=_body_size(playback))
         fields = {**HEADERS, "x-request-id": request_id}
         if head.status not in BODILESS:
-            fields |= _lowered(out.headers)
+            fields |= _lower_case(out.headers)
         if self.close_connection:
             fields["connection"] = "close"
         self.send_response(head.status)
-        for name, value in (fields | _lowered(head.headers)).items():
+        for name, value in (fields | _lower_case(head.headers)).items():
             self.send_header(name.title(), value)
         try:
             self.end_headers()
         except OSError:
-            raise Gone from None
+            raise ClientLeft from None
         return out
 
-    def _do(self, step: Step, data: bytes) -> None:
+    def _play_step(self, step: Step, data: bytes) -> None:
         match step:
             case Pause(seconds):
-                self._hold(seconds)
+                self._pause(seconds)
             case Wait():
-                self._await(step)
+                self._wait_for_word(step)
             case Silence(timeout=timeout):
-                self._hold(timeout)
-                raise Over
+                self._pause(timeout)
+                raise ConnectionDone
             case Cut():
-                raise Over
+                raise ConnectionDone
             case Reset():
                 self._resetting = True
-                raise Over
+                raise ConnectionDone
             case _:
                 self._send(data)
 
@@ -200,25 +200,25 @@ class HTTPHandler(BaseHTTPRequestHandler):
         try:
             self.wfile.write(data)
         except OSError:
-            raise Gone from None
+            raise ClientLeft from None
 
-    def _hold(self, seconds: float) -> None:
-        if self._leaves(seconds):
-            raise Gone
+    def _pause(self, seconds: float) -> None:
+        if self._client_leaves(seconds):
+            raise ClientLeft
 
-    def _await(self, step: Wait) -> None:
+    def _wait_for_word(self, step: Wait) -> None:
         until = time.monotonic() + step.timeout
-        while not step.word.wait(HEARING):
-            self._hold(0)
+        while not step.word.wait(WORD_INTERVAL):
+            self._pause(0)
             if time.monotonic() > until:
-                raise Over
+                raise ConnectionDone
 
-    def _leaves(self, seconds: float) -> bool:
+    def _client_leaves(self, seconds: float) -> bool:
         """Wait for so many seconds, or less: whether the client leaves meanwhile."""
         until = time.monotonic() + seconds
-        if not self._arrivals.select(seconds):
+        if not self._selector.select(seconds):
             return False
-        self._incoming.allow(until - time.monotonic())
+        self._reader.allow(until - time.monotonic())
         try:
             if not self.rfile.peek(1):
                 return True
@@ -235,23 +235,23 @@ class HTTPHandler(BaseHTTPRequestHandler):
         """Make the files that are read and written."""
         self.connection = self.request
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._incoming = Incoming(self.connection)
-        self.rfile = io.BufferedReader(self._incoming)
-        self.wfile = Outgoing(self.connection, self._write_timeout)
+        self._reader = DeadlineReader(self.connection)
+        self.rfile = io.BufferedReader(self._reader)
+        self.wfile = TimeoutWriter(self.connection, self._write_timeout)
 
     def handle_one_request(self) -> None:
-        """Read a request and answer it, unless it does not come in time."""
+        """Read a request and playback it, unless it does not come in time."""
         self.close_connection = True
-        self._incoming.allow(self._read_timeout)
+        self._reader.allow(self._read_timeout)
         with contextlib.suppress(TimeoutError):  # nothing came: nobody waits for an answer
             first = self.rfile.peek(1)[:1]
             if first and first != TLS_HANDSHAKE:
-                self._incoming.allow(self._read_timeout)
+                self._reader.allow(self._read_timeout)
                 super().handle_one_request()
 
     def parse_request(self) -> bool:
         """Whether a whole head came; http.server would take its cut for its end."""
-        whole = super().parse_request() and not self._incoming.ended
+        whole = super().parse_request() and not self._reader.ended
         self.close_connection = self.close_connection or not whole
         return whole
 
@@ -265,18 +265,18 @@ class HTTPHandler(BaseHTTPRequestHandler):
         return "websopy-sync-sandbox"
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """One line for each answer, without the query: it may hold the question."""
+        """One line for each playback, without the query: it may hold the question."""
         self._dispatcher.log(f"{self.command or '?'} {self.path.partition('?')[0]} {int(code)}")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Turn away what cannot be read as a request, and the connection with it."""
         self.close_connection = True
-        if self._incoming.ended:  # it left in the middle of its head
+        if self._reader.ended:  # it left in the middle of its head
             return
         self._refusing = True
         self.request_version = "HTTP/1.1"  # 0.9 is assumed of nonsense, and has no headers
-        with contextlib.suppress(Over):
-            self._play(Answer.to_be(status(code, message and problem(message))), "sandbox-0")
+        with contextlib.suppress(ConnectionDone):
+            self._play(Playback.of(status(code, message and problem(message))), "sandbox-0")
 
     def finish(self) -> None:
         """Say that nothing more will come, or choose an RST for what the connection's end says."""
@@ -294,12 +294,12 @@ class HTTPHandler(BaseHTTPRequestHandler):
     def _drain(self) -> None:
         """Drop what the client still sends."""
         dropped = bytearray(65536)
-        self._incoming.allow(LINGERING)
-        while self._incoming.readinto(dropped):
+        self._reader.allow(LINGER_SECONDS)
+        while self._reader.readinto(dropped):
             pass
 
 
-def _selector() -> selectors.BaseSelector:
+def _make_selector() -> selectors.BaseSelector:
     """Not epoll: it takes a file descriptor, and the connection may have had the last one.
 
     gevent and eventlet put their own in its place, which are taken then.
@@ -309,19 +309,19 @@ def _selector() -> selectors.BaseSelector:
     return selectors.DefaultSelector()
 
 
-def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+def _lower_case(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:
+def _by_name(headers: list[tuple[str, str]]) -> dict[str, str]:
     joined: dict[str, str] = {}
     for name, value in headers:
         joined[name.lower()] = ", ".join(filter(None, [joined.get(name.lower()), value]))
     return joined
 
 
-def _size(answer: Answer) -> int:
-    steps = [answer.script.body[place] for place in answer.places]
+def _body_size(playback: Playback) -> int:
+    steps = [playback.script.body[place] for place in playback.places]
     breaks_off = any(isinstance(step, Cut | Reset | Silence) for step in steps)
-    size = sum(len(answer.script.data[place]) for place in answer.places)
-    return size + PROMISED_MORE if breaks_off else size
+    size = sum(len(playback.script.data[place]) for place in playback.places)
+    return size + MISSING_BYTES if breaks_off else size

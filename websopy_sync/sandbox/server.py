@@ -27,7 +27,7 @@ __all__ = ["Sandbox"]
 MOST_CONNECTIONS = 2000
 """Connections that are served at once: each has a thread of the process that tests with this."""
 
-BREATH = 0.05
+RETRY_SECONDS = 0.05
 """Seconds until the next try to accept a connection, when none could be."""
 
 
@@ -47,7 +47,7 @@ class Sandbox:
     Args:
         script: What answers every question, steps (see `script`) or a function from `Request` to
             steps. None: the guide's own answer to the guide's own question, and to any other an
-            answer that says what this is (see `service.answer`).
+            answer that says what this is (see `service.default_script`).
         api_key: The only key let in; None lets any in.
         pause: Seconds between the pieces of its own answers. A script has its own pauses.
         framing: chunked, content-length, close, gzip, or trickle (one HTTP chunk that holds it
@@ -86,7 +86,7 @@ class Sandbox:
         self._connections = 0
         self._open: set[socket.socket] = set()  # guarded by the dispatcher's condition
         self._threads: list[threading.Thread] = []
-        self._bell: socket.socket | None = None  # None while it does not listen
+        self._waker: socket.socket | None = None  # None while it does not listen
         self._listening: threading.Thread
         self._opened: contextlib.ExitStack
 
@@ -103,25 +103,25 @@ class Sandbox:
             server = socket.create_server(self._address, family=family, backlog=MOST_CONNECTIONS)
             listener = opened.enter_context(server)
             listener.setblocking(False)  # a client may be gone again before it is accepted
-            bell, heard = map(opened.enter_context, socket.socketpair())
-            doors = opened.enter_context(selectors.DefaultSelector())
-            doors.register(listener, selectors.EVENT_READ)
-            doors.register(heard, selectors.EVENT_READ)
+            waker, wakened = map(opened.enter_context, socket.socketpair())
+            selector = opened.enter_context(selectors.DefaultSelector())
+            selector.register(listener, selectors.EVENT_READ)
+            selector.register(wakened, selectors.EVENT_READ)
             self._address = listener.getsockname()[:2]
             add_own_service(*self._address)
             opened.callback(remove_own_service, *self._address)
-            self._listening = self._run(self._listen, listener, doors)
-            self._bell = bell
+            self._listening = self._start_thread(self._listen, listener, selector)
+            self._waker = waker
             self._opened = opened.pop_all()
         return self
 
     def close(self) -> None:
         """Stop listening and end every connection; no thread or socket is left."""
-        bell, self._bell = self._bell, None
-        if bell is None:
+        waker, self._waker = self._waker, None
+        if waker is None:
             return
         self._dispatcher.closing.set()
-        bell.close()
+        waker.close()
         self._listening.join()  # nobody comes in any more
         self._opened.close()
         with self._dispatcher.news:
@@ -238,18 +238,18 @@ class Sandbox:
 
     # Its threads
 
-    def _run(self, work: Callable[..., None], *args: object) -> threading.Thread:
+    def _start_thread(self, work: Callable[..., None], *args: object) -> threading.Thread:
         thread = threading.Thread(target=work, args=args, name="websopy-sandbox", daemon=True)
         thread.start()
         return thread
 
-    def _listen(self, listener: socket.socket, doors: selectors.BaseSelector) -> None:
+    def _listen(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
         while not self._dispatcher.closing.is_set():
             if len(self._open) >= MOST_CONNECTIONS:
-                self._dispatcher.closing.wait(BREATH)
+                self._dispatcher.closing.wait(RETRY_SECONDS)
                 continue
-            for door, _ in doors.select():
-                if door.fileobj is listener:
+            for key, _ in selector.select():
+                if key.fileobj is listener:
                     self._accept(listener)
 
     def _accept(self, listener: socket.socket) -> None:
@@ -258,14 +258,14 @@ class Sandbox:
         except (BlockingIOError, ConnectionError):  # it is gone again
             return
         except OSError:  # no file descriptor or no memory is left, until somebody leaves
-            self._dispatcher.closing.wait(BREATH)
+            self._dispatcher.closing.wait(RETRY_SECONDS)
             return
         try:
-            self._admit(connection)
+            self._serve_in_thread(connection)
         except (OSError, RuntimeError):  # it is gone again, or no thread can be had
             connection.close()
 
-    def _admit(self, connection: socket.socket) -> None:
+    def _serve_in_thread(self, connection: socket.socket) -> None:
         if self._ssl_context:
             # wrap_socket() would leave the socket of a client that is gone again to the garbage
             # collector (CPython 3.11.7), so find that out first.
@@ -279,9 +279,9 @@ class Sandbox:
             self._connections += 1
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         try:
-            self._threads.append(self._run(self._serve, connection, self._connections))
+            self._threads.append(self._start_thread(self._serve, connection, self._connections))
         except RuntimeError:
-            self._let_go(connection)
+            self._forget(connection)
             raise
 
     def _serve(self, connection: socket.socket, number: int) -> None:
@@ -296,9 +296,9 @@ class Sandbox:
                     write_timeout=self._write_timeout,
                 )
         finally:
-            self._let_go(connection)
+            self._forget(connection)
 
-    def _let_go(self, connection: socket.socket) -> None:
+    def _forget(self, connection: socket.socket) -> None:
         with self._dispatcher.news:
             self._open.remove(connection)
             self._dispatcher.news.notify_all()

@@ -15,7 +15,7 @@ import attrs
 
 from .script import Step, Steps, done, pause, problem, say, status
 
-__all__ = ["Request", "answer", "refusal"]
+__all__ = ["Request", "default_script", "refusal"]
 
 PATH = "/v1/ai/chat"
 
@@ -151,7 +151,7 @@ def _refuse(
     return status(code, problem(message, name), headers=headers)
 
 
-def answer(request: Request, *, seconds: float) -> list[Step]:
+def default_script(request: Request, *, seconds: float) -> list[Step]:
     """The answer to a question, with a pause of so many seconds between its pieces.
 
     The guide's own question has the guide's own answer. Any other is told, in its language, that
