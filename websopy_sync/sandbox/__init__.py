@@ -1,7 +1,7 @@
-"""The service, played on this machine: for a first try, and for tests without a network.
+"""A server that plays the service on this machine: for a first try, and for tests.
 
-`Sandbox` is the server; the other names are the words of its script language. Standard library
-and this package's own codec only; knows nothing of the client.
+`Sandbox` is the server; the other names are the words of its script language. Uses the standard
+library and this package's codec; knows nothing of the client.
 """
 
 from .script import (

@@ -1,7 +1,7 @@
-"""The two directions of a connection as files, each with a time limit.
+"""A socket as two files with time limits, for `http.server`.
 
-`http.server` reads and writes files. A socket's own time limit begins again with each byte, so a
-client that sends one byte now and then would never be too late. Knows nothing of HTTP.
+A socket's own timeout starts anew with each byte, so a client that trickles would never time out.
+Knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["DeadlineReader", "TimeoutWriter"]
 
 SHORTEST = 0.001
-"""Seconds that a receive is given when its time is over: with 0 the socket would not block."""
+"""Timeout of a receive after the deadline: settimeout(0) would make the socket non-blocking."""
 
 
 class DeadlineReader(io.RawIOBase):
-    """What a client sends, until a deadline that `allow` sets; TimeoutError after that.
+    """Reads what the client sends, until the deadline that `allow` sets.
 
-    ended: whether the client has said that no more will come.
+    Attributes:
+        ended: Whether the client has sent its FIN.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -32,7 +33,7 @@ class DeadlineReader(io.RawIOBase):
         self.ended: bool = False
 
     def allow(self, seconds: float) -> None:
-        """Give what is read from now on so many seconds in all."""
+        """Set the deadline for everything read from now on, in seconds from now."""
         self._deadline = time.monotonic() + seconds
 
     def readable(self) -> bool:
@@ -40,7 +41,11 @@ class DeadlineReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Read some bytes; none at the end. Raises TimeoutError at the deadline."""
+        """Read some bytes, none at the end.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+        """
         self._connection.settimeout(max(self._deadline - time.monotonic(), SHORTEST))
         count = self._connection.recv_into(buffer)
         self.ended = count == 0
@@ -48,7 +53,7 @@ class DeadlineReader(io.RawIOBase):
 
 
 class TimeoutWriter(io.BufferedIOBase):
-    """What a client is sent; TimeoutError when one write takes longer than `seconds`."""
+    """Sends to the client; TimeoutError when one write takes longer than `seconds`."""
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
         self._connection = connection
@@ -59,7 +64,7 @@ class TimeoutWriter(io.BufferedIOBase):
         return True
 
     def write(self, data: ReadableBuffer) -> int:
-        """Send all of it."""
+        """Send all of the data."""
         self._connection.settimeout(self._seconds)
         self._connection.sendall(data)
         return memoryview(data).nbytes

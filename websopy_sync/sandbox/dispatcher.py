@@ -1,6 +1,6 @@
-"""What the sandbox is to answer, and what has happened so far.
+"""Chooses the script for each request, and remembers what happened.
 
-Chooses a script for each request and writes everything down. Knows nothing of sockets.
+Knows nothing of sockets or HTTP.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from .service import Request, default_script, refusal
 __all__ = ["Dispatcher", "Playback"]
 
 REMEMBERED = 10_000
-"""Requests, clients that left, and answers that may be resumed: the most of each that are kept."""
+"""Most requests, lost clients and resumable responses that are kept, each."""
 
 REMEMBERED_BYTES = 32 * 1024 * 1024
-"""The most bytes of each, about; more than one request can have."""
+"""Most bytes of each, about; more than one request can have."""
 
 STEP_BYTES = 200
-"""What a step of a script takes in memory beside its text, about."""
+"""Memory of a script's step besides its text, in bytes, about."""
 
 Item = TypeVar("Item")
 
 
 class Memory(Generic[Item]):
-    """The last items, in order, within a number and a size; the oldest go first.
+    """The latest items, in order, within a number and a size.
 
-    The newest one stays, whatever its size.
+    The oldest goes first. The newest stays, whatever its size.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Memory(Generic[Item]):
         self._size = 0
 
     def keep(self, key: object, item: Item, size: int) -> None:
-        """Add an item of so many bytes as the newest, in place of an earlier one of this key."""
+        """Add an item of so many bytes as the newest; it replaces an earlier one of its key."""
         self._size += size - self._items.pop(key, (item, 0))[1]
         self._items[key] = item, size
         while len(self._items) > 1 and (
@@ -49,7 +49,7 @@ class Memory(Generic[Item]):
             self._size -= self._items.popitem(last=False)[1][1]
 
     def get(self, key: object) -> Item | None:
-        """The item of this key, None when it is not here any more."""
+        """The item of this key; None when it is gone."""
         return self._items.get(key, (None, 0))[0]
 
     def all(self) -> list[Item]:
@@ -59,10 +59,12 @@ class Memory(Generic[Item]):
 
 @attrs.define
 class Playback:
-    """A script chosen for a request, and how far it has been played.
+    """The script of one response, and how far it has been played.
 
-    places: where in the script's body the steps to be played are. played: the place behind the
-    last step that has begun.
+    Attributes:
+        script: The script.
+        places: Indexes into the script's body of the steps to play.
+        played: Index after the last step that has begun.
     """
 
     script: Script
@@ -71,12 +73,12 @@ class Playback:
 
     @classmethod
     def of(cls, steps: Script | Steps) -> Playback:
-        """The whole of a script."""
+        """A playback of a whole script."""
         script = steps if isinstance(steps, Script) else Script.of(steps)
         return cls(script, range(len(script.body)))
 
     def resumed(self, last_event_id: str) -> Playback:
-        """What is left of it behind an event; nothing left is a 204, as for any event stream."""
+        """A playback of the rest after an event; 204 (no content) when nothing is left."""
         places = self.script.after(last_event_id, played=self.played)
         if places is None:
             return Playback.of(status(400, problem("no event of this answer has that id")))
@@ -86,7 +88,7 @@ class Playback:
 
 
 class Dispatcher:
-    """Takes requests in and hands answers out, for many threads at once."""
+    """Takes requests and gives playbacks, for many threads at once."""
 
     def __init__(
         self,
@@ -101,20 +103,20 @@ class Dispatcher:
         self._pause = pause
         self.log: Callable[[str], None] = log or (lambda line: None)
         self.news: threading.Condition = threading.Condition()
-        """Notified of each request and each client that left; guards the lists."""
+        """Notified of each request and each lost client; guards the lists."""
         self.queue: deque[Script] = deque()
         self.requests: Memory[Request] = Memory()
         self.disconnects: Memory[Request] = Memory()
         self.request_count: int = 0
         self.disconnect_count: int = 0
         self.closing: threading.Event = threading.Event()
-        """Once set, clients that leave are sent away."""
+        """Once set, a lost client is no longer written down: the sandbox ends it."""
         self._playbacks: Memory[Playback] = Memory()
 
     def receive(
         self, *, connection: int, method: str, target: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[Request, Playback]:
-        """Write a request down and choose its answer."""
+        """Write a request down and choose its script."""
         with self.news:
             self.request_count += 1
             request = Request(self.request_count, connection, method, target, headers, body)
@@ -124,7 +126,7 @@ class Dispatcher:
         return request, Playback.of(refused) if refused else self._choose(request)
 
     def client_left(self, request: Request) -> None:
-        """Write down that the client left before the end of its answer."""
+        """Write down that the client left before the end of its script."""
         with self.news:
             if not self.closing.is_set():
                 self.disconnect_count += 1
@@ -153,7 +155,7 @@ class Dispatcher:
             return Playback.of(self._script)
         try:
             return Playback.of(self._script(request))
-        except Exception as raised:  # noqa: BLE001  # the client hears of it, or nobody would
+        except Exception as raised:  # noqa: BLE001  # a test's own: the client gets it as a 500
             message = f"the script raised {type(raised).__name__}: {raised}"
             return Playback.of(status(500, problem(message, "script_failed")))
 

@@ -1,7 +1,7 @@
-"""One connection of the sandbox: requests are read from it, and scripts are played on it.
+"""One connection of the sandbox: reads its requests and plays a script for each.
 
-`http.server` reads the requests. Which script answers which request, and what is remembered of
-it, is `dispatcher`'s business.
+`http.server` parses the requests. Knows neither which script a request gets nor what the sandbox
+remembers: dispatcher.py does.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ from .script import (
 __all__ = ["HTTPHandler"]
 
 MAX_BODY = 16 * 1024 * 1024
-"""Bytes of a request's body that are read; a longer one is refused."""
+"""Most bytes of a request body; a longer one is refused."""
 
 MISSING_BYTES = 1024
-"""Bytes that a body's size claims beyond its script when the script breaks off."""
+"""Bytes that Content-Length announces beyond the script when the script breaks off."""
 
 WORD_INTERVAL = 0.002
-"""Seconds between two looks for a client that has left while a word is waited for."""
+"""Seconds between two checks for a lost client while a `wait` step waits for its word."""
 
 HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
 LINGER_SECONDS = 2.0
-"""Longest in seconds that a client may go on sending what was refused.
+"""Most seconds for which the rest of a refused request is read and dropped.
 
-Closing at once would reset the connection, and the client might never read why it was refused.
+Closing with unread data resets the connection, and the client might never read the refusal.
 """
 
 TLS_HANDSHAKE = b"\x16"
-"""The first byte of a client that speaks TLS."""
+"""The first byte that a TLS client sends."""
 
 
 class ConnectionDone(Exception):
-    """The connection is done with."""
+    """The connection ends here."""
 
 
 class ClientLeft(ConnectionDone):
@@ -97,11 +97,11 @@ class HTTPHandler(BaseHTTPRequestHandler):
         self._write_timeout = write_timeout
         with _make_selector() as self._selector:
             self._selector.register(connection, selectors.EVENT_READ)
-            # The third argument is kept by http.server for its users, and used by nobody here.
+            # http.server only stores its third argument, the server.
             super().__init__(connection, ("", number), cast(socketserver.BaseServer, None))
 
     def respond(self) -> None:
-        """Playback the request that http.server has just read the headers of."""
+        """Play a script for the request whose head http.server has read."""
         body = self._read_body()
         if body is None:
             return
@@ -142,7 +142,7 @@ class HTTPHandler(BaseHTTPRequestHandler):
             body = self.rfile.read(int(length))
             if len(body) == int(length):
                 return body
-            self.close_connection = True  # it left in the middle
+            self.close_connection = True  # the client left in the middle
         return None
 
     def _play(self, playback: Playback, request_id: str) -> None:
@@ -152,11 +152,11 @@ class HTTPHandler(BaseHTTPRequestHandler):
         for place in playback.places:
             playback.played = max(playback.played, place + 1)
             data = playback.script.data[place]
-            # Nothing stays nothing: an HTTP chunk without data would be the last one.
+            # An empty piece is not framed: an HTTP chunk without data ends the body.
             self._play_step(playback.script.body[place], data and out.frame(data))
         try:
             self.wfile.write(out.end())
-        except OSError:  # it has all events, so it did not leave early
+        except OSError:  # the client has every event, so it did not leave early
             self.close_connection = True
 
     def _send_head(self, playback: Playback, request_id: str) -> Framer:
@@ -214,7 +214,7 @@ class HTTPHandler(BaseHTTPRequestHandler):
                 raise ConnectionDone
 
     def _client_leaves(self, seconds: float) -> bool:
-        """Wait for so many seconds, or less: whether the client leaves meanwhile."""
+        """Wait for so many seconds; True at once when the client leaves."""
         until = time.monotonic() + seconds
         if not self._selector.select(seconds):
             return False
@@ -222,17 +222,17 @@ class HTTPHandler(BaseHTTPRequestHandler):
         try:
             if not self.rfile.peek(1):
                 return True
-        except TimeoutError:  # only a part of a TLS record came
+        except TimeoutError:  # a part of a TLS record came
             return False
         except OSError:
             return True
-        # It sent its next question already. Behind that its leaving cannot be seen any more.
+        # The client pipelined its next request. Its FIN would come after that, out of sight.
         return self._dispatcher.closing.wait(max(0.0, until - time.monotonic()))
 
     # What http.server calls
 
     def setup(self) -> None:
-        """Make the files that are read and written."""
+        """Make the files that http.server reads and writes."""
         self.connection = self.request
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = DeadlineReader(self.connection)
@@ -240,59 +240,59 @@ class HTTPHandler(BaseHTTPRequestHandler):
         self.wfile = TimeoutWriter(self.connection, self._write_timeout)
 
     def handle_one_request(self) -> None:
-        """Read a request and playback it, unless it does not come in time."""
+        """Read one request and respond to it, if it comes in time."""
         self.close_connection = True
         self._reader.allow(self._read_timeout)
-        with contextlib.suppress(TimeoutError):  # nothing came: nobody waits for an answer
+        with contextlib.suppress(TimeoutError):  # no request came, so no response is due
             first = self.rfile.peek(1)[:1]
             if first and first != TLS_HANDSHAKE:
                 self._reader.allow(self._read_timeout)
                 super().handle_one_request()
 
     def parse_request(self) -> bool:
-        """Whether a whole head came; http.server would take its cut for its end."""
+        """Whether a whole head came: http.server takes a cut head for a whole one."""
         whole = super().parse_request() and not self._reader.ended
         self.close_connection = self.close_connection or not whole
         return whole
 
     def log_error(self, format: str, *args: object) -> None:
-        """Called when a request that has begun does not come in time."""
+        """Refuse a request that began and did not come in time."""
         self.send_error(408, f"the request did not come within {self._read_timeout:g} s")
-        self._refusing = False  # it sends nothing, so there is nothing to wait for
+        self._refusing = False  # the client is silent: there is nothing to drain
 
     def version_string(self) -> str:
         """The `Server` header."""
         return "websopy-sync-sandbox"
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """One line for each playback, without the query: it may hold the question."""
+        """Log one line per response, without the query, which may hold the prompt."""
         self._dispatcher.log(f"{self.command or '?'} {self.path.partition('?')[0]} {int(code)}")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Turn away what cannot be read as a request, and the connection with it."""
+        """Refuse what is no valid request, and end the connection."""
         self.close_connection = True
-        if self._reader.ended:  # it left in the middle of its head
+        if self._reader.ended:  # the client left in the middle of its head
             return
         self._refusing = True
-        self.request_version = "HTTP/1.1"  # 0.9 is assumed of nonsense, and has no headers
+        self.request_version = "HTTP/1.1"  # http.server assumes 0.9, which has no headers
         with contextlib.suppress(ConnectionDone):
             self._play(Playback.of(status(code, message and problem(message))), "sandbox-0")
 
     def finish(self) -> None:
-        """Say that nothing more will come, or choose an RST for what the connection's end says."""
+        """Send a FIN, or arrange that close() sends an RST."""
         super().finish()
         with contextlib.suppress(OSError):
             if self._resetting:
-                at_once = struct.pack("ii", 1, 0)
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+                linger = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             else:
-                # Left to close(), a forked child would hold it back.
+                # Not left to close(): a forked child has a copy, and no FIN would go out.
                 shut_down(self.connection, socket.SHUT_WR)
             if self._refusing:
                 self._drain()
 
     def _drain(self) -> None:
-        """Drop what the client still sends."""
+        """Read and drop what the client still sends."""
         dropped = bytearray(65536)
         self._reader.allow(LINGER_SECONDS)
         while self._reader.readinto(dropped):
@@ -300,9 +300,9 @@ class HTTPHandler(BaseHTTPRequestHandler):
 
 
 def _make_selector() -> selectors.BaseSelector:
-    """Not epoll: it takes a file descriptor, and the connection may have had the last one.
+    """A selector that needs no file descriptor: the connection may have got the last one.
 
-    gevent and eventlet put their own in its place, which are taken then.
+    So poll() and not epoll. gevent and eventlet replace the default selector; theirs is used.
     """
     if selectors.DefaultSelector is getattr(selectors, "EpollSelector", None):
         return selectors.PollSelector()

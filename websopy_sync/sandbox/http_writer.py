@@ -1,6 +1,6 @@
-"""How the end of a body is told: five framings of the same bytes.
+"""The five framings of a response body: how a client learns where the body ends.
 
-Pure: bytes in, bytes out. What a framing must know of the whole body beforehand it is told.
+Pure: bytes in, bytes out.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ __all__ = ["Framer", "framer"]
 
 
 class Framer(Protocol):
-    """Puts the pieces of one body on the wire."""
+    """Frames the pieces of one body."""
 
     headers: Mapping[str, str]
 
     def frame(self, data: bytes) -> bytes:
-        """A piece, never an empty one, as it goes on the wire."""
+        """A piece, never an empty one, in this framing."""
 
     def end(self) -> bytes:
-        """What tells that the body is whole."""
+        """The bytes that complete the body."""
 
 
 class Plain:
-    """The bytes themselves: `headers` tell where they end, or that the connection's end does."""
+    """The bytes themselves; the headers say that a length or the connection's end ends them."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self.headers = headers
@@ -52,7 +52,7 @@ class Chunked:
 
 
 class Trickle:
-    """One HTTP chunk for the whole body, which then comes in pieces."""
+    """One HTTP chunk for the whole body, sent in pieces."""
 
     headers: Mapping[str, str] = Chunked.headers
 
@@ -69,7 +69,7 @@ class Trickle:
 
 
 class Gzip:
-    """Compressed, each piece flushed so that it can be read at once, in HTTP chunks."""
+    """Compressed and in HTTP chunks; each piece is flushed, so that it can be read at once."""
 
     headers: Mapping[str, str] = {**Chunked.headers, "Content-Encoding": "gzip"}
 
@@ -86,10 +86,12 @@ class Gzip:
 
 
 def framer(framing: Framing, *, size: int) -> Framer:
-    """The framer of one body of so many bytes.
+    """The framer of one body.
 
-    chunked: an HTTP chunk for each piece. content-length: the size beforehand. close: the end of
-    the connection. gzip: compressed, in HTTP chunks. trickle: one HTTP chunk that comes in pieces.
+    Args:
+        framing: chunked: an HTTP chunk for each piece. content-length: the size first. close: the
+            connection's end. gzip: compressed, in HTTP chunks. trickle: one HTTP chunk, in pieces.
+        size: The body's length in bytes, for framings that announce it.
     """
     if framing == "content-length":
         return Plain({"Content-Length": str(size)})

@@ -1,12 +1,11 @@
-"""The script language: what the sandbox does with one request, step by step, as small values.
+"""The script language: what the sandbox sends for one request, as a list of steps.
 
-Says what each step is and which bytes it stands for. Opens no socket and waits for nothing: the
-steps are played by `exchange`.
+Opens no socket and waits for nothing: http_handler.py plays the steps.
 
     [say("AI"), pause(0.1), say(" 正在"), cut(), say("改变"), done(20, 150)]
 
-is an answer that pauses, breaks off after two chunks, and goes on when the client asks to resume.
-The answer's headers go out before the first step; `before_headers` holds what comes earlier.
+pauses, breaks off after two chunks, and continues when the client resumes. The headers go out
+before the first step; `before_headers` holds what comes earlier.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ __all__ = [
 ]
 
 Framing = Literal["chunked", "content-length", "close", "gzip", "trickle"]
-"""How the end of a body is told; `framing` says what each is."""
+"""How a body ends; `http_writer.framer` says what each means."""
 
 
 @attrs.frozen
@@ -125,17 +124,17 @@ class Silence:
 
 @attrs.frozen
 class Cut:
-    """The connection's end (FIN) where more was promised. A resumed answer goes on behind it."""
+    """End the connection (FIN) in the middle. A resumed response continues after this step."""
 
 
 @attrs.frozen
 class Reset:
-    """The connection's end as an error (RST). A resumed answer goes on behind it."""
+    """Reset the connection (RST). A resumed response continues after this step."""
 
 
 @attrs.frozen
 class NoIds:
-    """From here on events carry no id unless they name their own: nothing to resume by."""
+    """Number no event from here on, so that a client cannot resume."""
 
 
 @attrs.frozen
@@ -155,16 +154,16 @@ class Headers:
 
 @attrs.frozen
 class BeforeHeaders:
-    """Steps that happen before the answer's headers."""
+    """Steps before the response's headers."""
 
     steps: tuple[Step, ...]
 
 
 Step = Event | Raw | Pause | Wait | Silence | Cut | Reset | NoIds | Headers | BeforeHeaders
 Steps = Sequence["Step | Steps"]
-"""A script as it is written: steps in order; a nested sequence is as if its steps stood there."""
+"""A script as a test writes it: steps in order; nested sequences are flattened."""
 
-# A script is read as sentences, so the steps have verbs for names as well.
+# A script reads as sentences, so the steps have lower-case names too.
 event = Event
 raw = Raw
 pause = Pause
@@ -310,7 +309,7 @@ BODILESS = (204, 304)
 
 
 def problem(message: str, code: str | None = None) -> dict[str, Any]:
-    """An error body in the service's form; the code is made of the message when it has none."""
+    """An error body in the service's form; without a code, one made of the message."""
     return {"error": {"message": message, "code": code or message.lower().replace(" ", "_")}}
 
 
@@ -338,10 +337,13 @@ def bytes_of(step: Step) -> bytes:
 
 @attrs.frozen
 class Script:
-    """A script made ready: what is before the headers, the headers, the body.
+    """A script, ready to be played.
 
-    body: every event in it has its id, "" for none. data: what each step of the body adds to it,
-    before framing.
+    Attributes:
+        before: The steps before the headers.
+        headers: The headers, status and framing.
+        body: The other steps. Every event has its id, "" for none.
+        data: What each step of `body` adds to the response's body, before framing.
     """
 
     before: tuple[Step, ...]
@@ -353,7 +355,9 @@ class Script:
     def of(cls, steps: Steps) -> Script:
         """The script of these steps.
 
-        Raises TypeError for what is no step, ConfigError for an event that SSE cannot carry.
+        Raises:
+            TypeError: One is no step.
+            ConfigError: SSE cannot carry an event.
         """
         flat = tuple(_flat(steps))
         heads = [step for step in flat if isinstance(step, Headers)]
@@ -368,10 +372,15 @@ class Script:
         return cls(tuple(before), head, body, tuple(bytes_of(step) for step in body))
 
     def after(self, last_event_id: str, *, played: int) -> list[int] | None:
-        """The places in `body` of what is left behind an event; None when no event has that id.
+        """The indexes in `body` of the steps after an event, for a client that resumes.
 
-        Steps before place `played` have happened once: of those only the events are sent again,
-        so that a cut does not cut its own resumption.
+        Args:
+            last_event_id: The id of that event.
+            played: Index after the last step that has begun. Before it only events are repeated,
+                so that a cut does not cut its own resumption.
+
+        Returns:
+            The indexes; None when no event has that id.
         """
         ids = [step.id if isinstance(step, Event) else None for step in self.body]
         if last_event_id not in ids:

@@ -1,7 +1,7 @@
-"""The sandbox: the service played on this machine, over real HTTP.
+"""The sandbox: a server that plays the service on this machine, over real HTTP.
 
-Listens, and runs each connection in a thread. What is answered is `dispatcher`'s business, how it
-looks on the wire `exchange`'s.
+Listens, and runs each connection in its own thread. Knows neither what a request gets
+(dispatcher.py) nor HTTP (http_handler.py).
 """
 
 from __future__ import annotations
@@ -25,42 +25,40 @@ from .service import Request
 __all__ = ["Sandbox"]
 
 MOST_CONNECTIONS = 2000
-"""Connections that are served at once: each has a thread of the process that tests with this."""
+"""Most connections at once: each takes a thread of the testing process."""
 
 RETRY_SECONDS = 0.05
-"""Seconds until the next try to accept a connection, when none could be."""
+"""Seconds until the next try to accept a connection, after a failed one."""
 
 
 class Sandbox:
-    """The service, played on this machine; no model is behind it.
+    """A server that plays the service on this machine, without a model.
 
         with Sandbox() as sandbox:
             client = WebsopyClient(api_key="test", base_url=sandbox.url)
 
-    A request with the `Idempotency-Key` of an earlier one and a `Last-Event-ID` gets the rest of
-    that one's answer: the events after that id, and no pause or cut a second time.
+    A request with a `Last-Event-ID` and the `Idempotency-Key` of an earlier request gets the rest
+    of that one's script: the events after that id, and no pause or cut a second time.
 
-    It may be used from any thread, and runs in daemonic threads of its own; after close() no
-    thread and no socket of it is left. It serves 2,000 connections at once; further ones wait to
-    be accepted.
+    Any thread may use it. It runs in its own daemon threads; after `close()` none of its threads
+    and sockets is left. It serves 2,000 connections at once; further ones wait to be accepted.
 
     Args:
-        script: What answers every question, steps (see `script`) or a function from `Request` to
-            steps. None: the guide's own answer to the guide's own question, and to any other an
-            answer that says what this is (see `service.default_script`).
-        api_key: The only key let in; None lets any in.
-        pause: Seconds between the pieces of its own answers. A script has its own pauses.
-        framing: chunked, content-length, close, gzip, or trickle (one HTTP chunk that holds it
-            all).
+        script: The steps for every request, or a function from `Request` to steps. None: the
+            guide's answer to the guide's question, and for any other question a text that says
+            that this is the sandbox.
+        api_key: The only valid key; None accepts any.
+        pause: Seconds between two pieces when `script` is None. A script has its own pauses.
+        framing: chunked, content-length, close, gzip, or trickle (one HTTP chunk for the whole
+            body).
         host: Address to listen on.
         port: Port to listen on; 0 picks a free one.
         ssl_context: Serve https with it.
-        read_timeout: Seconds within which the head of a request must come, then its body, and the
-            next request of a connection that is kept. A client that is later is sent away, with
-            408 when its request had begun.
-        write_timeout: Seconds within which a client must take what one step sends. One that does
-            not counts as a client that left.
-        log: Called with one line for each answer, in the sandbox's threads.
+        read_timeout: Seconds for the head of a request, for its body, and for the next request of
+            a kept connection. After that the connection ends, with 408 when a request had begun.
+        write_timeout: Seconds in which a client must read what one step sends. A slower one counts
+            as a client that left.
+        log: Called with one line per response, in the sandbox's threads.
     """
 
     def __init__(
@@ -93,7 +91,7 @@ class Sandbox:
     # Its life
 
     def start(self) -> Self:
-        """Listen. Whoever starts it closes it.
+        """Start to listen. Call `close()` afterwards, or use `with`.
 
         Raises:
             OSError: The port is taken, or no socket can be had.
@@ -122,7 +120,7 @@ class Sandbox:
             return
         self._dispatcher.closing.set()
         waker.close()
-        self._listening.join()  # nobody comes in any more
+        self._listening.join()  # no connection is accepted after this
         self._opened.close()
         with self._dispatcher.news:
             for connection in self._open:
@@ -148,11 +146,11 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """What a client takes as its base_url; ends in /v1."""
+        """The `base_url` for a client; ends in /v1."""
         host = f"[{self._address[0]}]" if ":" in self._address[0] else self._address[0]
         return f"{'https' if self._ssl_context else 'http'}://{host}:{self.port}/v1"
 
-    # What it will do
+    # What it sends
 
     def play(self, script: Steps) -> None:
         """Answer the next request with this script, or the one after those already queued.
@@ -168,20 +166,17 @@ class Sandbox:
         """
         self._dispatcher.queue.append(Script.of(script))
 
-    # What has happened
+    # What happened
 
     @property
     def requests(self) -> list[Request]:
-        """The requests so far, those that were turned away too.
-
-        The last 10,000 of them, and 32 MiB at most.
-        """
+        """The requests so far, refused ones too: the last 10,000, and 32 MiB at most."""
         with self._dispatcher.news:
             return self._dispatcher.requests.all()
 
     @property
     def disconnects(self) -> list[Request]:
-        """The requests whose client left before the end of the answer's script."""
+        """The requests whose client left before the end of the script."""
         with self._dispatcher.news:
             return self._dispatcher.disconnects.all()
 
@@ -255,22 +250,22 @@ class Sandbox:
     def _accept(self, listener: socket.socket) -> None:
         try:
             connection = listener.accept()[0]
-        except (BlockingIOError, ConnectionError):  # it is gone again
+        except (BlockingIOError, ConnectionError):  # the client has left already
             return
-        except OSError:  # no file descriptor or no memory is left, until somebody leaves
+        except OSError:  # out of file descriptors or memory, until a connection ends
             self._dispatcher.closing.wait(RETRY_SECONDS)
             return
         try:
             self._serve_in_thread(connection)
-        except (OSError, RuntimeError):  # it is gone again, or no thread can be had
+        except (OSError, RuntimeError):  # the client has left, or no thread can be started
             connection.close()
 
     def _serve_in_thread(self, connection: socket.socket) -> None:
         if self._ssl_context:
-            # wrap_socket() would leave the socket of a client that is gone again to the garbage
-            # collector (CPython 3.11.7), so find that out first.
+            # When the client has left, wrap_socket() raises and leaks the socket to the garbage
+            # collector (CPython 3.11.7). getpeername() raises first.
             connection.getpeername()
-            # The handshake is made by the first read, in the connection's own thread.
+            # The first read makes the handshake, in the connection's own thread.
             connection = self._ssl_context.wrap_socket(
                 connection, server_side=True, do_handshake_on_connect=False
             )
@@ -286,7 +281,7 @@ class Sandbox:
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:
-            with contextlib.suppress(OSError):  # the client is gone, or never spoke TLS
+            with contextlib.suppress(OSError):  # the client has left, or speaks no TLS
                 HTTPHandler(
                     connection,
                     number,

@@ -1,6 +1,6 @@
-"""What the sandbox does by itself: who is let in, and what is answered when no script says.
+"""The sandbox's own behaviour: which requests it refuses, and its script when a test gives none.
 
-Requests in, scripts out. Knows nothing of sockets or of what is queued.
+Requests in, scripts out. Knows nothing of sockets or of queued scripts.
 """
 
 from __future__ import annotations
@@ -39,15 +39,20 @@ ENGLISH = (
 )
 
 QUOTED = 200
-"""Characters of a question that its answer repeats."""
+"""Most characters of the prompt that the response repeats."""
 
 
 @attrs.frozen
 class Request:
     """One request as it came.
 
-    number: 1 for the sandbox's first. connection: the number of the connection it came by, 1 for
-    the first too. target: path and query as sent. headers: names in lower case.
+    Attributes:
+        number: From 1, in order of arrival.
+        connection: The number of its connection, from 1.
+        method: Its method.
+        target: Path and query as sent.
+        headers: Its headers, names in lower case.
+        body: Its body.
     """
 
     number: int
@@ -59,12 +64,12 @@ class Request:
 
     @property
     def request_id(self) -> str:
-        """The `X-Request-Id` of the answer."""
+        """The `X-Request-Id` of the response."""
         return f"sandbox-{self.number}"
 
     @property
     def size(self) -> int:
-        """What it takes in memory, in bytes, about."""
+        """Its memory in bytes, about."""
         headers = sum(len(name) + len(value) + 200 for name, value in self.headers.items())
         return 1000 + len(self.target) + headers + len(self.body)
 
@@ -80,25 +85,30 @@ class Request:
 
     @property
     def json(self) -> Any:
-        """The body as JSON. Raises ValueError when it is none."""
+        """The body as JSON.
+
+        Raises:
+            ValueError: It is no JSON.
+        """
         return json.loads(self.body)
 
     @property
     def idempotency_key(self) -> str:
-        """The question's own key, "" without one."""
+        """The `Idempotency-Key`, "" without one."""
         return self.headers.get("idempotency-key", "")
 
     @property
     def last_event_id(self) -> str:
-        """What the client has already, "" when it asks from the start. UTF-8 on the wire."""
+        """The `Last-Event-ID`, "" without one. UTF-8 on the wire."""
         sent = self.headers.get("last-event-id", "")
         return sent.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def messages_of(request: Request) -> list[dict[str, str]]:
-    """The conversation asked about, in either form of request.
+    """The messages of a GET or POST request.
 
-    Raises ValueError, its text for the client, when there is none.
+    Raises:
+        ValueError: It has none. The text is for the client.
     """
     if request.method == "GET":
         return [{"role": "user", "content": _given(request.query.get("message"))}]
@@ -127,9 +137,11 @@ def _is_message(message: object) -> bool:
 
 
 def refusal(request: Request, *, api_key: str | None) -> Steps | None:
-    """The script that turns a request away, None when it may be answered.
+    """The script that refuses a request; None when it is accepted.
 
-    api_key: the only key that is let in; None lets any in, but none at all.
+    Args:
+        request: The request.
+        api_key: The only valid key; None accepts any key, but not a request without one.
     """
     if request.path != PATH:
         return _refuse(404, "not_found", f"the sandbox answers at {PATH} only")
@@ -152,11 +164,14 @@ def _refuse(
 
 
 def default_script(request: Request, *, seconds: float) -> list[Step]:
-    """The answer to a question, with a pause of so many seconds between its pieces.
+    """The script when a test gives none.
 
-    The guide's own question has the guide's own answer. Any other is told, in its language, that
-    this is the sandbox. Its usage is counted by rule, and says so: a prompt token for each
-    character of all messages, a completion token for each piece.
+    The question of the service's guide gets the guide's answer. Any other gets a text, in the
+    question's language, which says that this is the sandbox and how it counts tokens.
+
+    Args:
+        request: The request.
+        seconds: The pause between two pieces.
     """
     messages = messages_of(request)
     question = messages[-1]["content"]
