@@ -1,15 +1,13 @@
-"""What the caller's own program raises into our frames, told apart from what fails in them.
+"""Interrupts: exceptions that the caller's program raises into our frames.
 
-Knows nothing of streams, sockets and plugins: it looks at exceptions and their tracebacks.
+Knows nothing of streams, sockets and plugins, only exceptions and their tracebacks.
 
-An interrupt is either
+An interrupt is one of these. It leaves our code at once, unchanged, and nothing is retried:
 
-- a BaseException that is no Exception, such as KeyboardInterrupt, SystemExit, `gevent.Timeout` and
-  `GreenletExit` (but not GeneratorExit, which Python itself raises), or
-- whatever a signal handler raised: a time limit of `signal.alarm`, Celery's soft limit. By its
-  class alone it may look like a socket's TimeoutError or like a plugin's failure.
-
-An interrupt comes out as it is, at once, and nothing is tried again after it.
+- a BaseException that is no Exception: KeyboardInterrupt, SystemExit, `gevent.Timeout`,
+  `GreenletExit`. Not GeneratorExit, which Python itself raises.
+- any exception of a signal handler: a time limit set with `signal.alarm`, Celery's soft limit. Its
+  class may be that of a socket's TimeoutError or of a plugin's failure; the traceback tells.
 """
 
 from __future__ import annotations
@@ -46,31 +44,34 @@ Result = TypeVar("Result")
 
 
 def is_interrupt(error: BaseException | None) -> bool:
-    """Whether the caller's own program raised this exception into our frames."""
+    """Whether an exception is an interrupt by itself; see `find_interrupt` for wrapped ones."""
     if error is None or isinstance(error, GeneratorExit):
         return False
     return not isinstance(error, Exception) or raised_by_signal_handler(error)
 
 
 def find_interrupt(error: BaseException) -> BaseException | None:
-    """The interrupt that an exception is or was made from; None when there is none.
+    """The interrupt that an exception is or wraps; None when there is none.
 
-    Libraries wrap what a signal handler raised into their receive: urllib3 in its own errors, and
-    a plugin's database driver likewise. urllib3 gives the wrapper the traceback of the original.
+    A signal handler may raise inside a library, which then wraps the exception in its own: urllib3
+    does, and so does a plugin's database driver.
     """
     if is_interrupt(error) and not isinstance(error, Exception):
         return error
-    links = [error, *_made_from(error, sys._getframe(1))]
+    links = [error, *_wrapped(error, sys._getframe(1))]
+    # urllib3 gives its wrapper the traceback of the original, so that both have the handler's
+    # frame. The last one is the original.
     handlers = [_handler_frame(link) for link in links]
     handler = next(filter(None, handlers), None)
     found = [link for link, frame in zip(links, handlers, strict=True) if frame is handler]
     return found[-1] if handler is not None else None
 
 
-def _made_from(error: BaseException, catcher: FrameType) -> Iterator[BaseException]:
-    """What an exception was made from, below the frame that caught it.
+def _wrapped(error: BaseException, catcher: FrameType) -> Iterator[BaseException]:
+    """The exceptions that one wraps, if they were raised below the frame that caught it.
 
-    An exception that was being handled above that frame is a context of all that is raised below.
+    Python links every new exception to the one that is being handled, also if a caller far above
+    handles it. That one is not ours.
     """
     above = set()
     frame = catcher.f_back
@@ -89,11 +90,11 @@ def raised_by_signal_handler(error: BaseException) -> bool:
 
 
 def clear_frames(error: BaseException) -> None:
-    """Forget the local variables of the frames that an exception came through.
+    """Clear the local variables in the traceback of an exception and of those it wraps.
 
-    The frames of a signal handler and of a plugin keep theirs: they are the caller's.
+    Crash reporters show them. Those of a signal handler and of a plugin stay: they are the user's.
     """
-    for link in (error, *_made_from(error, sys._getframe(1))):
+    for link in (error, *_wrapped(error, sys._getframe(1))):
         handler = _handler_frame(link)
         module = ""
         for frame, _ in traceback.walk_tb(link.__traceback__):
@@ -108,9 +109,10 @@ def clear_frames(error: BaseException) -> None:
 
 
 def discreet(function: Callable[Params, Result]) -> Callable[Params, Result]:
-    """Let no exception out of a function with its arguments, or what was made of them, in reach.
+    """Decorates a function whose arguments are secret: the key, the prompt.
 
-    They are the key and the prompt, and crash reporters show the locals of every frame.
+    No exception that leaves it has them, or values made of them, in the locals of its traceback,
+    which crash reporters show.
     """
 
     @functools.wraps(function)
@@ -126,7 +128,7 @@ def discreet(function: Callable[Params, Result]) -> Callable[Params, Result]:
     return call
 
 
-class ignoring(contextlib.suppress):  # noqa: N801  # as the one that it stands for
+class ignoring(contextlib.suppress):  # noqa: N801  # lower case like its base class
     """`contextlib.suppress` that lets interrupts through."""
 
     def __exit__(
@@ -135,40 +137,44 @@ class ignoring(contextlib.suppress):  # noqa: N801  # as the one that it stands 
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        """Whether the exception is dropped."""
+        """True when the exception is suppressed."""
         return super().__exit__(kind, error, trace) and not is_interrupt(error)
 
 
 def run_all(*calls: Callable[[], object], error: BaseException | None = None) -> None:
-    """Make every call, whatever the others raise, and raise one exception at the end.
+    """Make every call, even if one raises, and then raise the most urgent exception.
 
-    The first one, but an interrupt before any other exception. `error` is what the caller is
-    about to raise by itself: it stands in front of the calls' own, and is not raised here.
+    Ctrl-C comes before a time limit, and that before a failure; the first of equals wins.
+
+    Args:
+        *calls: Functions without arguments.
+        error: What the caller raises itself after this. It counts as the first exception, and is
+            not raised here.
 
     Raises:
-        BaseException: what one of the calls raised.
+        BaseException: The most urgent exception, unless that is `error`.
     """
     raised = [] if error is None else [error]
     for call in calls:
         try:
             call()
-        except BaseException as failure:  # noqa: BLE001  # one of them is raised below
+        except BaseException as failure:  # noqa: BLE001  # the most urgent is raised below
             raised.append(failure)
     if raised:
-        worst = max(raised, key=_rank)  # the first of equals
-        if worst is not error:
-            raise worst
+        most_urgent = max(raised, key=_urgency)  # the first of equals
+        if most_urgent is not error:
+            raise most_urgent
 
 
-def _rank(error: BaseException) -> int:
-    """How much an exception has to come out: Ctrl-C before a time limit before a failure."""
+def _urgency(error: BaseException) -> int:
+    """2 for Ctrl-C and its like, 1 for an Exception of a signal handler, 0 for a failure."""
     return is_interrupt(error) + (not isinstance(error, Exception | GeneratorExit))
 
 
 def chain(error: BaseException | None, depth: int = 8) -> Iterator[BaseException]:
-    """An exception and all it was made from, without the doubles.
+    """An exception and all that it wraps, each once.
 
-    urllib3 and requests pack the original as an argument, a `reason`, a cause or a context.
+    urllib3 and requests keep the original as an argument, a `reason`, a cause or a context.
     """
     seen: set[int] = set()
     level = [] if error is None else [error]
@@ -185,14 +191,14 @@ def chain(error: BaseException | None, depth: int = 8) -> Iterator[BaseException
 
 
 def _is_exception(value: object) -> TypeGuard[BaseException]:
-    # Not isinstance(): it would have a lazy object, such as Django's, find out what it stands for.
+    # Not isinstance(): that makes a lazy object, such as Django's, evaluate itself.
     return issubclass(type(value), BaseException)
 
 
 def _handler_frame(error: BaseException) -> FrameType | None:
-    """The frame of the signal handler that an exception came out of."""
+    """The frame of the signal handler that raised an exception, None if no handler did."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    if len(frames) < 2:  # raised right here, by something written in C
+    if len(frames) < 2:  # raised in the catcher's own frame: there is no handler's
         return None
     handlers = _handlers()
     for interrupted, frame in itertools.pairwise(frames):
@@ -204,7 +210,7 @@ def _handler_frame(error: BaseException) -> FrameType | None:
 def _handles_signal(frame: FrameType, interrupted: FrameType) -> bool:
     """Whether a frame has a handler's arguments, (signal number, interrupted frame).
 
-    So a handler is known that has put another one in its place before it raised.
+    A handler that installed another one before it raised is found only by this.
     """
     given = inspect.getargvalues(frame)
     values = [given.locals.get(name) for name in given.args]
@@ -218,8 +224,8 @@ def _handles_signal(frame: FrameType, interrupted: FrameType) -> bool:
 
 def _handlers() -> set[CodeType]:
     """The code of every signal handler that is written in Python."""
-    # The function in C: the one in Python around it makes enum members, which takes ten times as
-    # long, and swallows a ValueError that a handler raises meanwhile.
+    # `_signal`, not `signal`: signal.getsignal() makes enum members, which takes ten times as
+    # long, and it swallows a ValueError that a handler raises meanwhile.
     handlers = (_signal.getsignal(number) for number in range(1, signal.NSIG))
     codes = (_code_of(handler) for handler in handlers if callable(handler))
     return {code for code in codes if code is not None}
