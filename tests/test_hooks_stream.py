@@ -92,7 +92,7 @@ def test_a_stream_cannot_be_read_in_on_request(
 
     sandbox.play([say("a"), done()])
     assert make(Reader()).ai.chat("x").content == "a"
-    assert problems == ["the stream cannot be read yet: its question has not been sent"]
+    assert problems == ["the stream cannot be read yet: its request has not been sent"]
 
 
 @pytest.mark.parametrize("way", ["cancel", "close", "both", "another thread"])

@@ -93,7 +93,7 @@ class Calls:
             return self._source(options, http_request, scope, redact, format)
 
         self._track(stream)
-        stream._ask(call.request, source)
+        stream._send(call.request, source)  # private so that users do not see it
         return stream
 
     def events(
@@ -120,6 +120,7 @@ class Calls:
             event_as_text, ends_at_eof=True, max_event_size=self._options.max_event_size
         )
         self._track(stream)
+        # private so that users do not see it
         stream._open(lambda: self._source(options, http_request, scope, redact, format))
         return stream
 

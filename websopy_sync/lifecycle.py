@@ -179,7 +179,7 @@ class Stream(Generic[Item]):
 
     def _not_your_turn(self) -> StreamError:
         if self._source is None:
-            return self._refusal("the stream cannot be read yet: its question has not been sent")
+            return self._refusal("the stream cannot be read yet: its request has not been sent")
         return self._refusal("the stream is being opened or read, in another thread or a hook")
 
     def _refusal(self, why: str) -> StreamError:
@@ -234,7 +234,7 @@ class Stream(Generic[Item]):
         """The reader is through, with or without an error: end the stream, close the source."""
         interrupt = is_interrupt(error)
         if error is not None:
-            # Crash reporters show the locals of every frame: headers with the key, the last event.
+            # Crash reporters show locals: here the headers with the key, and the last event.
             clear_frames(error)
         if isinstance(error, APIError) and not interrupt and not self._end_right:
             self._complete(error)  # of a reader that goes on after the end
@@ -295,21 +295,21 @@ class Stream(Generic[Item]):
         _log.info("ended: %s", self._state)
 
     def cancel(self) -> None:
-        """End the answer, from any thread, at any moment; the reader gets StreamCancelledError.
+        """End the stream, from any thread, at any moment.
 
-        Returns at once. Once the stream has ended it does nothing.
+        Returns at once. The reader gets StreamCancelledError. After the end it does nothing.
         """
         if self._state == "open":
             self._scope.abort("cancelled")
 
     def close(self) -> None:
-        """Leave the answer: the connection is closed, plugins are told. May be called again.
+        """Close the connection and notify the plugins. May be called again.
 
-        A reader that is waiting in another thread gets StreamCancelledError, reason "closed".
+        A reader that waits in another thread gets StreamCancelledError, reason "closed".
         """
-        # No lock: a reader sets `busy` before it looks at the scope, this aborts the scope before
-        # it looks at `busy`. So one of the two sees the other, and ends the stream. Inside a step
-        # the reader alone touches the source.
+        # No lock: the reader sets `busy` and then looks at the scope; close() aborts the scope and
+        # then looks at `busy`. So one of them sees the other, and ends the stream. Only the reader
+        # touches the source while it is in a step.
         if self._state == "open":
             self._scope.abort("closed")
         if not self._step.busy:
@@ -337,7 +337,7 @@ class Stream(Generic[Item]):
 
     @property
     def state(self) -> State:
-        """How it stands: "open", then for good "done", "error", "cancelled" or "closed"."""
+        """ "open", and at the end for good "done", "error", "cancelled" or "closed"."""
         if self._state == "open" and self._scope.aborted:
             # Its reader has yet to end it; a forked child has no reader.
             return "closed" if self._scope.aborted == "forked" else self._scope.aborted

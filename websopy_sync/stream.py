@@ -14,12 +14,7 @@ from typing import Self
 
 from .cancel import CancelScope, CancelToken
 from .chunks import ContentChunk, DoneChunk, ErrorChunk, Message, StreamChunk, UnknownChunk
-from .errors import (
-    APIError,
-    StreamInterruptedError,
-    StreamProtocolError,
-    StreamServerError,
-)
+from .errors import APIError, StreamInterruptedError, StreamProtocolError, StreamServerError
 from .event_source import EventSource
 from .hooks import Listeners
 from .lifecycle import Item, Reading, Stream
@@ -34,9 +29,9 @@ _DATA = itemgetter(1)
 
 
 class _ResponseStream(Stream[Item]):
-    """A stream with what is known of its HTTP response."""
+    """A stream, and what there is to know of its HTTP response."""
 
-    def __init__(self, scope: CancelScope, token: CancelToken | None, redact: Redactor) -> None:
+    def __init__(self, scope: CancelScope, token: CancelToken | None, *, redact: Redactor) -> None:
         super().__init__(scope, token)
         self._redact = redact
 
@@ -44,8 +39,8 @@ class _ResponseStream(Stream[Item]):
         return f"<{type(self).__name__} {self.state}>"
 
     def _complete(self, error: APIError) -> None:
-        """Give an error what only the stream knows."""
-        if isinstance(error, StreamServerError):  # its texts are all the service's
+        """Give an error the ids and counts of this stream, and take secrets out of it."""
+        if isinstance(error, StreamServerError):  # all its text is the service's
             error.message = self._redact(error.message)
             error.code = error.code and self._redact(error.code, name="code")
         else:
@@ -64,44 +59,46 @@ class _ResponseStream(Stream[Item]):
 
     @property
     def status_code(self) -> int:
-        """The HTTP status of the last answer, 0 before there was one."""
+        """The HTTP status of the last response, 0 before the first one."""
         return self._source.status_code if self._source else 0
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers of the last answer, names in lower case."""
+        """The headers of the last response, names in lower case."""
         return dict(self._source.headers) if self._source else {}
 
     @property
     def request_id(self) -> str | None:
-        """The server's own id for the exchange (`X-Request-Id`), None if it gave none."""
+        """The server's id of the request (`X-Request-Id`), None if it gave none."""
         request_id = self._source.request_id if self._source else None
         return request_id and self._redact(request_id, name="id")
 
     @property
     def last_event_id(self) -> str:
-        """The id of the last event that was handed over, "" if none."""
+        """The id of the last event that you have read, "" if it had none."""
         return self._source.last_event_id if self._source else ""
 
     @property
     def retries_taken(self) -> int:
-        """How often the question was sent or tried again, resuming included."""
+        """How often the request was repeated, resuming included."""
         return max(self._source.attempts - 1, 0) if self._source else 0
 
 
 class ChatStream(_ResponseStream[StreamChunk]):
-    """The chunks of one answer, to be read once.
+    """The chunks of one chat response, each as soon as it arrives. It can be read once.
 
-    Iterating gives each chunk as soon as it is here and ends after the done chunk. It raises
-    StreamServerError behind an error chunk, StreamInterruptedError when the answer was cut and
-    could not be resumed, APITimeoutError when a limit passed, StreamProtocolError for what is no
-    chunk and StreamCancelledError after cancel() or close(). Each carries what had come
-    (`partial`).
+    A loop ends after the done chunk. One thread at a time may read. cancel() and close() may be
+    called from any thread and from a signal handler. Errors of reading have the message so far as
+    `partial`; StreamError alone has none.
 
-    One thread at a time reads it; another one, a hook or a forked child that tries gets
-    StreamError. cancel() and close() may be called by any thread, and by a signal handler.
-
-    idempotency_key: what the question was sent under, on every try.
+    Raises:
+        StreamServerError: After an error chunk.
+        StreamInterruptedError: The connection was lost, and the stream could not be resumed.
+        APITimeoutError: A limit passed.
+        StreamProtocolError: The server sent something that is no chunk, or too much.
+        StreamCancelledError: cancel() or close() was called.
+        StreamError: The stream was read before, or a second thread, a hook or a forked child
+            tries to read it.
     """
 
     def __init__(
@@ -117,23 +114,24 @@ class ChatStream(_ResponseStream[StreamChunk]):
         on_end: Callable[[Message | None], None] | None = None,
     ) -> None:
         self.idempotency_key = idempotency_key
+        """Sent with the request and each repeat, so that the service answers only once."""
         self._hooks = hooks
         self._builder = MessageBuilder(keep=keep_message)
         self._max_answer_size = max_answer_size
         self._on_end = on_end
         self._request_notified = False
-        self._asker = threading.get_ident()
+        self._opener = threading.get_ident()
         ends = hooks.notifier("on_done") or hooks.notifier("on_error")
         self._context = contextvars.copy_context() if ends is not None else None
-        super().__init__(scope, token, redact)
+        super().__init__(scope, token, redact=redact)
 
-    def _ask(self, request: Request, make_source: Callable[[Request], EventSource]) -> None:
-        """Tell of the question, and send it as the plugins have left it."""
+    def _send(self, request: Request, make_source: Callable[[Request], EventSource]) -> None:
+        """Notify the plugins of a request, then send it as they have edited it."""
 
         def source() -> EventSource:
             notify = self._hooks.notifier("on_request")
             if notify is not None and request.body is not None:
-                request.body = copied_body(request.body)  # an edit is not to change the caller's
+                request.body = copied_body(request.body)  # a plugin must not edit the caller's
             self._request_notified = True
             if notify is not None:
                 notify(request, self)
@@ -143,12 +141,12 @@ class ChatStream(_ResponseStream[StreamChunk]):
         self._open(source)
 
     def _items(self, reading: Reading[StreamChunk]) -> Generator[StreamChunk, None, None]:
-        # Everything a chunk needs is a local here: this loop is what an answer costs.
+        # The hot path: all that a chunk needs is a local. Measure before you touch it.
         source, scope = reading.source, self._scope
         reader, add_text = ChunkReader(self._redact), self._builder.add_text
         notify, room = self._hooks.notifier("on_chunk"), self._max_answer_size
         events = source.events(reading.notify_retry)
-        del self  # `reading` holds the stream, but only while it should
+        del self  # only `reading` may hold the stream: see there
         with reading, reading as step:  # twice: an interrupt may skip one of the exits
             scope.raise_aborted()
             for chunk in map(reader.read, map(_DATA, events)):
@@ -171,7 +169,7 @@ class ChatStream(_ResponseStream[StreamChunk]):
                     taken = _joined(reader.flush(), chunk)
                     room -= sum(map(size_of, taken))
                     yield from _take_and_lend(taken, reading, fits=room >= 0)
-                    del chunk, taken  # what a traceback shows may not be an echo of the key
+                    del chunk, taken  # crash reporters show locals; these may echo the key
                     if _chat(reading)._finished():
                         return
 
@@ -182,10 +180,12 @@ class ChatStream(_ResponseStream[StreamChunk]):
         )
 
     def _take(self, chunks: list[StreamChunk], *, fits: bool) -> None:
-        """Take a chunk that is no text, after what was held back until it came, if that fits.
+        """Take a chunk that is no text, after the text that was held back until it came.
 
-        What the end is, is settled before the last chunk is handed over: a loop that is left at
-        the done chunk has a whole answer.
+        The stream ends before its last chunk is handed over: a loop that is left at the done
+        chunk has a complete message.
+
+        fits: whether `max_answer_size` has room for them.
         """
         if not fits:
             raise self._too_large()
@@ -201,11 +201,11 @@ class ChatStream(_ResponseStream[StreamChunk]):
             self._end_and_close(error)
 
     def _is_wanted(self) -> bool:
-        """Whether there is a reason to wait: it is not left, and the total limit has not passed."""
+        """Whether to go on waiting: not aborted, and the total limit has not passed."""
         return not self._scope.aborted and self._scope.allows(0.0)
 
     def _finished(self) -> bool:
-        """Whether the answer is complete. Raises what it ended with if it ended otherwise."""
+        """Whether the stream is done. Raises the error that it ended with."""
         if self._failure is not None:
             raise self._failure
         return self._state == "done"
@@ -220,13 +220,13 @@ class ChatStream(_ResponseStream[StreamChunk]):
         done = self._state == "done"
         notify = self._hooks.notifier("on_done" if done else "on_error")
         outcome = self.current_message if done and notify is not None else self._failure
-        context, self._context = self._context, None  # it may hold much: an app's whole request
+        context, self._context = self._context, None  # free it: it may hold much
         self._notified = True
         if notify is None or not self._request_notified:
             return
-        if self._step.busy or context is None or self._asker == threading.get_ident():
+        if self._step.busy or context is None or self._opener == threading.get_ident():
             notify(outcome, self)
-        else:  # closed by another thread, whose context variables are not the caller's
+        else:  # another thread closes the stream: its context variables are not the caller's
             context.run(notify, outcome, self)
 
     def _notify_retry(self, error: APIError, delay: float) -> None:
@@ -240,16 +240,20 @@ class ChatStream(_ResponseStream[StreamChunk]):
 
     @property
     def current_message(self) -> Message:
-        """The message as far as it has come. It costs a copy of the text so far."""
+        """The message so far. It costs a copy of the text."""
         return self._builder.message
 
     @property
     def text_stream(self) -> Iterator[str]:
-        """The text alone, piece by piece; it reads the stream, and raises as iterating does."""
+        """The text alone, piece by piece. It reads the stream, and raises the same errors."""
         return _texts(self)
 
     def until_done(self) -> Self:
-        """Read the answer to its end, and give the stream back. Raises as iterating does."""
+        """Read the stream to its end, and return it.
+
+        Raises:
+            APIError: As reading the stream does.
+        """
         if self._state == "open":
             for _ in self:
                 pass
@@ -258,24 +262,20 @@ class ChatStream(_ResponseStream[StreamChunk]):
         return self
 
     def get_final_message(self) -> Message:
-        """The whole answer; what is not here yet is read. Raises as iterating does."""
+        """The complete message. Reads and raises as until_done() does."""
         return self.until_done().current_message
 
     def get_final_text(self) -> str:
-        """The text of the whole answer. Raises as iterating does."""
+        """The text of the complete message. Reads and raises as until_done() does."""
         return self.get_final_message().content
 
 
 class EventStream(_ResponseStream[ServerSentEvent]):
-    """The events of one native request, to be read once; it ends where the bytes end.
+    """The events of one native request. It can be read once, and ends where the bytes end.
 
-    Iterating raises StreamInterruptedError when the bytes were cut and could not be resumed,
-    APITimeoutError (where an event counts as a chunk), StreamProtocolError and
-    StreamCancelledError.
+    Reading raises what that of a `ChatStream` raises, but no StreamServerError. An event counts as
+    a chunk for the limits.
     """
-
-    def __init__(self, scope: CancelScope, token: CancelToken | None, *, redact: Redactor) -> None:
-        super().__init__(scope, token, redact)
 
     def _items(self, reading: Reading[ServerSentEvent]) -> Generator[ServerSentEvent, None, None]:
         source, scope = reading.source, self._scope
@@ -342,7 +342,7 @@ def _is_ping(chunk: StreamChunk) -> bool:
 
 def _texts(stream: ChatStream) -> Iterator[str]:
     chunks = iter(stream)
-    del stream  # leaving the loop is to free it
+    del stream  # leaving the loop must free it
     for chunk in chunks:
         if chunk.type == "content":
             yield chunk.content

@@ -271,7 +271,9 @@ def _submitted(
             if hook in ENDS:
                 background.submit_end(made)
             else:
-                background.submit(made, wanted=arguments[-1]._is_wanted)
+                stream = arguments[-1]
+                # Private: no user has to ask a stream whether it is worth waiting for.
+                background.submit(made, wanted=stream._is_wanted)
         except PluginError as error:
             failures.note(impl.plugin_name, hook, error, strict=strict)
 
