@@ -100,9 +100,10 @@ def test_a_session_stays_the_callers(make: Callable[..., WebsopyClient]) -> None
 
 
 def test_unverified_tls_warns() -> None:
-    """Only an explicit argument turns the check off, and not silently."""
-    with pytest.warns(UserWarning, match="verify=False"):
+    """Only an explicit argument turns the check off, and a warning names the line."""
+    with pytest.warns(UserWarning, match="verify=False") as warned:
         WebsopyClient(KEY, base_url="https://127.0.0.1:9/v1", verify=False, plugins=[]).close()
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 def test_log_holds_no_secret(

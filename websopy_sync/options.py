@@ -221,7 +221,8 @@ class BodyFields(_AnyField, total=False):
 class ChatOptions(BodyFields, total=False):
     """What `chat`, `chat_stream` and `Conversation.send` take by keyword.
 
-    Every other keyword, such as `model=` or `temperature=`, is a field of the request's body.
+    Every other keyword, such as `model=` or `temperature=`, is a field of the request's body. mypy
+    knows only the usual ones; `extra_body` takes any.
 
     Attributes:
         timeout: `Timeouts`, or seconds for the whole call; the client's when None.

@@ -915,7 +915,7 @@ class Transport:
                 "verify=False: the server's certificate is not checked, and anyone on the way "
                 "can read the key",
                 UserWarning,
-                stacklevel=3,  # whoever made the client
+                stacklevel=4,  # the line that makes the client, above `discreet`
             )
         self._adapter = _Adapter()
         self._pid = os.getpid()
