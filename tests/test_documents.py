@@ -34,6 +34,8 @@ NOT_TYPED_HERE = {
     "pip install -r requirements-test.txt && pytest -n 2 --dist loadfile": ".ci/run types it",
     "pip install -r requirements-test.txt": ".ci/run types it",
     "pip install -r requirements-dev.txt": ".ci/run types it",
+    "pip install nox": ".ci/run types it",
+    "pip install nox && nox -s lint types tests": ".ci/run types it",
     "npm --prefix examples/chat ci && npm --prefix examples/chat run build": ".ci/run types it",
     "pip install -e . -r benchmarks/requirements.txt": ".ci/run types it",
     "python -m benchmarks": "takes half an hour; test_benchmarks.py runs a short one",

@@ -1,4 +1,4 @@
-"""The plan of the house (docs/design.md), held against what each file imports and contains."""
+"""The floors of docs/architecture.md, held against what each file imports and contains."""
 
 from __future__ import annotations
 
