@@ -16,20 +16,21 @@ from websopy_sync.cancel import CancelScope, CancelToken
 
 
 def elapsed(call: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
     start = time.monotonic()
     call()
     return time.monotonic() - start
 
 
 def test_starts_open() -> None:
-    """Off until somebody throws it."""
+    """A token is open until cancel() is called."""
     token = CancelToken()
     assert token.cancelled is False
     assert repr(token) == "<CancelToken open>"
 
 
-def test_stays_thrown() -> None:
-    """It is thrown once; more calls change nothing."""
+def test_stays_cancelled() -> None:
+    """A second call changes nothing."""
     token = CancelToken()
     token.cancel()
     token.cancel()
@@ -38,14 +39,14 @@ def test_stays_thrown() -> None:
 
 
 def test_cannot_be_reset() -> None:
-    """Nobody takes a cancel back."""
+    """A cancel cannot be taken back."""
     token = CancelToken()
     with pytest.raises(AttributeError):
         token.cancelled = False  # type: ignore[misc]  # that is the test
 
 
 def test_subscribers_are_called_in_order() -> None:
-    """Every stream it was given to hears of it."""
+    """Every stream that has the token is notified."""
     token, heard = CancelToken(), []
     for name in "abc":
         token.subscribe(lambda name=name: heard.append(name))  # type: ignore[misc]
@@ -55,7 +56,7 @@ def test_subscribers_are_called_in_order() -> None:
 
 
 def test_late_subscriber_is_called_at_once() -> None:
-    """A stream that is given a thrown token ends at once."""
+    """A stream that gets a cancelled token ends at once."""
     token, heard = CancelToken(), []
     token.cancel()
     token.subscribe(lambda: heard.append(1))
@@ -63,7 +64,7 @@ def test_late_subscriber_is_called_at_once() -> None:
 
 
 def test_unsubscribed_is_left_alone() -> None:
-    """A stream that has ended hears nothing more, and only that one."""
+    """A stream that has ended is not notified; the others are."""
     token, heard = CancelToken(), []
     first = token.subscribe(lambda: heard.append("first"))
     token.subscribe(lambda: heard.append("second"))
@@ -85,8 +86,8 @@ def test_the_same_callback_twice_is_two_subscriptions() -> None:
     assert heard == [1]
 
 
-def test_unsubscribing_while_being_told() -> None:
-    """A callback may take itself or another off the list."""
+def test_unsubscribing_in_a_callback() -> None:
+    """A callback may unsubscribe itself and others."""
     token, heard = CancelToken(), []
     keys: list[object] = []
 
@@ -101,15 +102,15 @@ def test_unsubscribing_while_being_told() -> None:
     assert heard == ["leave", "next"]
 
 
-def test_subscribing_while_being_told() -> None:
-    """A stream that starts while the token is thrown is told as well."""
+def test_subscribing_in_a_callback() -> None:
+    """A stream that starts during cancel() is notified as well."""
     token, heard = CancelToken(), []
     token.subscribe(lambda: token.subscribe(lambda: heard.append("late")))
     token.cancel()
     assert "late" in heard
 
 
-def test_forgets_who_left() -> None:
+def test_unsubscribed_callbacks_are_forgotten() -> None:
     """One token that serves ten thousand streams does not grow."""
     token, heard = CancelToken(), []
     before = sys.getallocatedblocks()
@@ -123,29 +124,29 @@ def test_forgets_who_left() -> None:
 # --- CancelToken.wait -----------------------------------------------------------------------------
 
 
-def test_wait_lasts_as_long_as_it_is_told() -> None:
-    """Without a cancel it is a sleep, and says so."""
+def test_wait_lasts_for_its_seconds() -> None:
+    """Without a cancel it sleeps, and returns False."""
     token = CancelToken()
     assert elapsed(lambda: token.wait(0.05)) >= 0.049
     assert token.wait(0.0) is False
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 30.0])
-def test_wait_on_a_thrown_token_is_no_wait(seconds: float) -> None:
-    """It was cancelled before: nothing to wait for."""
+def test_wait_on_a_cancelled_token_returns_at_once(seconds: float) -> None:
+    """It returns True, whatever the seconds."""
     token = CancelToken()
     token.cancel()
     assert elapsed(lambda: token.wait(seconds)) < 1.0
     assert token.wait(seconds) is True
 
 
-def test_negative_wait_is_none() -> None:
-    """What is past is not waited for."""
+def test_negative_wait_returns_at_once() -> None:
+    """Less than 0 seconds is none."""
     assert elapsed(lambda: CancelToken().wait(-5.0)) < 1.0
 
 
 def test_cancel_from_another_thread_ends_a_wait() -> None:
-    """At once, not when the time is over."""
+    """It returns at once, not after its seconds."""
     token = CancelToken()
     thread = threading.Timer(0.05, token.cancel)
     thread.start()
@@ -155,7 +156,7 @@ def test_cancel_from_another_thread_ends_a_wait() -> None:
 
 
 def test_cancel_ends_every_wait() -> None:
-    """One token, many waiting threads."""
+    """One token wakes many threads."""
     token, results = CancelToken(), []
     threads = [threading.Thread(target=lambda: results.append(token.wait(30.0))) for _ in range(20)]
     for thread in threads:
@@ -177,7 +178,7 @@ def test_waits_leave_nothing_behind() -> None:
 
 
 def test_cancel_in_a_signal_handler_ends_the_wait_it_interrupts() -> None:
-    """The handler runs in the very thread that waits: no lock may be in the way."""
+    """The handler runs in the thread that waits, so cancel() must need no lock of it."""
     token = CancelToken()
     previous = signal.signal(signal.SIGALRM, lambda *_: token.cancel())
     signal.setitimer(signal.ITIMER_REAL, 0.05)
@@ -190,9 +191,9 @@ def test_cancel_in_a_signal_handler_ends_the_wait_it_interrupts() -> None:
 
 
 def test_cancel_and_subscribe_race() -> None:
-    """Whoever subscribes while another thread cancels is told, by one or the other."""
+    """A callback that is subscribed during cancel() is called, by either thread."""
     for _ in range(200):
-        token, told = CancelToken(), threading.Event()
+        token, notified = CancelToken(), threading.Event()
         start = threading.Barrier(2)
 
         def throw(token: CancelToken = token, start: threading.Barrier = start) -> None:
@@ -202,9 +203,9 @@ def test_cancel_and_subscribe_race() -> None:
         thread = threading.Thread(target=throw)
         thread.start()
         start.wait()
-        token.subscribe(told.set)
+        token.subscribe(notified.set)
         thread.join()
-        assert told.is_set()
+        assert notified.is_set()
 
 
 # --- CancelScope ----------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ def in_a_moment(call: Callable[[], object]) -> threading.Thread:
 
 
 def test_scope_wait_lasts() -> None:
-    """It sleeps when nothing happens."""
+    """It sleeps if nothing happens."""
     start = time.monotonic()
     CancelScope(None).wait(0.05)
     assert time.monotonic() - start >= 0.049
@@ -232,7 +233,7 @@ def test_scope_wait_lasts() -> None:
 
 @pytest.mark.parametrize("reason", ["cancelled", "closed"])
 def test_abort_ends_a_wait(reason: str) -> None:
-    """At once, from another thread."""
+    """It returns at once when another thread aborts."""
     scope = CancelScope(None)
     thread = in_a_moment(lambda: scope.abort(reason))  # type: ignore[arg-type]
     start = time.monotonic()
@@ -244,7 +245,7 @@ def test_abort_ends_a_wait(reason: str) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 30.0])
 def test_aborted_scope_does_not_wait(seconds: float) -> None:
-    """Not the first time, and not the second."""
+    """No later wait sleeps either."""
     scope = CancelScope(None)
     scope.abort("cancelled")
     start = time.monotonic()
@@ -254,7 +255,7 @@ def test_aborted_scope_does_not_wait(seconds: float) -> None:
 
 
 def test_first_reason_stays() -> None:
-    """A close after a cancel does not rewrite history."""
+    """A close after a cancel leaves the reason cancelled."""
     scope = CancelScope(None)
     scope.abort("cancelled")
     scope.abort("closed")
@@ -262,7 +263,7 @@ def test_first_reason_stays() -> None:
 
 
 def test_abort_wakes_a_blocked_receive(pair: tuple[socket.socket, socket.socket]) -> None:
-    """The socket is shut down under the reader; its other end sees it gone."""
+    """The socket is shut down, so that the reader and the server both see its end."""
     here, there = pair
     scope = CancelScope(None)
     scope.hold(here)
@@ -275,7 +276,7 @@ def test_abort_wakes_a_blocked_receive(pair: tuple[socket.socket, socket.socket]
 
 
 def test_abort_before_the_socket_is_there(pair: tuple[socket.socket, socket.socket]) -> None:
-    """Who is aborted first gets its socket shut down as it takes it."""
+    """A scope that was aborted before shuts its socket down in hold()."""
     here, _ = pair
     scope = CancelScope(None)
     scope.abort("cancelled")
@@ -287,7 +288,7 @@ def test_abort_before_the_socket_is_there(pair: tuple[socket.socket, socket.sock
 def test_no_abort_reaches_a_socket_that_was_let_go(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
-    """A connection that went back to the pool belongs to the next call."""
+    """A connection in the pool belongs to the next call."""
     here, there = pair
     scope = CancelScope(None)
     scope.hold(here)
@@ -298,7 +299,7 @@ def test_no_abort_reaches_a_socket_that_was_let_go(
     assert here.recv(1) == b"x"
 
 
-def test_letting_go_too_late_is_told(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_let_go_after_an_abort_returns_false(pair: tuple[socket.socket, socket.socket]) -> None:
     """The connection was shut down: it must not go back to the pool."""
     scope = CancelScope(None)
     scope.hold(pair[0])
@@ -307,7 +308,7 @@ def test_letting_go_too_late_is_told(pair: tuple[socket.socket, socket.socket]) 
 
 
 def test_cut_ends_the_connection_only(pair: tuple[socket.socket, socket.socket]) -> None:
-    """The question goes on over another one."""
+    """The call goes on, over another connection."""
     here, there = pair
     scope = CancelScope(None)
     scope.hold(here)
@@ -320,7 +321,7 @@ def test_cut_ends_the_connection_only(pair: tuple[socket.socket, socket.socket])
 
 @pytest.mark.parametrize("state", ["new", "closed", "shut down"])
 def test_abort_never_raises(state: str, pair: tuple[socket.socket, socket.socket]) -> None:
-    """Whatever has become of the socket."""
+    """In any state of the socket."""
     with socket.socket() as new:
         sock = {"new": new}.get(state, pair[0])
         if state == "closed":
@@ -337,7 +338,7 @@ def test_abort_never_raises(state: str, pair: tuple[socket.socket, socket.socket
 def test_a_socket_inside_another_object_is_found(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
-    """TLS inside a TLS proxy: an object that holds the socket, not one that is it."""
+    """TLS through an https proxy is an object around the socket."""
 
     class Wrapper:
         def __init__(self, inner: object) -> None:
@@ -354,7 +355,7 @@ def test_a_socket_inside_another_object_is_found(
 def test_a_forked_child_leaves_the_parents_socket_alone(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
-    """PROMISE 27: shutdown works on the connection, which both processes share."""
+    """PROMISE 27: shutdown() would end the connection for both processes."""
     here, there = pair
     scope = CancelScope(None)
     scope.hold(here)
@@ -369,7 +370,7 @@ def test_a_forked_child_leaves_the_parents_socket_alone(
 
 
 def test_abort_inside_its_own_lock(pair: tuple[socket.socket, socket.socket]) -> None:
-    """A signal handler may abort the thread that is just letting go or taking hold."""
+    """A signal handler may abort in a thread that is inside hold() or let_go()."""
     scope = CancelScope(None)
     scope.hold(pair[0])
     with scope._lock:  # what an interrupted let_go() holds

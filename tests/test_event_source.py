@@ -153,12 +153,12 @@ def test_what_will_not_pass_is_not_retried(
     assert "attempts" not in str(caught.value)
 
 
-def test_on_retry_hears_of_each_retry_before_its_wait() -> None:
+def test_on_retry_is_called_before_each_wait() -> None:
     """With the failure, the attempts so far and the delay."""
-    told = []
+    heard = []
     source, _ = source_of(REFUSED, Response(status=503, retry_after="0.01"), Response())
-    source.open(lambda error, delay: told.append((type(error).__name__, error.attempts, delay)))
-    assert told == [("APIConnectionError", 1, 0.0), ("InternalServerError", 2, 0.01)]
+    source.open(lambda error, delay: heard.append((type(error).__name__, error.attempts, delay)))
+    assert heard == [("APIConnectionError", 1, 0.0), ("InternalServerError", 2, 0.01)]
 
 
 def test_an_abort_in_on_retry_sends_nothing_more() -> None:
@@ -263,7 +263,7 @@ def test_progress_makes_reconnections_count_anew() -> None:
         (Response(status=401), "cut; not resumed: the server answered 401"),
     ],
 )
-def test_an_answer_that_ends_the_reconnecting(response: Response, why: str) -> None:
+def test_a_response_that_ends_the_reconnecting(response: Response, why: str) -> None:
     """204 stops it for good (WHATWG 9.2.3), and so does an error that will not pass."""
     source, transport = source_of(Response(b"retry: 0\nid: 1\ndata: a\n\n", CUT), response)
     with pytest.raises(StreamInterruptedError, match=why) as caught:

@@ -69,7 +69,7 @@ def test_an_unknown_coding_is_closed() -> None:
     response = Response(200, coding="bad coding", content_type="text/event-stream")
     problem = problem_of(response)
     assert isinstance(problem, StreamProtocolError) and problem.message == "bad coding"
-    assert problem.__context__ is problem.__traceback__ is None
+    assert problem.__context__ is None and problem.__traceback__ is None
     assert response.done == ["decoded", "closed"]
 
 

@@ -1,4 +1,4 @@
-"""Which events were handed out already: a model of servers that resume, well and badly."""
+"""Which events of a resumed response are new: each rule, and a model of servers that resume."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from websopy_sync.timeouts import Timeouts
 from websopy_sync.transport import HTTPRequest
 from websopy_sync.wires.websopy import ChunkReader, answer_in
 
-HONEST = ("behind", "behind", "earlier", "start")
+HONEST = ("after", "after", "earlier", "start")
 WORDS = ("ha", "ho", "hi", "the ", "cat ", "sat", ".", " ", "哈")
 
 
@@ -137,7 +137,7 @@ class Server:
         bad = ("fresh", "bare", "pieces", "reset")
         way = self.random.choice(HONEST if self.honest else HONEST + bad)
         self.ways.append(way)
-        if way == "behind":
+        if way == "after":
             return self.items[place:]
         if way == "earlier":
             return self.items[self.random.randrange(place + 1) :]
@@ -161,7 +161,7 @@ class Server:
 
 
 def read(server: Server) -> tuple[str, bool]:
-    """What a reader gets of the answer, and whether it was told that this is the whole."""
+    """The text that a reader gets, and whether it ended with done."""
     source = EventSource(
         server,  # type: ignore[arg-type]  # the transport is played
         HTTPRequest("POST", "http://x", {}, b"{}"),
@@ -185,7 +185,7 @@ def read(server: Server) -> tuple[str, bool]:
 
 
 def must_resume(server: Server) -> bool:
-    """Whether every event has an id, the server heeds it, and no word looks like a restart."""
+    """Whether each event has an id, the server obeys it, and no word looks like a restart."""
     return server.kind == "all" and server.honest
 
 
@@ -193,9 +193,9 @@ def must_resume(server: Server) -> bool:
     "seeds", [range(400), pytest.param(range(400, 4000), marks=pytest.mark.slow)]
 )
 def test_model_of_servers_that_resume(seeds: range) -> None:
-    """Every run ends with just the server's text, or as interrupted with a true beginning of it.
+    """Each run gives the server's text, or an interrupted beginning of it.
 
-    And an answer that can be resumed is: by a server that gives each event an id and heeds it.
+    It is resumed if the server gives each event an id and obeys `Last-Event-ID`.
     """
     resumed = 0
     for seed in seeds:
@@ -213,21 +213,21 @@ def test_model_of_servers_that_resume(seeds: range) -> None:
 Event = tuple[str, str, str, bool]
 
 
-def named(data: str, id: str) -> Event:
-    """An event with an id of its own."""
+def with_id(data: str, id: str) -> Event:
+    """An event that brings an id."""
     return "message", data, id, True
 
 
-def unnamed(data: str, name: str = "message", last_id: str = "former") -> Event:
-    """An event without one."""
+def without_id(data: str, name: str = "message", last_id: str = "former") -> Event:
+    """An event that brings none."""
     return name, data, last_id, False
 
 
 def deliver(guard: ResumeGuard, events: list[Event]) -> list[str]:
-    """What a reader delivers of a connection's next events."""
+    """The data of the events that a reader delivers of these."""
     texts = []
-    for _, data, id, own in events if guard.caught_up else guard.new_events(events):
-        if own:
+    for _, data, id, has_id in events if guard.caught_up else guard.new_events(events):
+        if has_id:
             guard.remember(data, id)
         elif guard.remembers:
             guard.remember_without_id(data)
@@ -236,20 +236,20 @@ def deliver(guard: ResumeGuard, events: list[Event]) -> list[str]:
 
 
 def text_or_end(data: str) -> str | None:
-    """What data adds to an answer that is ended by END."""
+    """A `TextOf` for responses that END ends."""
     return None if data == "END" else data
 
 
-def cut_after(events: list[Event], last_id: str, answer_in: Any = text_or_end) -> ResumeGuard:
-    """A guard of an answer that was cut after some events, and is resumed after the last id."""
-    guard = ResumeGuard(answer_in)
+def cut_after(events: list[Event], last_id: str, text_of: Any = text_or_end) -> ResumeGuard:
+    """A guard of a stream that was cut after these events, and is resumed after the last id."""
+    guard = ResumeGuard(text_of)
     assert deliver(guard, events) == [event[1] for event in events]
     assert guard.end_connection(last_id, resumable=True)
     guard.begin_connection()
     return guard
 
 
-A, B, C = named("A", "1"), named("B", "2"), named("C", "3")
+A, B, C = with_id("A", "1"), with_id("B", "2"), with_id("C", "3")
 
 
 @pytest.mark.parametrize(
@@ -258,28 +258,28 @@ A, B, C = named("A", "1"), named("B", "2"), named("C", "3")
         ([A, B], "2", [C], ["C"]),
         ([A, B], "2", [B, C], ["C"]),
         ([A, B], "2", [A, B, C], ["C"]),
-        ([A, B], "2", [A, B, C, named("D", "1")], ["C", "D"]),
-        ([A, B], "2", [named("B", "3")], ["B"]),
-        ([A, B], "2", [unnamed("B"), unnamed("B"), C], ["B", "B", "C"]),
-        ([unnamed("A"), B], "2", [unnamed("A"), B, C], ["C"]),
-        ([A, unnamed("X"), B], "2", [unnamed("X"), B, C], ["C"]),
-        ([A, unnamed("X"), B], "2", [unnamed("X"), C], ["X", "C"]),
-        ([A, unnamed("X"), B], "2", [unnamed("X"), unnamed("Y")], ["X", "Y"]),
-        ([A, unnamed("X"), B], "2", [unnamed("X"), unnamed("X")], []),
-        ([A, unnamed("X")], "only", [A, unnamed("X"), C], ["C"]),
-        ([A, unnamed("", "ping"), B], "2", [A, B, C], ["C"]),
-        ([A, B], "2", [A, unnamed("{}", "ping"), B, C], ["C"]),
-        ([A, B], "2", [unnamed("{}", "ping"), A, B, C], ["{}", "C"]),
-        ([A, unnamed("X"), B], "2", [unnamed("X"), unnamed("{}", "ping"), B, C], ["C"]),
+        ([A, B], "2", [A, B, C, with_id("D", "1")], ["C", "D"]),
+        ([A, B], "2", [with_id("B", "3")], ["B"]),
+        ([A, B], "2", [without_id("B"), without_id("B"), C], ["B", "B", "C"]),
+        ([without_id("A"), B], "2", [without_id("A"), B, C], ["C"]),
+        ([A, without_id("X"), B], "2", [without_id("X"), B, C], ["C"]),
+        ([A, without_id("X"), B], "2", [without_id("X"), C], ["X", "C"]),
+        ([A, without_id("X"), B], "2", [without_id("X"), without_id("Y")], ["X", "Y"]),
+        ([A, without_id("X"), B], "2", [without_id("X"), without_id("X")], []),
+        ([A, without_id("X")], "only", [A, without_id("X"), C], ["C"]),
+        ([A, without_id("", "ping"), B], "2", [A, B, C], ["C"]),
+        ([A, B], "2", [A, without_id("{}", "ping"), B, C], ["C"]),
+        ([A, B], "2", [without_id("{}", "ping"), A, B, C], ["{}", "C"]),
+        ([A, without_id("X"), B], "2", [without_id("X"), without_id("{}", "ping"), B, C], ["C"]),
         ([], "0", [A, B], ["A", "B"]),
-        ([A], "1", [unnamed("A"), unnamed("A"), B], ["A", "A", "B"]),
-        ([A], "1", [unnamed("A"), unnamed("{}", "ping"), B], ["A", "{}", "B"]),
-        ([A], "1", [unnamed("A"), unnamed("X")], []),
-        ([A, unnamed("X"), B], "2", [unnamed("X"), unnamed("END")], ["X", "END"]),
+        ([A], "1", [without_id("A"), without_id("A"), B], ["A", "A", "B"]),
+        ([A], "1", [without_id("A"), without_id("{}", "ping"), B], ["A", "{}", "B"]),
+        ([A], "1", [without_id("A"), without_id("X")], []),
+        ([A, without_id("X"), B], "2", [without_id("X"), without_id("END")], ["X", "END"]),
     ],
 )  # fmt: skip
 def test_what_is_new(before: list[Event], last_id: str, after: list[Event], new: list[str]) -> None:
-    """A repeat is known by its id, and an event without one by the next that has one."""
+    """An id tells a repeat; the next event with an id tells the ones before it."""
     for size in (1, len(after)):
         guard = cut_after(before, last_id)
         got: list[str] = []
@@ -291,27 +291,27 @@ def test_what_is_new(before: list[Event], last_id: str, after: list[Event], new:
 @pytest.mark.parametrize(
     ("before", "last_id", "after"),
     [
-        ([A, B], "2", [named("X", "2")]),
-        ([A, B], "2", [named("X", "1")]),
-        ([A, B], "2", [A, named("X", "2")]),
+        ([A, B], "2", [with_id("X", "2")]),
+        ([A, B], "2", [with_id("X", "1")]),
+        ([A, B], "2", [A, with_id("X", "2")]),
         ([A, B], "2", [A, C]),
-        ([A, B], "2", [A, unnamed("X")]),
+        ([A, B], "2", [A, without_id("X")]),
         ([A, B], "2", [A, ("ping", "{}", "9", True), B]),
         ([A, B], "2", [B, A]),
         ([A, B], "2", [A, B, A]),
-        ([A, B], "2", [named("A", "7"), named("B", "8"), named("C", "9")]),
-        ([A, B], "2", [unnamed("A"), unnamed("B"), unnamed("C"), unnamed("END")]),
-        ([unnamed("A"), B], "2", [unnamed("A"), unnamed("B"), unnamed("C")]),
-        ([unnamed("A"), B], "2", [unnamed("A"), named("B", "7")]),
-        ([A, B], "2", [named("AB", "7")]),
-        ([named("AB", "1")], "1", [named("A", "7")]),
-        ([A], "1", [unnamed("A", last_id=""), B]),
-        ([A, B], "2", [unnamed("{}", "ping"), named("A", "7")]),
-        ([A, unnamed("X")], "only", [unnamed("X"), C]),
+        ([A, B], "2", [with_id("A", "7"), with_id("B", "8"), with_id("C", "9")]),
+        ([A, B], "2", [without_id("A"), without_id("B"), without_id("C"), without_id("END")]),
+        ([without_id("A"), B], "2", [without_id("A"), without_id("B"), without_id("C")]),
+        ([without_id("A"), B], "2", [without_id("A"), with_id("B", "7")]),
+        ([A, B], "2", [with_id("AB", "7")]),
+        ([with_id("AB", "1")], "1", [with_id("A", "7")]),
+        ([A], "1", [without_id("A", last_id=""), B]),
+        ([A, B], "2", [without_id("{}", "ping"), with_id("A", "7")]),
+        ([A, without_id("X")], "only", [without_id("X"), C]),
     ],
 )  # fmt: skip
-def test_what_is_another_answer(before: list[Event], last_id: str, after: list[Event]) -> None:
-    """A known id with other data, the answer's own beginning, and what cannot be told, stop it."""
+def test_what_is_another_response(before: list[Event], last_id: str, after: list[Event]) -> None:
+    """A known id with other data, a restart, and what cannot be decided end the stream."""
     guard = cut_after(before, last_id)
     with pytest.raises(StreamInterruptedError) as caught:
         for event in after:
@@ -326,24 +326,24 @@ def test_what_is_another_answer(before: list[Event], last_id: str, after: list[E
         ([A, B], "2", False, False),
         ([A, B], "", True, False),
         ([A, B], "1", True, False),
-        ([A, named("B", "1")], "1", True, False),
-        ([A, named("B", "1"), C], "3", True, True),
-        ([A, unnamed("B")], "1", True, False),
-        ([A, unnamed("B")], "only", True, True),
+        ([A, with_id("B", "1")], "1", True, False),
+        ([A, with_id("B", "1"), C], "3", True, True),
+        ([A, without_id("B")], "1", True, False),
+        ([A, without_id("B")], "only", True, True),
         ([A], "x" * MAX_ID, True, True),
         ([A], "x" * (MAX_ID + 1), True, False),
         ([A], "\u4e2d" * (MAX_ID // 3 + 1), True, False),
     ],
 )
 def test_what_can_be_resumed(events: list[Event], last_id: str, resumable: bool, can: bool) -> None:
-    """The last id names all that was delivered, and nothing else, and fits into a header."""
+    """The last id must name the last event alone, and fit into a header."""
     guard = ResumeGuard(str)
     deliver(guard, events)
     assert guard.end_connection(last_id, resumable=resumable) is can
 
 
 def test_replay_that_is_cut_keeps_the_last_id() -> None:
-    """What repeats moves nothing: the next request names the same place."""
+    """Repeats are no progress: the next request names the same place."""
     guard = cut_after([A, B], "2")
     assert deliver(guard, [A]) == []
     assert guard.end_connection("1", resumable=True)
@@ -351,63 +351,63 @@ def test_replay_that_is_cut_keeps_the_last_id() -> None:
 
 
 def test_held_events_are_new_at_a_good_end() -> None:
-    """Native events end with the bytes, and a replay would have come past a known id before."""
-    guard = cut_after([A, unnamed("X"), B], "2")
-    assert deliver(guard, [unnamed("X")]) == []
+    """Native events end with the bytes; a repeat would have come past a known id before."""
+    guard = cut_after([A, without_id("X"), B], "2")
+    assert deliver(guard, [without_id("X")]) == []
     assert [event[1] for event in guard.end()] == ["X"]
-    for repeats in ([unnamed("X"), B], [A]):
-        guard = cut_after([A, unnamed("X"), B], "2")
+    for repeats in ([without_id("X"), B], [A]):
+        guard = cut_after([A, without_id("X"), B], "2")
         assert deliver(guard, repeats) == []
         assert guard.end() == []
 
 
-def test_held_events_that_begin_anew_are_no_good_end() -> None:
-    """Nor do native events end well when all of them may have come from an answer's start."""
+def test_held_events_of_a_restart_are_no_good_end() -> None:
+    """If all held events may come from a restart, the stream is interrupted."""
     guard = cut_after([A, B], "2")
-    assert deliver(guard, [unnamed("A")]) == []
+    assert deliver(guard, [without_id("A")]) == []
     with pytest.raises(StreamInterruptedError):
         guard.end()
 
 
 def test_progress_moves_the_last_id() -> None:
-    """What is new is what the next request goes on after."""
+    """The next request goes on after the last new event."""
     guard = cut_after([A, B], "2")
     assert deliver(guard, [B, C]) == ["C"]
     assert guard.progressed and guard.end_connection("3", resumable=True)
     assert guard.last_id == "3"
 
 
-def test_native_events_are_alike_as_a_whole() -> None:
-    """A native event that only begins as the first one did is another event."""
-    guard = cut_after([named("1", "a")], "a", event_as_text)
-    assert deliver(guard, [named("10", "b")]) == ["10"]
-    guard = cut_after([named("1", "a")], "a", event_as_text)
+def test_native_events_are_compared_as_a_whole() -> None:
+    """An event that only begins as the first one did is no restart."""
+    guard = cut_after([with_id("1", "a")], "a", event_as_text)
+    assert deliver(guard, [with_id("10", "b")]) == ["10"]
+    guard = cut_after([with_id("1", "a")], "a", event_as_text)
     with pytest.raises(StreamInterruptedError):
-        deliver(guard, [named("1", "b")])
+        deliver(guard, [with_id("1", "b")])
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    """At most 16 bytes for each of 262,144 events; a longer answer is not resumed."""
+    """At most 16 bytes for each of 262,144 events; a longer stream is not resumed."""
     guard = ResumeGuard(str)
-    events = [named("x", str(number)) for number in range(MAX_EVENTS)]
+    events = [with_id("x", str(number)) for number in range(MAX_EVENTS)]
     deliver(guard, events)
     assert guard.end_connection(str(MAX_EVENTS - 1), resumable=True)
-    deliver(guard, [named("x", "more")] * 3)
+    deliver(guard, [with_id("x", "more")] * 3)
     assert not guard.end_connection("more", resumable=True)
     assert len(guard._hashes) == len(guard._ids) == MAX_EVENTS
 
 
-def test_answer_without_ids_costs_nothing() -> None:
-    """Once a thousand events brought no id, nothing is remembered any more."""
+def test_a_stream_without_ids_is_not_remembered() -> None:
+    """After a thousand events without an id, no more are remembered."""
     guard = ResumeGuard(str)
-    deliver(guard, [unnamed("x")] * MAX_WITHOUT_IDS)
+    deliver(guard, [without_id("x")] * MAX_WITHOUT_IDS)
     assert guard.remembers
-    deliver(guard, [unnamed("x")] * 2)
+    deliver(guard, [without_id("x")] * 2)
     assert not guard.remembers and len(guard._hashes) == MAX_WITHOUT_IDS
 
 
 def test_what_is_held_is_bounded() -> None:
-    """Events that may be repeats are not held without end."""
-    guard = cut_after([A, unnamed("x" * 1000), B], "2")
+    """Events that may be repeats are held back up to 1 MiB."""
+    guard = cut_after([A, without_id("x" * 1000), B], "2")
     with pytest.raises(StreamInterruptedError):
-        deliver(guard, [unnamed("x" * 1000)] * (MAX_HELD // 1000))
+        deliver(guard, [without_id("x" * 1000)] * (MAX_HELD // 1000))

@@ -16,7 +16,7 @@ LIMITS = ("connect", "first_chunk", "idle", "total")
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -34,7 +34,7 @@ def clock() -> Clock:
 
 
 def test_defaults() -> None:
-    """As documented, in seconds."""
+    """The defaults are as documented, in seconds."""
     assert Timeouts() == Timeouts(connect=5, first_chunk=120, idle=60, total=600)
 
 
@@ -42,7 +42,7 @@ def test_defaults() -> None:
 @pytest.mark.parametrize("value", [0.001, 1, 86400, 1e9, None])
 def test_good_limits(name: str, value: float | None) -> None:
     """Any positive number of seconds, or None for no limit."""
-    assert getattr(Timeouts(**{name: value}), name) == value  # type: ignore[arg-type]
+    assert getattr(Timeouts(**{name: value}), name) == value
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -52,7 +52,7 @@ def test_good_limits(name: str, value: float | None) -> None:
     ids=lambda value: repr(value)[:12],
 )
 def test_bad_limits(name: str, value: Any) -> None:
-    """A ConfigError that names the limit; no foreign exception."""
+    """A ConfigError names the limit."""
     with pytest.raises(ConfigError, match=name):
         Timeouts(**{name: value})
 
@@ -60,7 +60,7 @@ def test_bad_limits(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", LIMITS)
 @pytest.mark.parametrize("value", [math.inf, 1e20, 1e300, 10**400, -(10**5000)], ids=range(5))
 def test_limits_no_clock_can_hold(name: str, value: Any) -> None:
-    """Refused, or no limit, or what a socket can be told: never an OverflowError later."""
+    """Each is refused, or no limit, or one that sockets take: no OverflowError comes later."""
     try:
         limits = Timeouts(**{name: value})
     except ConfigError as error:
@@ -80,19 +80,19 @@ def test_limits_no_clock_can_hold(name: str, value: Any) -> None:
     ],
 )
 def test_what_a_timeout_argument_means(given_: Any, limits: Timeouts) -> None:
-    """None: the defaults. A number: the total. Timeouts: themselves."""
+    """None stands for the defaults, a number for the total, Timeouts for themselves."""
     assert Timeouts.of(given_) == limits
 
 
 @pytest.mark.parametrize("bad", [0, -1, math.nan, "5", True, (5, 30), {"total": 5}], ids=repr)
 def test_bad_timeout_arguments(bad: Any) -> None:
-    """A pair as requests takes it means nothing here, and is refused."""
+    """Anything else is refused, a pair as requests takes it included."""
     with pytest.raises(ConfigError, match="timeout"):
         Timeouts.of(bad)
 
 
 def test_timeouts_are_values() -> None:
-    """Frozen, comparable, hashable, picklable."""
+    """They are frozen, comparable, hashable and picklable."""
     limits = Timeouts(connect=1)
     with pytest.raises(AttributeError):
         limits.connect = 2  # type: ignore[misc]  # that is the test
@@ -105,7 +105,7 @@ def test_timeouts_are_values() -> None:
 
 
 def test_without_limits_there_is_no_end(clock: Clock) -> None:
-    """None is no limit, of both kinds."""
+    """None is no limit, for a phase and for the whole."""
     deadlines = Deadlines(None, clock=clock)
     deadlines.limit("connect", None)
     clock.now += 1e9
@@ -115,7 +115,7 @@ def test_without_limits_there_is_no_end(clock: Clock) -> None:
 
 
 def test_remaining_is_the_nearest_limit(clock: Clock) -> None:
-    """The phase's while it is nearer, the total's when that is."""
+    """The phase or the total, whichever is nearer."""
     deadlines = Deadlines(100, clock=clock)
     assert deadlines.remaining() == 100
     deadlines.limit("connect", 5)
@@ -127,8 +127,8 @@ def test_remaining_is_the_nearest_limit(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("phase", ["connect", "first_chunk", "idle"])
-def test_a_phase_that_is_over_says_which(clock: Clock, phase: str) -> None:
-    """TimeoutError, and `nearest` is the phase."""
+def test_nearest_names_the_phase_that_passed(clock: Clock, phase: str) -> None:
+    """remaining() raises TimeoutError, and `nearest` is the phase."""
     deadlines = Deadlines(100, clock=clock)
     deadlines.limit(phase, 5)  # type: ignore[arg-type]  # one of Phase
     clock.now += 5
@@ -138,7 +138,7 @@ def test_a_phase_that_is_over_says_which(clock: Clock, phase: str) -> None:
 
 
 def test_total_wins_over_a_phase_that_ends_later(clock: Clock) -> None:
-    """The whole is over, whatever part it is in."""
+    """The call is over, whatever its phase."""
     deadlines = Deadlines(10, clock=clock)
     deadlines.limit("idle", 60)
     clock.now += 10
@@ -156,13 +156,13 @@ def test_a_new_phase_begins_anew_but_the_total_goes_on(clock: Clock) -> None:
     assert deadlines.remaining() == 1
 
 
-def test_a_limit_that_somebody_else_had_is_the_phases(clock: Clock) -> None:
-    """Where nothing of ours was limited, it is not the total that has passed."""
+def test_nearest_without_limits_is_the_phase(clock: Clock) -> None:
+    """If none of our limits is set, the timeout was not the total one."""
     assert Deadlines(None, clock=clock).nearest == "connect"
 
 
 def test_progress_begins_the_idle_phase_with_the_next_wait(clock: Clock) -> None:
-    """Not when it is made: what the reader does meanwhile takes nothing from it."""
+    """The time between the chunk and the next wait does not count."""
     deadlines = Deadlines(100, idle=4, clock=clock)
     deadlines.limit("first_chunk", 2)
     deadlines.progress = True
@@ -176,7 +176,7 @@ def test_progress_begins_the_idle_phase_with_the_next_wait(clock: Clock) -> None
 
 
 def test_a_new_phase_forgets_progress_made_before_it(clock: Clock) -> None:
-    """The 2 ms in which a kept connection is waited for are no idle phase."""
+    """The short limit for draining a connection does not become an idle phase."""
     deadlines = Deadlines(None, idle=4, clock=clock)
     deadlines.progress = True
     deadlines.limit("idle", 0.002)
@@ -184,8 +184,8 @@ def test_a_new_phase_forgets_progress_made_before_it(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("phase", ["first_chunk", "idle"])
-def test_what_is_here_already_may_be_late(clock: Clock, phase: str) -> None:
-    """As much as can have waited in a socket's buffer."""
+def test_late_bytes_are_allowed(clock: Clock, phase: str) -> None:
+    """As many as fit into a socket's buffer."""
     deadlines = Deadlines(100, idle=4, clock=clock)
     deadlines.limit("first_chunk", 4, late=LATE if phase == "first_chunk" else 0)
     if phase == "idle":
@@ -199,8 +199,8 @@ def test_what_is_here_already_may_be_late(clock: Clock, phase: str) -> None:
         deadlines.allow_late(1)
 
 
-def test_each_piece_that_is_late_counts(clock: Clock) -> None:
-    """A trickle of single bytes does not last."""
+def test_a_late_trickle_ends(clock: Clock) -> None:
+    """Each late piece counts 512 bytes at least."""
     deadlines = Deadlines(100, clock=clock)
     deadlines.limit("first_chunk", 4, late=LATE)
     clock.now += 5
@@ -210,7 +210,7 @@ def test_each_piece_that_is_late_counts(clock: Clock) -> None:
 
 
 def test_a_strict_phase_and_the_total_limit_allow_nothing_late(clock: Clock) -> None:
-    """The end of a connection that may be kept is not waited for longer than it says."""
+    """Draining a connection, and the whole call, end exactly at their limits."""
     deadlines = Deadlines(100, clock=clock)
     deadlines.limit("idle", 4)
     clock.now += 5
@@ -223,7 +223,7 @@ def test_a_strict_phase_and_the_total_limit_allow_nothing_late(clock: Clock) -> 
 
 
 def test_paused_time_does_not_count(clock: Clock) -> None:
-    """But for the total limit."""
+    """It counts for the total limit alone."""
     deadlines = Deadlines(100, clock=clock)
     deadlines.limit("idle", 4)
     clock.now += 1
@@ -237,7 +237,7 @@ def test_paused_time_does_not_count(clock: Clock) -> None:
 
 
 def test_a_wait_must_end_before_the_total(clock: Clock) -> None:
-    """No use in waiting when there is no time left to ask."""
+    """A wait that leaves no time for the retry is not allowed."""
     deadlines = Deadlines(10, clock=clock)
     assert deadlines.allows(9.9)
     assert not deadlines.allows(10)
