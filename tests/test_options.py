@@ -41,6 +41,12 @@ def test_a_client_shows_its_options() -> None:
     }
 
 
+def test_an_unknown_argument_names_the_client() -> None:
+    """The user has called no other class."""
+    with pytest.raises(TypeError, match=r"^WebsopyClient.__init__\(\) got .* 'time_out'"):
+        WebsopyClient("key", time_out=5)  # type: ignore[call-arg]  # that is the test
+
+
 @pytest.mark.parametrize(
     "given", [{}, {"timeout": None, "max_retries": None}], ids=["none", "None"]
 )

@@ -145,6 +145,10 @@ class ClientOptions:
     log_level: str = attrs.field(init=False, factory=_log_level)
 
 
+# The TypeError about an unknown argument then names the class that the user has called.
+ClientOptions.__init__.__qualname__ = "WebsopyClient.__init__"
+
+
 @attrs.frozen(repr=False, eq=False, kw_only=True)
 class CallOptions:
     """The options of one call, checked. `ChatOptions` says what each is for."""
