@@ -6,7 +6,7 @@ Knows nothing of chunks, nor whether a stream is complete: `stream`, above it, s
   pass (`retry` says which). Each retry sends the same headers, the idempotency key included.
 - After that it is only resumed, and only when the last event ID names every event that was
   delivered. Otherwise text would come twice.
-- What a resumed response repeats is dropped; `resume` says how a repeat is recognized.
+- Repeats on the new connection are dropped; `resume` says how they are recognized.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class EventSource:
         Raises:
             StreamInterruptedError: The stream was cut, and could not be resumed.
             APITimeoutError: A limit passed.
-            StreamProtocolError: What came is no event stream.
+            StreamProtocolError: The body cannot be decoded, or an event is too large.
             StreamCancelledError: The stream was cancelled.
         """
         # One generator with its names in locals: this loop is what an event costs.

@@ -2,7 +2,7 @@
 
 Pure: no I/O and no clock. Knows nothing of HTTP, nor of what an event's data means.
 
-What the ids allow to conclude:
+How repeats are recognized:
 
 - An id names one place in the stream. A stream can be resumed if the last event ID names all that
   was delivered: the last event brought that id, and no other event has it.
@@ -12,8 +12,8 @@ What the ids allow to conclude:
   look like delivered ones.
 - A known id with other data means another response.
 - A server that ignores the last event ID restarts the response, with new ids or none. So new text
-  must not begin as the response itself began. (One case is safe: it comes without an id, an id
-  follows later, and the response began with one. No restart looks like that.)
+  must not begin as the response itself began. (Text without an id may, if an id follows and the
+  response began with one: no restart looks like that.)
 - In all other cases the stream ends, as text might be lost or doubled.
 
 Two events with the same id and the same data count as one event.

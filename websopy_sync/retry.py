@@ -47,8 +47,7 @@ MAX_BARREN_RECONNECTIONS = 3
 def is_retryable(failure: APIError) -> bool:
     """Whether the same request may be sent again after this failure.
 
-    After a timeout only if the server cannot have seen the request: one that was slow once would
-    get the same work twice.
+    Of the timeouts only that of connecting is: after it the server may be at work on the request.
     """
     if isinstance(failure, APITimeoutError):
         return failure.phase == "connect"

@@ -163,7 +163,7 @@ class Deadlines:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Do not count this time for the phase: the caller is busy with what is no chunk."""
+        """Do not count this time for the phase: the caller handles a ping, which is no chunk."""
         began = self._clock()
         try:
             yield
