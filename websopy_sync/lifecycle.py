@@ -75,8 +75,8 @@ class Reading(Generic[Item]):
         # back would be a cycle.
         self.stream: Stream[Item] | None = stream
         self.source = source
-        self.step = stream._step
-        self.scope = stream._scope
+        self.step: Step = stream._step
+        self.scope: CancelScope = stream._scope
 
     def __enter__(self) -> Step:
         self.step.busy = True
