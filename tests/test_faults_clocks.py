@@ -26,7 +26,7 @@ from faults import (
     text,
     to_close,
 )
-from test_adapters import Own
+from test_custom_adapter import Own
 from test_ways import WAYS, Way, over, travel
 
 from websopy_sync import (

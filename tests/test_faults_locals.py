@@ -29,7 +29,7 @@ from faults import (
     status,
     text,
 )
-from test_adapters import Own
+from test_custom_adapter import Own
 from test_faults_security import hidden_in
 from test_ways import WAYS, Way, over, travel
 

@@ -54,8 +54,6 @@ class SocketReader(io.RawIOBase):
         self._thread = 0  # in which thread; none when it is to be set anew
         # TLS, and what stands in for sockets elsewhere (gevent), receive in Python.
         self._plain = _KERNEL_WAITS and isinstance(sock.recv, types.BuiltinMethodType)
-        self.ended = False
-        """Nothing more is to be received: the body is complete."""
         # Keeps the socket open after the connection has let go of it, as http.client does when
         # the body ends with the connection.
         self._keeper = sock.makefile("rb", buffering=0)
@@ -66,8 +64,6 @@ class SocketReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill the buffer as far as `receive` gives something; how far."""
-        if self.ended:
-            return 0
         data, self._received = self._received[: len(buffer)], self._received[len(buffer) :]
         data = data or self.receive(len(buffer))
         buffer[: len(data)] = data

@@ -73,6 +73,10 @@ class InnerTLS(SSLTransport):
         """The next bytes, b"" at the end."""
         return super().recv(buflen, flags) or b""  # type: ignore[return-value]  # 0 is the only int
 
+    def obey(self, scope: CancelScope) -> None:
+        """Bound each wait by this scope's limits from now on."""
+        self.socket.scope = scope
+
     @property
     def has_unread(self) -> bool:
         """Whether bytes of a further record are here already, where select() can't see them."""

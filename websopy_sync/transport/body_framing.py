@@ -1,46 +1,35 @@
-"""The body of an HTTP/1.1 answer: from the bytes of a connection to those of the body.
+"""Body framing of HTTP/1.1: a connection's bytes in, the body's bytes out. No I/O.
 
-A protocol core with no I/O, after RFC 9112 6 and 7 (framing) and RFC 9110 8.4 (coding). Stricter
-than http.client, which takes `-5` and `1_0` for chunk sizes. Knows nothing of SSE or of sockets.
+Knows nothing of sockets, of Content-Encoding or of SSE; the chunks here are those of HTTP. After
+RFC 9112 sections 6 and 7, stricter than http.client, which takes `-5` and `1_0` for chunk sizes.
 
-A body is fed with whatever has arrived and gives back what of it is payload, at once, also out of
-a chunk that is still arriving; several small chunks that arrived together come back as one.
+A reader is fed whatever has arrived and returns the payload in it at once, even out of a chunk that
+is still arriving. Several chunks that arrived together are returned as one.
 """
 
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..errors import StreamProtocolError
 
 __all__ = [
-    "Body",
+    "BodyReader",
     "ChunkedReader",
-    "Inflater",
+    "ContentLengthReader",
     "UntilCloseReader",
-    "body_of",
-    "inflater_of",
-    "is_final_answer",
+    "body_reader_for",
 ]
 
 MAX_LINE = 65536
-"""Bytes of a chunk's size line or of all trailers; http.client allows a header line as much."""
-
-INFLATE_STEP = 65536
-"""Bytes that one step of inflation may give."""
-
-_INTERIM = re.compile(rb"HTTP/1\.[01] 1\d\d[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n")
-"""The whole head of an interim answer."""
-
-_WANTS_MORE = re.compile(rb"HTTP/1\.[01] [12]\d\d(?!\d)")
+"""Bytes of a chunk's size line, or of all trailers; http.client allows as much for a header."""
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?")
 
 
-class Body(Protocol):
+class BodyReader(Protocol):
     """A body as it is framed on the wire."""
 
     complete: bool
@@ -203,88 +192,7 @@ class ChunkedReader:
             raise StreamProtocolError(f"HTTP trailers: expected at most {MAX_LINE} bytes")
 
 
-class Inflater:
-    """Undoes one gzip or deflate coding, in bounded steps.
-
-    `take` gives at most INFLATE_STEP bytes a call, however much is packed into what was fed: call
-    it until it gives nothing.
-    """
-
-    def __init__(self, coding: str) -> None:
-        self._coding = coding
-        self.failure: str = ""
-        """What was wrong with the coding, behind what could be decoded; "" if nothing."""
-        self._engine: Any = None  # chosen by the first two bytes
-        self._fed = b""
-        self._full = False  # the last step was: the engine may hold more of the same input
-
-    @property
-    def complete(self) -> bool:
-        """Whether the coding's own end has been reached, or nothing came at all."""
-        return self._engine.eof if self._engine else not self._fed
-
-    def feed(self, data: bytes) -> None:
-        """Put more coded bytes behind those not taken yet."""
-        self._fed += data
-
-    def take(self) -> bytes:
-        """The next decoded bytes, b"" when more must be fed."""
-        data = self._step()
-        # A step ends with its member, which may have given nothing: the next one may be here.
-        while not data and self._engine and self._engine.eof and len(self._fed) >= 2:
-            data = self._step()
-        return data
-
-    def _step(self) -> bytes:
-        if self._engine is None or (self._engine.eof and self._fed):  # gzip has members
-            if len(self._fed) < 2:
-                return b""
-            self._engine = zlib.decompressobj(self._window())
-        if not self._fed and not self._full:
-            return b""
-        before = self._engine.copy()
-        try:
-            data: bytes = self._engine.decompress(self._fed, INFLATE_STEP)
-        except zlib.error:
-            data = self._take_good_part(before)
-        self._full = len(data) == INFLATE_STEP
-        self._fed = self._engine.unconsumed_tail or self._engine.unused_data
-        return data
-
-    def _take_good_part(self, engine: Any) -> bytes:
-        """What comes before the broken byte, which an engine that fails does not give."""
-        good = b""
-        try:
-            for byte in self._fed:
-                good += engine.decompress(bytes((byte,)), INFLATE_STEP)
-        except zlib.error:
-            self.failure = f"Content-Encoding {self._coding}: the body cannot be inflated"
-        return good
-
-    def _window(self) -> int:
-        """zlib's name for the format; some servers send deflate without its zlib wrapper."""
-        if self._coding != "deflate":
-            return 31
-        first, second = self._fed[0], self._fed[1]
-        return 15 if first & 15 == 8 and (first * 256 + second) % 31 == 0 else -15
-
-
-def is_final_answer(received: bytes) -> bool:
-    """Whether a server that has not got the whole request wants no more of it.
-
-    That is so after anything but interim answers (RFC 9112 9.5) and a success, which may come
-    early too.
-
-    Args:
-        received: What has come of its answer.
-    """
-    while interim := _INTERIM.match(received):
-        received = received[interim.end() :]
-    line, end, _ = received.partition(b"\n")
-    return end != b"" and _WANTS_MORE.match(line) is None
-
-
-def body_of(status: int, headers: Mapping[str, str]) -> Body:
+def body_reader_for(status: int, headers: Mapping[str, str]) -> BodyReader:
     """The framing that an answer's head announces (RFC 9112 6.3); header names in lower case.
 
     Raises StreamProtocolError when it announces none that can be trusted.
@@ -301,18 +209,3 @@ def body_of(status: int, headers: Mapping[str, str]) -> Body:
     if lengths or (length and not (length.isascii() and length.isdigit())):
         raise StreamProtocolError("Content-Length: expected one number of bytes")
     return ContentLengthReader(int(length[:19])) if length else UntilCloseReader()
-
-
-def inflater_of(headers: Mapping[str, str]) -> Inflater | None:
-    """What undoes the answer's Content-Encoding; None when it has none.
-
-    Raises StreamProtocolError for an unknown coding, and for more than one.
-    """
-    coding = headers.get("content-encoding", "").strip().lower()
-    if coding in ("", "identity"):
-        return None
-    if coding in ("gzip", "x-gzip", "deflate"):
-        return Inflater(coding)
-    raise StreamProtocolError(
-        f"Content-Encoding: expected identity, gzip or deflate, got {coding!r:.200}"
-    )

@@ -1,0 +1,45 @@
+"""An HTTP request as it is sent, as a value.
+
+Knows nothing of how it is sent, nor of what its body says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+import attrs
+
+from ..errors import Phase
+
+__all__ = ["HTTPRequest", "Limit"]
+
+Limit = tuple[Phase, float | None]
+"""A phase and how many seconds it may take, None for no limit."""
+
+
+@attrs.frozen(repr=False)
+class HTTPRequest:
+    """One HTTP request. Its repr shows only the method, because the body holds a prompt.
+
+    Attributes:
+        method: `GET` or `POST`.
+        url: The URL without the query.
+        headers: All headers but Content-Length and the key, which the transport adds.
+        body: None for no body.
+        query: The encoded query, "" for none. It is kept apart, because urllib3 logs URLs.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str | bytes]
+    body: bytes | None = None
+    query: str = ""
+
+    def __repr__(self) -> str:
+        return f"<HTTPRequest {self.method}>"
+
+    @classmethod
+    def query_of(cls, params: Mapping[str, str]) -> str:
+        """The encoded query for some parameters."""
+        return urlencode(params)
