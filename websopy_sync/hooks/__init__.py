@@ -1,4 +1,7 @@
-"""Plugins: found, checked, told. The only package that imports pluggy."""
+"""Plugins: found, loaded, checked and notified.
+
+The only package that imports pluggy. To add a hook, begin in specs.py.
+"""
 
 from .background import BackgroundPlugin
 from .discovery import PluginInfo

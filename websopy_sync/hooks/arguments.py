@@ -1,6 +1,7 @@
-"""Which of a hook's arguments an implementation is given: all that it has a name for.
+"""Passes each hook implementation the arguments that it names.
 
-pluggy gives none to a parameter that has a default or is keyword-only, nor to `*rest` and `**rest`.
+pluggy does not fill parameters with a default, keyword-only ones, `*rest` and `**rest`; this does.
+Knows nothing of plugins.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Function = Callable[..., object]
 
 @functools.cache
 def argument_names(hook: str) -> tuple[str, ...]:
-    """The arguments that a hook may take, in the order in which they are told."""
+    """The arguments of a hook, in their order."""
     return tuple(inspect.signature(getattr(Specification, hook)).parameters)[1:]
 
 
@@ -54,7 +55,7 @@ def by_position(function: Function, required: Sequence[str], names: Sequence[str
 def _given(
     function: Function, required: list[str], names: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """The names of what is given by position, and of what is given by keyword."""
+    """The arguments to pass by position, and those to pass by keyword."""
     parameters = inspect.signature(function).parameters.values()
     kinds = {parameter.kind for parameter in parameters}
     if inspect.Parameter.VAR_KEYWORD in kinds:
@@ -67,7 +68,7 @@ def _given(
 
 
 def _has_more_than_positions(function: Function) -> bool:
-    """Whether it has a parameter that pluggy passes over. Cheaper than its signature."""
+    """Whether it has a parameter that pluggy does not fill. Cheaper than its signature."""
     plain = inspect.unwrap(function)
     code = plain.__code__
     rest = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)

@@ -1,7 +1,9 @@
-"""A plugin whose hooks run in a thread of its own. Knows nothing of clients or of other plugins.
+"""A plugin whose hooks run in its own thread.
 
-A destructor may tell of a stream's end in the middle of any line here, in the same thread. So
-nothing takes a lock: SimpleQueue is reentrant, and whoever pops `_rights` may start the thread.
+Knows nothing of clients or of other plugins.
+
+No code here takes a lock: a stream's destructor may call it in the middle of any line, in the same
+thread. SimpleQueue is reentrant, and only the thread that pops `_rights` may start the worker.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from ..errors import ConfigError, PluginError
 _log = logging.getLogger("websopy_sync.plugins")
 
 LOOK_SECONDS = 0.02
-"""How often a stream that waits for room looks whether it is still wanted."""
+"""Seconds between two checks whether a stream that waits for room is still wanted."""
 
 
 def _always() -> bool:
@@ -34,27 +36,27 @@ def _always() -> bool:
 class BackgroundPlugin:
     """Runs another plugin's hooks in its own thread, so that it delays no stream.
 
-    `on_request` still runs in the stream's thread, as it may edit. All other calls are made one at
-    a time and in order, each in a copy of the context variables of the thread that reads the
-    stream at that moment. The end of a stream does not wait for them; what is queued is done at
-    the client's close() and at exit, each for at most `exit_seconds`. The thread ends with close()
-    or when nobody holds the plugin any more. A forked child starts with an empty queue.
+    `on_request` still runs in the stream's thread, as it may edit the request. All other calls are
+    made one at a time and in order, each in a copy of the reader's context variables. The end of a
+    stream does not wait for them. The client's `close()` and the program's exit wait for queued
+    calls, at most `exit_seconds` each. The thread ends with `close()`, or when the plugin is
+    garbage. A forked child starts with an empty queue.
 
-    When no thread can be started, that is the plugin's failure, not the stream's. What is queued
-    then waits for a thread, or for flush(), close() or the program's exit to make the calls.
+    If no thread can be started, that is the plugin's failure, not the stream's. The queued calls
+    then wait for a thread, or for `flush()`, `close()` or the program's exit.
 
     Args:
         plugin: The plugin.
-        queue_size: How many calls may wait. The ends of streams, on_done and on_error, always find
-            room: they are never dropped and come on top, at most one for each stream.
-        when_full: What becomes of a chunk that finds no room. "block" waits until there is room,
-            but no longer than the stream's total limit, and not after cancel() or close(); so does
-            a new question. "drop" counts it in `dropped`. "error" raises in the stream's thread,
+        queue_size: Most calls that wait. The ends of streams, on_done and on_error, come on top,
+            at most one for each stream, and are never dropped.
+        when_full: What happens to a chunk when the queue is full. "block" waits until there is
+            room, at most for the stream's total limit and until cancel() or close(); a new request
+            waits too. "drop" counts the chunk in `dropped`. "error" raises in the stream's thread,
             which counts as the plugin's failure.
-        exit_seconds: The longest that close() and the program's exit wait.
+        exit_seconds: Longest wait of `close()`, and of the program's exit.
 
     Raises:
-        ConfigError: An option that means nothing.
+        ConfigError: An option has no meaning.
     """
 
     def __init__(
@@ -78,20 +80,21 @@ class BackgroundPlugin:
         self._worker = _Worker(queue_size)
         flush_at_exit = functools.partial(self._worker.flush, exit_seconds)
         atexit.register(flush_at_exit)
-        # At exit there is a flush to do first, and the thread ends with the process.
+        # Not at exit: the flush comes first there, and the thread ends with the process.
         weakref.finalize(self, _leave, self._worker, flush_at_exit).atexit = False
 
     def submit(self, call: Callable[[], object], *, wanted: Callable[[], bool] = _always) -> None:
-        """Have a call made in the background.
+        """Queue a call for the background thread.
 
         Args:
             call: The call.
-            wanted: Asked while the call waits for room; once it returns False, the call is dropped.
+            wanted: Checked while the call waits for room; when it returns False, the call is
+                dropped.
 
         Raises:
             PluginError: The queue is full and `when_full` is "error", or no thread can be started.
         """
-        if sys.is_finalizing():  # the thread is frozen, and another one cannot be started
+        if sys.is_finalizing():  # the thread is frozen, and no other can be started
             self.dropped += 1
             return
         worker = self._worker_here()
@@ -109,7 +112,7 @@ class BackgroundPlugin:
             )
 
     def submit_end(self, call: Callable[[], object]) -> None:
-        """Have a call made in the background that never waits for room, and is never dropped.
+        """Queue a call that never waits for room and is never dropped.
 
         Args:
             call: The call.
@@ -160,7 +163,7 @@ class BackgroundPlugin:
 
 
 class _Worker:
-    """The queue and the thread that makes its calls; it does not know the plugin."""
+    """The queue and the thread that makes its calls. It does not refer to the plugin."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -168,12 +171,12 @@ class _Worker:
 
     def _start_over(self) -> None:
         self._pid = os.getpid()
-        # Each call with whether it holds one of the places in `_room`; None ends the thread.
+        # Each call, and whether it holds a place in `_room`; None ends the thread.
         self._calls: queue.SimpleQueue[tuple[Callable[[], object], bool] | None]
         self._calls = queue.SimpleQueue()
         self._unused_room = iter(range(self._size))
-        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()  # what was given back
-        self._rights = [True]  # whoever pops it makes the calls
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()  # places given back
+        self._rights = [True]  # the thread that pops it makes the calls
         self._thread: threading.Thread | None = None
 
     def leave_parent(self) -> None:
@@ -182,11 +185,11 @@ class _Worker:
             self._start_over()
 
     def is_here(self) -> bool:
-        """Whether a hook that it runs is asking, for which nothing can be waited for."""
+        """Whether the caller is a hook that it runs: waiting would never end."""
         return self._thread is threading.current_thread()
 
     def take_room(self) -> bool:
-        """Take a place in the queue; whether there was one."""
+        """Take a place in the queue; False when there is none."""
         if next(self._unused_room, None) is not None:
             return True
         try:
@@ -196,7 +199,7 @@ class _Worker:
         return True
 
     def wait_for_room(self, wanted: Callable[[], bool]) -> bool:
-        """The same, but wait for one as long as it is wanted and another thread makes room."""
+        """Wait for a place, as long as it is wanted and another thread makes the calls."""
         while not self.is_here() and self.start() and wanted():
             try:
                 self._room.get(timeout=LOOK_SECONDS)
@@ -210,23 +213,23 @@ class _Worker:
         self._room.put(None)
 
     def put(self, call: Callable[[], object], *, room: bool) -> None:
-        """Queue a call, to be made in a copy of the context variables of this moment."""
+        """Queue a call, with a copy of the current context variables."""
         self._calls.put((functools.partial(contextvars.copy_context().run, call), room))
 
     def start(self) -> bool:
-        """Start the thread unless there is one; whether there is one now."""
+        """Start the thread unless there is one; False when none can be started."""
         try:
             self._rights.pop()
-        except IndexError:  # there is one, or another thread is here
+        except IndexError:  # it is running, or another thread is starting it
             return True
         thread = threading.Thread(target=self._work, name="websopy-plugin", daemon=True)
         self._thread = thread
         try:
             thread.start()
-        except RuntimeError:  # a limit of the system, or the interpreter is about to end
+        except RuntimeError:  # a limit of the system, or the interpreter is ending
             return False
         finally:
-            if thread.ident is None:  # it never ran, whatever stopped it
+            if thread.ident is None:  # it never ran, whatever was raised
                 self._thread = None
                 self._rights.append(True)
         return True
@@ -237,20 +240,20 @@ class _Worker:
             del queued  # it may hold the last reference to a stream
         self._thread = None
         self._rights.append(True)
-        if not self._calls.empty():  # queued after the None, when there still was a thread
+        if not self._calls.empty():  # queued after the None, before the rights came back
             self.start()
 
     def _make(self, call: Callable[[], object], room: bool) -> None:
-        """Make one call. It was isolated by whoever submitted it."""
+        """Make one call, which the manager has isolated already."""
         try:
             call()
-        except BaseException:  # noqa: BLE001  # a plugin's SystemExit: no use for it here
+        except BaseException:  # noqa: BLE001  # a plugin's SystemExit must not end this thread
             _log.debug("a background call ended its thread's work", exc_info=True)
         if room:
             self.give_room()
 
     def flush(self, seconds: float) -> bool:
-        """Wait until what is queued is done, at most so many seconds; whether it is."""
+        """Wait until the queued calls are made, at most so many seconds; False if some are not."""
         idle = self._thread is None and self._calls.empty()
         if idle or self._pid != os.getpid():
             return True
@@ -265,7 +268,7 @@ class _Worker:
         return done.is_set()
 
     def _make_all(self, end: float) -> None:
-        """Make the calls here, until that moment, as there is no thread to be had."""
+        """Make the calls in this thread, until `end`, as no other can be started."""
         try:
             self._rights.pop()
         except IndexError:
@@ -280,15 +283,15 @@ class _Worker:
             self._rights.append(True)
 
     def leave(self) -> None:
-        """Have the thread end after what is queued. Never blocks."""
+        """Let the thread end after the queued calls. Never blocks."""
         if self._thread is not None and self._pid == os.getpid():
             self._calls.put(None)
 
     def stop(self, seconds: float) -> None:
-        """The same, and wait for it at most so many seconds."""
+        """Let the thread end, and wait for it at most so many seconds."""
         thread = self._thread
         self.leave()
-        # One that another thread is about to start cannot be joined.
+        # A thread that is not started yet cannot be joined.
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(min(max(seconds, 0.0), threading.TIMEOUT_MAX))
 

@@ -1,4 +1,7 @@
-"""The plugins that are installed, and which of them the environment chooses. Loads none."""
+"""Finds the installed plugins by their entry points, and reads WEBSOPY_PLUGINS.
+
+Imports no plugin.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ class PluginInfo:
 
     Attributes:
         name: The name of its entry point, or of its class.
-        distribution: The installed distribution that it comes from, "" for one that was passed.
-        version: The version of that.
+        distribution: The distribution that installed it; "" for one that was passed.
+        version: The version of its distribution.
         hooks: The hooks that it implements.
         state: "loaded", "off" (not chosen) or "failed".
         problem: Why it failed.
@@ -42,7 +45,7 @@ class PluginInfo:
 
 @attrs.frozen
 class InstalledPlugin:
-    """An installed plugin's name and where it is. Nothing of it is imported yet."""
+    """An installed plugin that is not imported yet."""
 
     off: PluginInfo
     _entry_point: importlib.metadata.EntryPoint
@@ -53,7 +56,7 @@ class InstalledPlugin:
         return self.off.name
 
     def load(self) -> Any:
-        """Import it. Raises whatever its import raises."""
+        """Import it; raises whatever its import raises."""
         return self._entry_point.load()
 
 
@@ -64,14 +67,14 @@ def chosen_by_environment() -> set[str] | None:
 
 
 class _Scan:
-    """The installed plugins, looked up once for each `sys.path`.
+    """The installed plugins, scanned once for each `sys.path`.
 
-    A look-up opens a file of every installed distribution: 10 ms for 62 of them. So what is
-    installed while a program runs is not seen until `forget` is called.
+    A scan opens a file of every distribution: 10 ms for 62 of them. So a plugin that is installed
+    while the program runs is not seen until `forget` is called.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # so that many threads' first clients scan once
+        self._lock = threading.Lock()  # many threads may make their first client at once
         self._latest: tuple[list[str], tuple[InstalledPlugin, ...]] | None = None
 
     def found(self) -> tuple[InstalledPlugin, ...]:
@@ -85,17 +88,20 @@ class _Scan:
         return latest[1]
 
     def forget(self) -> None:
-        """Look anew the next time; also for a forked child, whose copy of the lock may be held."""
+        """Scan again next time. A forked child needs this too: its copy of the lock may be held."""
         self._lock = threading.Lock()
         self._latest = None
 
 
 def _scan() -> tuple[InstalledPlugin, ...]:
-    """Each name once: a later one on the path is hidden, as on import."""
+    """The plugin of each name that comes first on the path, as in an import."""
     found: dict[str, InstalledPlugin] = {}
     for entry_point in _entry_points():
         if entry_point.name not in found:
-            name, version = _said(entry_point.dist, "name"), _said(entry_point.dist, "version")
+            name, version = (
+                _metadata(entry_point.dist, "name"),
+                _metadata(entry_point.dist, "version"),
+            )
             off = PluginInfo(entry_point.name, name, version, state="off")
             found[entry_point.name] = InstalledPlugin(off, entry_point)
     return tuple(found.values())
@@ -104,20 +110,20 @@ def _scan() -> tuple[InstalledPlugin, ...]:
 def _entry_points() -> Iterable[importlib.metadata.EntryPoint]:
     try:
         return importlib.metadata.entry_points(group=GROUP)
-    except Exception as error:  # one broken distribution is enough
+    except Exception as error:  # a single broken distribution makes this raise
         if is_interrupt(error):
             raise
     return _readable_entry_points()
 
 
 def _readable_entry_points() -> Iterator[importlib.metadata.EntryPoint]:
-    """The same, but for the distributions that cannot be read. Slower: it reads all names."""
+    """The same without distributions that cannot be read; slower, as it reads all names."""
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
         place = str(getattr(distribution, "_path", ""))
-        name = _said(distribution, "name") or place
+        name = _metadata(distribution, "name") or place
         try:
-            if name not in seen:  # an older version behind it on the path is hidden
+            if name not in seen:  # an older version later on the path is hidden
                 yield from distribution.entry_points.select(group=GROUP)
             seen.add(name)
         except Exception as error:
@@ -126,8 +132,8 @@ def _readable_entry_points() -> Iterator[importlib.metadata.EntryPoint]:
             _log.warning("the distribution %s cannot be read: %s", place, described(error))
 
 
-def _said(distribution: importlib.metadata.Distribution | None, field: str) -> str:
-    """What a distribution's metadata says, "" when they say nothing or cannot be decoded."""
+def _metadata(distribution: importlib.metadata.Distribution | None, field: str) -> str:
+    """A field of a distribution's metadata; "" when it is missing or cannot be decoded."""
     try:
         return getattr(distribution, field, None) or ""
     except Exception as error:
@@ -141,10 +147,10 @@ os.register_at_fork(after_in_child=_installed.forget)
 
 
 def installed_plugins() -> tuple[InstalledPlugin, ...]:
-    """The installed plugins, as they were when this process first looked."""
+    """The installed plugins, as of this process's first scan."""
     return _installed.found()
 
 
-def look_anew() -> None:
-    """Have the next call of `installed_plugins` see what was installed meanwhile."""
+def scan_again() -> None:
+    """Make the next `installed_plugins()` scan again."""
     _installed.forget()

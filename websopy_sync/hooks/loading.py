@@ -1,7 +1,7 @@
-"""The plugins of one client, made and checked by pluggy. Calls none of their hooks.
+"""Loads the plugins of one client, and has pluggy check them. Calls none of their hooks.
 
-A plugin is registered whole or not at all. pluggy checks names and signatures; what it would pass
-over in silence is refused here: a hook that never runs, and a mark that it does not see.
+A plugin is registered whole or not at all. pluggy checks names and signatures. What pluggy ignores
+is refused here: a hook that could never run, and a `hookimpl` that pluggy does not see.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ _log = logging.getLogger("websopy_sync.plugins")
 
 
 class Loader:
-    """Loads plugins; afterwards `implementations` has their hooks.
+    """Loads plugins; afterwards `implementations` returns their hooks.
 
-    strict: raise PluginError where otherwise an installed plugin is warned of and left out.
+    Args:
+        strict: Raise PluginError for an installed plugin that fails to load, instead of a warning.
     """
 
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
         self.backgrounds: list[BackgroundPlugin] = []
         self.made: list[Any] = []
-        """The plugins that were made here from a class, so closed with the client."""
+        """Instances made here from a class; the client closes them."""
         self.found: list[PluginInfo] = []
-        """What became of each plugin that was looked at, in the order of loading."""
+        """Each plugin that was considered, with its state, in the order of loading."""
         self.looked: bool = False
-        """Whether the installed plugins were looked at."""
+        """Whether the installed plugins were considered."""
         self._managers: list[_Manager] = []
         self._names: list[str] = []
 
@@ -49,19 +50,19 @@ class Loader:
         found = [impl for manager in self._managers for impl in manager.implementations(hook)]
         return sorted(found, key=self._rank)[::-1]
 
-    def let_go(self) -> None:
-        """Forget the plugins: pluggy's objects refer to each other, and would keep them alive."""
+    def release(self) -> None:
+        """Forget the plugins: pluggy's objects form reference cycles that would keep them alive."""
         for manager in self._managers:
             for name, _ in manager.list_name_plugin():
                 manager.unregister(name=name)
 
     def _rank(self, impl: pluggy.HookImpl) -> tuple[int, int]:
-        """Where pluggy would put an implementation: the last one is called first."""
+        """pluggy's order of implementations; the last one is called first."""
         number = self._names.index(impl.plugin_name)
         return (-1, -number) if impl.trylast else (int(impl.tryfirst), number)
 
     def load(self, plugins: Iterable[object] | None) -> None:
-        """Load the plugins that were passed; None for those the environment chooses."""
+        """Load the given plugins; with None, those that the environment chooses."""
         given = list(plugins or ())
         wanted: set[str] | None = {plugin for plugin in given if isinstance(plugin, str)}
         if plugins is None:
@@ -89,7 +90,7 @@ class Loader:
         try:
             hooks = run_as(plugin.name, lambda: self._register(plugin.load(), plugin.name))
         except (Exception, SystemExit) as error:  # a plugin's import can raise anything
-            # A module that calls sys.exit() is no reason to end the program that finds it.
+            # A plugin's module that calls sys.exit() must not end the program.
             if is_interrupt(error) and (
                 not isinstance(error, SystemExit) or raised_by_signal_handler(error)
             ):
@@ -105,7 +106,7 @@ class Loader:
             _log.warning("plugin %s is left out: %s", info.name, info.problem)
 
     def _load_given(self, plugin: object) -> None:
-        """A plugin that somebody passed is a mistake to be told of at once if it is none."""
+        """Load a plugin that the caller passed. One that is no plugin raises: it is a mistake."""
         inner = plugin.plugin if isinstance(plugin, BackgroundPlugin) else plugin
         name = getattr(inner, "__name__", None) or type(inner).__name__
         while name in self._names:
@@ -114,7 +115,7 @@ class Loader:
         self.found.append(PluginInfo(name, hooks=hooks))
 
     def _register(self, plugin: Any, name: str) -> tuple[str, ...]:
-        """Register one plugin, whole or not at all; the hooks it implements."""
+        """Register one plugin, whole or not at all, and return the names of its hooks."""
         if inspect.isclass(plugin):
             plugin = plugin()
             self.made.append(plugin)
@@ -136,7 +137,7 @@ class Loader:
         return tuple(sorted({hook for hook, _ in manager.implemented_by(inner)}))
 
     def _manager_for(self, plugin: object, name: str) -> _Manager:
-        """A manager that holds no plugin equal to this one: pluggy would take them for one."""
+        """A manager without a plugin that equals this one: pluggy would take the two for one."""
         for manager in self._managers:
             others = manager.list_name_plugin()
             for other_name, other in others:
@@ -150,18 +151,18 @@ class Loader:
 
 
 class _Manager(pluggy.PluginManager):
-    """pluggy's, with the hooks known, and with what it would pass over in silence."""
+    """pluggy's manager with our hooks, which also finds the mistakes that pluggy ignores."""
 
     def __init__(self, project_name: str) -> None:
         super().__init__(project_name)
         self.add_hookspecs(Specification)
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
-        """Passes over `__init__` and its like, which are most of a plugin's names."""
+        """Skip `__init__` and its like, which are most of a plugin's names."""
         return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
 
     def parse_hookspec_opts(self, namespace: Any, name: str) -> pluggy.HookspecOpts | None:
-        """The same for the specification."""
+        """Skip the same names of the specification."""
         return None if name.startswith("__") else super().parse_hookspec_opts(namespace, name)
 
     def implementations(self, hook: str) -> list[pluggy.HookImpl]:
@@ -170,7 +171,7 @@ class _Manager(pluggy.PluginManager):
         return caller.get_hookimpls()
 
     def implemented_by(self, plugin: object) -> list[tuple[str, pluggy.HookImpl]]:
-        """The hooks of one plugin, with its implementations."""
+        """The names of one plugin's hooks, each with its implementation."""
         impls = [(hook, impl) for hook in HOOKS for impl in self.implementations(hook)]
         return [(hook, impl) for hook, impl in impls if impl.plugin is plugin]
 
@@ -184,7 +185,7 @@ class _Manager(pluggy.PluginManager):
         return next(filter(None, problems), "")
 
     def _unseen_mark(self, plugin: object) -> str:
-        """What hookimpl marks that is no function, as pluggy passes over it; "" for nothing."""
+        """Why a `hookimpl` is ignored: it marks something that is no function; "" for none."""
         for name in dir(plugin):
             attribute = (
                 None if name.startswith("__") else inspect.getattr_static(plugin, name, None)
@@ -206,24 +207,24 @@ def _problem_of(hook: str, impl: pluggy.HookImpl) -> str:
 
 
 def _is_marked(attribute: object) -> bool:
-    """Whether hookimpl marks what is no plain function."""
+    """Whether this is marked with `hookimpl` and is no plain function."""
     if attribute is None or inspect.isfunction(attribute):
         return False
     return isinstance(inspect.getattr_static(attribute, f"{GROUP}_impl", None), dict)
 
 
 def _chosen() -> set[str] | None:
-    """The installed plugins for a client that names none; None for all."""
+    """The names of installed plugins for a client that names none; None for all."""
     chosen = chosen_by_environment()
     if chosen != set() and running_plugins():
-        # Else the plugin that makes this client would be made for it, and make another.
+        # Else this client would load the plugin that makes it, which would make another client.
         _log.warning("a client that a plugin makes has no installed plugins but those it names")
         return set()
     return chosen
 
 
 def _is_being_made(plugin: object) -> bool:
-    """Whether this client is made while a plugin of this name or class is made for another one."""
+    """Whether a plugin of this name or class makes this client in its own constructor."""
     if not isinstance(plugin, str | type) or plugin not in running_plugins():
         return False
     _log.warning("plugin %s is left out of a client that it makes itself", plugin)
@@ -231,9 +232,9 @@ def _is_being_made(plugin: object) -> bool:
 
 
 def _never_runs(function: Any) -> str:
-    """What kind of function does nothing when it is called; "" for one that runs.
+    """What kind of function this is, if a call does not run it; "" for a plain function.
 
-    Under a decorator too: whether it drives what it wraps cannot be seen from outside.
+    Looks below decorators too: from outside, nobody sees whether one drives what it wraps.
     """
     while function is not None:
         if inspect.iscoroutinefunction(function):

@@ -1,10 +1,9 @@
-"""The plugins of one client: loaded, checked, notified.
+"""Calls the hooks of one client's plugins, and isolates their failures.
 
-Knows nothing of streams, only the hooks to call for them.
+Loading is done in loading.py. Knows nothing of streams, only the hooks to call for them.
 
-pluggy keeps the plugins, checks their signatures and orders them. The calls are made here, one
-plugin at a time: pluggy's own loop stops at the first exception, and a plugin that raises must
-neither stop the stream nor hide the event from another plugin.
+pluggy finds and orders the implementations, but does not call them: its loop stops at the first
+exception. A plugin that raises must neither stop the stream nor hide the event from another plugin.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from ..errors import PluginError, described
 from ..interrupts import find_interrupt, run_all
 from .arguments import argument_names, by_position
 from .background import BackgroundPlugin
-from .discovery import PluginInfo, installed_plugins, look_anew
+from .discovery import PluginInfo, installed_plugins, scan_again
 from .loading import Loader
 from .nesting import note_hook_call, run_as, running_plugins
 from .specs import HOOKS
@@ -71,16 +70,16 @@ class Listeners:
         return self._notifiers[hook]
 
     def wait_for_room(self, wanted: Callable[[], bool]) -> None:
-        """Hold a new question back while a queue is full, as the ends do not wait for room.
+        """Delay a new request while a queue is full; the ends of streams do not wait for room.
 
         Args:
-            wanted: Whether the question is still wanted.
+            wanted: Whether the request is still wanted.
         """
         for background in self._backgrounds:
             background.wait_for_room(wanted)
 
     def without(self, names: Collection[str]) -> Listeners:
-        """The same but for the plugins of these names."""
+        """The same without the plugins of these names."""
         of_hook = {
             hook: [listener for listener in listeners if listener.name not in names]
             for hook, listeners in self._of_hook.items()
@@ -91,10 +90,10 @@ class Listeners:
 
 
 class Failures:
-    """What plugins raised: counted, and logged once. Knows neither the plugins nor their client.
+    """Counts what plugins raise, and logs the first of a kind.
 
-    So no call of a plugin refers back to the client, which would then be freed only by the garbage
-    collector, and a background thread would live on with it.
+    It refers neither to the plugins nor to the client. Else each call of a plugin would refer back
+    to the client, and only the garbage collector would free it and its background threads.
     """
 
     def __init__(self) -> None:
@@ -126,16 +125,17 @@ class Failures:
 class Hooks:
     """The plugins of one client, and the calls of their hooks.
 
-    An installed plugin that cannot be loaded is warned of and left out. A class is instantiated,
-    so that each client has a plugin of its own.
+    An installed plugin that cannot be loaded is left out with a warning. A class is instantiated,
+    so that each client has its own plugin.
 
     Args:
         plugins: None for every installed one that WEBSOPY_PLUGINS names (all when it is unset), or
             the ones to use: objects, classes, or names of installed ones.
-        strict: Raise PluginError where otherwise a failure is logged and counted.
+        strict: Raise PluginError for a failure, instead of logging and counting it.
 
     Raises:
-        PluginError: A plugin that was passed is none; with `strict`, one that is installed, too.
+        PluginError: An object that was passed is no plugin, or with `strict`, an installed plugin
+            fails to load.
         ConfigError: No installed plugin has a name that was passed.
     """
 
@@ -154,7 +154,7 @@ class Hooks:
             hook: [self._listener(hook, impl) for impl in loader.implementations(hook)]
             for hook in HOOKS
         }
-        loader.let_go()
+        loader.release()
         self._everybody = Listeners(of_hook, self._backgrounds)
         self._warned_of: set[str] = set()
 
@@ -194,13 +194,13 @@ class Hooks:
         return self._everybody.without(silent)
 
     def close(self) -> None:
-        """Let background plugins finish what waits, and close the plugins made from a class."""
+        """Let background plugins finish their queues, and close the plugins made from a class."""
         backgrounds = [background.close for background in self._backgrounds]
         run_all(*backgrounds, *self._closers(strict=self._strict))
 
     def _closers(self, *, strict: bool) -> Iterator[Callable[[], None]]:
-        """What closes the plugins that were made from a class, one by one."""
-        while self._made:  # each is closed once, however often and by whom
+        """The functions that close the plugins made from a class."""
+        while self._made:  # pop(): each is closed once, whoever calls close()
             yield functools.partial(self._close, self._made.pop(0), strict=strict)
 
     def _close(self, plugin: Any, *, strict: bool) -> None:
@@ -221,17 +221,17 @@ class Hooks:
         return Listener(impl.plugin, impl.plugin_name, self._call_of(hook, impl))
 
     def _call_of(self, hook: str, impl: pluggy.HookImpl) -> Notify:
-        """A call of one implementation that isolates it: by position, in the background or not."""
+        """A function that calls one implementation, isolated, here or in the background."""
         background = next((b for b in self._backgrounds if b.plugin is impl.plugin), None)
         if background is None or hook in ("on_request", "register_commands"):
             return _isolated(hook, impl, self._failures, strict=self._strict)
-        # In the background there is nobody who could catch a PluginError.
+        # In the background nobody could catch a PluginError.
         call = _isolated(hook, impl, self._failures, strict=False)
         return _submitted(hook, impl, background, call, self._failures, strict=self._strict)
 
 
 def _isolated(hook: str, impl: pluggy.HookImpl, failures: Failures, *, strict: bool) -> Notify:
-    """The call of an implementation, whose failure does not reach the stream; interrupts do."""
+    """A call of an implementation that lets interrupts through to the stream, but no failure."""
     function = by_position(impl.function, impl.argnames, argument_names(hook))
     if hook != "on_chunk":
         function = functools.partial(run_as, impl.plugin, function)
@@ -263,7 +263,7 @@ def _submitted(
     *,
     strict: bool,
 ) -> Notify:
-    """The same, made in the background."""
+    """A function that queues the call for the background thread."""
 
     def submit(*arguments: Any) -> None:
         try:
@@ -295,7 +295,7 @@ def _all_of(calls: Sequence[Notify], *, whole: bool) -> Notify | None:
 
 
 def _refuse_to_run(result: object) -> None:
-    """Raise TypeError for what a hook returned that somebody would have to run."""
+    """Raise TypeError when a hook returned a coroutine or generator, which nothing would run."""
     if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
         if inspect.iscoroutine(result):
             result.close()  # else Python warns that nobody awaited it
@@ -305,12 +305,12 @@ def _refuse_to_run(result: object) -> None:
 def list_plugins(plugins: Iterable[object] | None = None) -> list[PluginInfo]:
     """The installed plugins as a client would load them now, failures included.
 
-    What was installed since the program began is seen, by this call and by later clients.
+    This call and later clients also see plugins that were installed since the program began.
 
     Args:
         plugins: As `WebsopyClient` takes it.
     """
-    look_anew()
+    scan_again()
     logger_was_disabled, _log.disabled = _log.disabled, True
     try:
         with contextlib.closing(Hooks(plugins)) as hooks:

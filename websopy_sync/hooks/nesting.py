@@ -1,7 +1,7 @@
-"""Whose code is running: the plugins that are being made or told, here and now.
+"""Which plugins' code is running in this thread or task now.
 
-A plugin may make a client and ask questions. Were it told of these as of any other, it would ask
-about them again, without end.
+A plugin may send requests in its hooks. Notified of these, it would send requests for them too, and
+so on without end. Knows neither clients nor hooks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _hook_calls: set[CodeType] = set()
 
 
 def run_as(plugin: object, function: Callable[..., Result], *arguments: Any) -> Result:
-    """Call a function of a plugin's; a thread that is given its context counts as the plugin."""
+    """Call a plugin's function; code in a copy of its context counts as the plugin too."""
     before = _running.get()
     try:
         _running.set((*before, plugin))
@@ -30,15 +30,18 @@ def run_as(plugin: object, function: Callable[..., Result], *arguments: Any) -> 
 
 
 def note_hook_call(code: CodeType) -> None:
-    """Have a function count as the plugin of the `impl` in it, a HookImpl, while it runs.
+    """Let a frame of this code count as the plugin of its local variable `impl`, a HookImpl.
 
-    For on_chunk: run_as would cost 0.4 µs for each chunk and plugin.
+    For on_chunk, where run_as() would cost 0.4 µs per chunk and plugin.
+
+    Args:
+        code: The code of the function that calls the hook.
     """
     _hook_calls.add(code)
 
 
 def running_plugins() -> tuple[object, ...]:
-    """The plugins whose code runs here, each once."""
+    """The plugins whose code is running here, each once."""
     running = list(_running.get())
     frame: FrameType | None = sys._getframe()
     while frame is not None:

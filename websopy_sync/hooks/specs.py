@@ -1,4 +1,4 @@
-"""The hooks that a plugin may implement, and the mark that says it does."""
+"""The hooks that a plugin may implement, with their arguments, and the marker `hookimpl`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ GROUP = "websopy_sync"
 """pluggy's project name, and the entry-point group of installed plugins."""
 
 hookimpl: pluggy.HookimplMarker = pluggy.HookimplMarker(GROUP)
-"""Marks a plugin's function or method as the implementation of the hook of its name."""
+"""Marks a function or method of a plugin as the implementation of the hook of its name."""
 
 _hookspec = pluggy.HookspecMarker(GROUP)
 
 
 class Specification:
-    """The hooks. An implementation takes those of the arguments that it needs, by name."""
+    """The hooks. An implementation names only the arguments that it needs."""
 
     @_hookspec
     def on_request(self, request: Any, stream: Any) -> None:

@@ -1,4 +1,7 @@
-"""What a plugin remembers of each stream. Knows nothing of what a stream is."""
+"""A plugin's values for each stream.
+
+Knows nothing of a stream but that it has attributes.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,19 @@ _VALUES = "_plugin_values"
 
 
 class StreamLocal(MutableMapping[Any, Value]):
-    """A dict from streams to a plugin's values, that keeps no stream alive.
+    """A dict from streams to a plugin's values that keeps no stream alive.
 
         self.started: StreamLocal[float] = StreamLocal()  # in __init__
         self.started[stream] = time.monotonic()           # in on_request
         began = self.started.pop(stream)                  # in on_done and in on_error
 
-    Two streams under one idempotency key have a value each. Each value is kept on its stream, as
-    `threading.local` keeps one on each thread, so it goes when the stream goes, also when that
-    never came to an end. Any thread may use it. A value must not hold its stream.
+    The stream is the key, so two streams with one idempotency key have a value each. A value is
+    stored on its stream, as `threading.local` stores one on each thread, and is freed with it.
+    Any thread may use it. A value must not refer to its stream.
     """
 
-    # Not a WeakKeyDictionary: the garbage collector clears the weak references to a stream in a
-    # reference cycle before the stream's destructor tells on_error, which would find no value.
+    # Not a WeakKeyDictionary: for a stream in a reference cycle the garbage collector clears weak
+    # references before the stream's destructor calls on_error, which would find no value.
 
     def __init__(self) -> None:
         self._key = object()
@@ -43,7 +46,7 @@ class StreamLocal(MutableMapping[Any, Value]):
         self._streams.pop(id(stream), None)
 
     def __iter__(self) -> Iterator[Any]:
-        # valuerefs() is one list() of a dict: other threads may add streams meanwhile.
+        # valuerefs() copies the dict in one list(): other threads may add streams meanwhile.
         references = self._streams.valuerefs()
         return iter([stream for one in references if (stream := one()) is not None])
 
