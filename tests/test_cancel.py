@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from websopy_sync.cancel import CancelScope, CancelToken
+from websopy_sync.errors import StreamCancelledError, StreamError
 
 
 def elapsed(call: Callable[[], object]) -> float:
@@ -260,6 +261,35 @@ def test_first_reason_stays() -> None:
     scope.abort("cancelled")
     scope.abort("closed")
     assert scope.aborted == "cancelled"
+
+
+@pytest.mark.parametrize("reason", ["cancelled", "closed"])
+def test_the_reason_is_in_the_errors(reason: str) -> None:
+    """Nothing is raised before the abort."""
+    scope = CancelScope(None)
+    scope.check()
+    scope.raise_aborted()
+    scope.abort(reason)  # type: ignore[arg-type]
+    with pytest.raises(ConnectionAbortedError, match=reason):
+        scope.check()
+    with pytest.raises(StreamCancelledError, match=reason) as caught:
+        scope.raise_aborted()
+    assert caught.value.reason == reason
+
+
+def test_a_disowned_scope_lets_its_socket_be(pair: tuple[socket.socket, socket.socket]) -> None:
+    """As in a forked child: reading on is an error, and the parent's connection stays."""
+    here, there = pair
+    scope = CancelScope(None)
+    scope.hold(here)
+    scope._lock.acquire()  # as a thread that the child does not have
+    scope.disown()
+    in_a_moment(lambda: scope.abort("closed")).join()
+    with pytest.raises(StreamError, match="process that opened it"):
+        scope.raise_aborted()
+    there.sendall(b"x")
+    here.settimeout(5)
+    assert here.recv(1) == b"x"
 
 
 def test_abort_wakes_a_blocked_receive(pair: tuple[socket.socket, socket.socket]) -> None:

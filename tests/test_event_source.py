@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from websopy_sync.errors import (
     StreamProtocolError,
 )
 from websopy_sync.event_source import EventFormat, EventSource
+from websopy_sync.resume import MAX_WITHOUT_IDS
 from websopy_sync.retry import RetryBudget, RetryPolicy
 from websopy_sync.timeouts import Timeouts
 from websopy_sync.transport import HTTPRequest
@@ -241,6 +243,18 @@ def test_a_failed_reconnection_is_retried() -> None:
     )
     assert read(source) == ["a", "b"]
     assert len(transport.requests) == 4
+
+
+def test_many_events_without_ids() -> None:
+    """All are delivered, after resuming has stopped to remember them too."""
+    count = MAX_WITHOUT_IDS + 5
+    source, transport = source_of(Response(*[b"data: x\n\n"] * count, CUT))
+    source.open(ignore)
+    events = source.events(ignore)
+    assert [data for _, data, *_ in itertools.islice(events, count)] == ["x"] * count
+    with pytest.raises(StreamInterruptedError):
+        next(events)
+    assert len(transport.requests) == 1
 
 
 def test_progress_makes_reconnections_count_anew() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 import threading
 from typing import Any
 
@@ -55,6 +56,17 @@ def test_bad_limits(name: str, value: Any) -> None:
     """A ConfigError names the limit."""
     with pytest.raises(ConfigError, match=name):
         Timeouts(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(-5, "-5"), (0.0, "0.0"), (-1e300, "-1e+300"), (10**400, "too many"), ("5", "str")],
+    ids=range(5),
+)
+def test_the_error_shows_the_value(value: Any, shown: str) -> None:
+    """But no integer of many digits."""
+    with pytest.raises(ConfigError, match=f"timeout idle: .*, got {re.escape(shown)}$"):
+        Timeouts(idle=value)
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -196,6 +208,21 @@ def test_late_bytes_are_allowed(clock: Clock, phase: str) -> None:
     for _ in range(8):
         deadlines.allow_late(LATE // 8)
     with pytest.raises(TimeoutError, match=phase):
+        deadlines.allow_late(1)
+
+
+def test_late_bytes_after_progress_begin_the_idle_phase(clock: Clock) -> None:
+    """A piece that follows a chunk is not late, whatever the phase before allowed."""
+    deadlines = Deadlines(100, idle=4, clock=clock)
+    deadlines.limit("first_chunk", 2)
+    deadlines.progress = True
+    clock.now += 50
+    deadlines.allow_late(1 << 30)
+    clock.now += 3
+    assert deadlines.remaining() == 1
+    clock.now += 1
+    deadlines.allow_late(LATE)
+    with pytest.raises(TimeoutError, match="idle"):
         deadlines.allow_late(1)
 
 
