@@ -1,19 +1,18 @@
-"""The stream that the user holds: its chunks, its lenses, its one end."""
+"""What the user holds: chunks, messages and texts, errors, properties."""
 
 from __future__ import annotations
 
-import gc
 import pickle
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from streams import read_until_error
 
 from websopy_sync import (
-    APIError,
     APIStatusError,
     APITimeoutError,
     CancelToken,
@@ -22,8 +21,6 @@ from websopy_sync import (
     DoneChunk,
     ErrorChunk,
     Message,
-    StreamCancelledError,
-    StreamError,
     StreamInterruptedError,
     StreamProtocolError,
     StreamServerError,
@@ -71,23 +68,6 @@ SOON = 5.0
 
 
 Ask = Callable[..., ChatStream]
-
-
-def later(call: Callable[[], object], seconds: float = 0.05) -> threading.Timer:
-    timer = threading.Timer(seconds, call)
-    timer.start()
-    return timer
-
-
-def read_until_error(stream: ChatStream) -> tuple[list[Any], BaseException]:
-    """The chunks, and what the loop ended with."""
-    chunks: list[Any] = []
-    try:
-        for each in stream:
-            chunks.append(each)  # extend() drops what came before an error
-    except APIError as failure:
-        return chunks, failure
-    pytest.fail("the stream ended well")
 
 
 # --- chunks --------------------------------------------------------------------------------------
@@ -276,317 +256,6 @@ def test_without_keeping_only_usage_stays(ask: Ask) -> None:
     stream = ask(say("a"), tool("f", {}), done(1, 2), keep_message=False)
     assert len(list(stream)) == 3
     assert stream.current_message == Message("", (), Usage(1, 2))
-
-
-# --- read once -----------------------------------------------------------------------------------
-
-
-def test_next_and_for_go_on_with_each_other(ask: Ask) -> None:
-    """next() first, the loop takes the rest."""
-    stream = ask(say("a"), say("b"), say("c"), done())
-    assert next(stream) == ContentChunk("a")
-    assert next(stream) == ContentChunk("b")
-    assert list(stream) == [ContentChunk("c"), DoneChunk()]
-
-
-def test_next_ends_with_stop_iteration(ask: Ask) -> None:
-    """As any iterator does, again and again."""
-    stream = ask(done())
-    assert next(stream) == DoneChunk()
-    for _ in range(3):
-        with pytest.raises(StopIteration):
-            next(stream)
-
-
-@pytest.mark.parametrize(
-    "again",
-    [iter, list, lambda stream: list(stream.text_stream)],
-    ids=["iter", "list", "text_stream"],
-)
-@pytest.mark.parametrize("how", ["whole", "broken off", "failed"])
-def test_a_stream_is_read_once(ask: Ask, how: str, again: Callable[[ChatStream], object]) -> None:
-    """A second loop would look like an empty answer; it is an error."""
-    stream = ask(say("a"), done() if how == "whole" else error("no"))
-    try:
-        for _ in stream:
-            if how == "broken off":
-                break
-    except StreamServerError:
-        pass
-    with pytest.raises(StreamError, match="once"):
-        again(stream)
-
-
-def test_a_loop_within_the_loop_is_an_error(ask: Ask) -> None:
-    """Two readers would each get half."""
-    stream = ask(say("a"), say("b"), done())
-    for _ in stream:
-        with pytest.raises(StreamError, match="once"):
-            iter(stream)
-        break
-
-
-# --- the end: left -------------------------------------------------------------------------------
-
-
-def test_break_closes_at_once_though_the_stream_is_held(ask: Ask, sandbox: Sandbox) -> None:
-    """PROMISE 25."""
-    stream = ask(say("a"), silence())
-    for _ in stream:
-        break
-    assert stream.state == "closed"
-    assert sandbox.wait_disconnect(timeout=SOON)
-
-
-def test_an_exception_in_the_loop_closes(ask: Ask, sandbox: Sandbox) -> None:
-    """And is the user's own still."""
-    stream = ask(say("a"), silence())
-
-    def read() -> None:
-        for _ in stream:
-            raise LookupError("mine")
-
-    with pytest.raises(LookupError, match="mine") as caught:
-        read()
-    del caught  # its traceback holds the loop
-    gc.collect()
-    assert stream.state == "closed"
-    assert sandbox.wait_disconnect()
-
-
-def test_an_exception_in_the_with_block_closes_at_once(ask: Ask, sandbox: Sandbox) -> None:
-    """Without waiting for anybody to let go of the traceback."""
-    with pytest.raises(LookupError), ask(say("a"), silence()) as stream:
-        next(stream)
-        raise LookupError
-    assert stream.state == "closed"
-    assert sandbox.wait_disconnect()
-
-
-def test_keyboard_interrupt_in_the_loop(ask: Ask, sandbox: Sandbox) -> None:
-    """PROMISE 26: it comes out as itself, and the connection is closed."""
-    with pytest.raises(KeyboardInterrupt), ask(say("a"), silence()) as stream:
-        for _ in stream:
-            raise KeyboardInterrupt
-    assert stream.state == "closed"
-    assert sandbox.wait_disconnect()
-
-
-def test_a_generator_around_the_loop_that_is_closed(ask: Ask, sandbox: Sandbox) -> None:
-    """GeneratorExit is a way to leave like any other: a web view that is given up."""
-    stream = ask(say("a"), silence())
-
-    def view() -> Iterator[str]:
-        for each in stream:
-            if each.type == "content":
-                yield each.content
-
-    body = view()
-    assert next(body) == "a"
-    body.close()
-    assert stream.state == "closed"
-    assert sandbox.wait_disconnect()
-
-
-@pytest.mark.parametrize("read", [0, 1])
-def test_a_dropped_stream_closes(ask: Ask, sandbox: Sandbox, read: int) -> None:
-    """`del`, read or not: the last reference takes the connection along."""
-    stream = ask(say("a"), silence())
-    for _ in range(read):
-        next(stream)
-    del stream
-    assert sandbox.wait_disconnect()
-
-
-def test_a_stream_in_a_cycle_closes_with_the_garbage(ask: Ask, sandbox: Sandbox) -> None:
-    """Where only the collector sees that it is gone."""
-    cycle: list[object] = [ask(say("a"), silence())]
-    cycle.append(cycle)
-    del cycle
-    gc.collect()
-    assert sandbox.wait_disconnect()
-
-
-def test_with_block_ends_what_is_left(ask: Ask, sandbox: Sandbox) -> None:
-    """It gives the stream itself."""
-    stream = ask(say("a"), silence())
-    with stream as same:
-        assert same is stream
-        assert next(stream) == ContentChunk("a")
-    assert stream.state == "closed"
-    assert sandbox.wait_disconnect()
-
-
-def test_close_may_come_often(ask: Ask) -> None:
-    """Once or more, before or after anything."""
-    stream = ask(say("a"), silence())
-    for _ in range(3):
-        stream.close()
-    assert stream.state == "closed"
-
-
-@pytest.mark.parametrize("begin", [True, False], ids=["begun", "not begun"])
-def test_reading_after_close(ask: Ask, begin: bool) -> None:
-    """StreamCancelledError, reason closed: not an end that looks whole."""
-    stream = ask(say("a"), say("b"), silence())
-    if begin:
-        next(stream)
-    stream.close()
-    with pytest.raises(StreamCancelledError) as caught:
-        next(stream)
-    assert caught.value.reason == "closed"
-    assert stream.state == "closed"
-
-
-def test_close_inside_the_loop(ask: Ask) -> None:
-    """The next step says that it was closed."""
-    stream = ask(say("a"), say("b"), silence())
-    chunks = []
-    with pytest.raises(StreamCancelledError) as caught:  # the loop is the test
-        for each in stream:
-            chunks.append(each)
-            stream.close()
-    assert chunks == [ContentChunk("a")]
-    assert caught.value.reason == "closed"
-
-
-def test_close_from_another_thread_wakes_the_reader(ask: Ask, sandbox: Sandbox) -> None:
-    """It gets StreamCancelledError, with what had come."""
-    stream = ask(say("a"), silence())
-    thread = later(stream.close)
-    chunks, failure = read_until_error(stream)
-    thread.join()
-    assert chunks == [ContentChunk("a")]
-    assert isinstance(failure, StreamCancelledError)
-    assert (failure.reason, stream.state) == ("closed", "closed")
-    assert failure.partial == Message("a")
-    assert sandbox.wait_disconnect()
-
-
-def test_leaving_frees_no_more_than_its_own(ask: Ask) -> None:
-    """One stream's end is not another's."""
-    first, second = ask(say("a"), silence()), ask(say("b"), done())
-    first.close()
-    assert list(second) == [ContentChunk("b"), DoneChunk()]
-
-
-# --- the end: cancelled --------------------------------------------------------------------------
-
-
-def by_stream(stream: ChatStream, token: CancelToken) -> Callable[[], None]:
-    return stream.cancel
-
-
-def by_token(stream: ChatStream, token: CancelToken) -> Callable[[], None]:
-    return token.cancel
-
-
-@pytest.mark.parametrize("how", [by_stream, by_token])
-def test_cancel_wakes_a_blocked_read(
-    ask: Ask, sandbox: Sandbox, how: Callable[[ChatStream, CancelToken], Callable[[], None]]
-) -> None:
-    """PROMISE 7: from another thread, at once, and the server sees it."""
-    token = CancelToken()
-    stream = ask(say("a"), silence(), cancel_token=token)
-    thread = later(how(stream, token))
-    start = time.monotonic()
-    chunks, failure = read_until_error(stream)
-    assert time.monotonic() - start < SOON
-    thread.join()
-    assert chunks == [ContentChunk("a")]
-    assert isinstance(failure, StreamCancelledError)
-    assert (failure.reason, stream.state) == ("cancelled", "cancelled")
-    assert failure.partial == Message("a")
-    assert failure.request_id == stream.request_id
-    assert sandbox.wait_disconnect()
-
-
-def test_cancel_before_the_headers(ask: Ask, sandbox: Sandbox) -> None:
-    """There is no stream yet: the token is all there is."""
-    token = CancelToken()
-    thread = later(token.cancel)
-    start = time.monotonic()
-    with pytest.raises(StreamCancelledError) as caught:
-        ask(before_headers(silence()), cancel_token=token)
-    assert time.monotonic() - start < SOON
-    thread.join()
-    assert caught.value.reason == "cancelled"
-    assert sandbox.wait_disconnect()
-    assert len(sandbox.requests) == 1
-
-
-def test_cancel_in_the_back_off(ask: Ask, sandbox: Sandbox) -> None:
-    """While nothing is open at all."""
-    token = CancelToken()
-    thread = later(token.cancel)
-    start = time.monotonic()
-    with pytest.raises(StreamCancelledError):
-        ask(status(503, retry_after=30), cancel_token=token)
-    assert time.monotonic() - start < SOON
-    thread.join()
-    assert len(sandbox.requests) == 1
-
-
-def test_a_thrown_token_sends_nothing(ask: Ask, sandbox: Sandbox) -> None:
-    """Cancelled before: there is no question any more."""
-    token = CancelToken()
-    token.cancel()
-    with pytest.raises(StreamCancelledError):
-        ask(cancel_token=token)
-    assert not sandbox.requests
-
-
-def test_cancel_in_the_loop(ask: Ask) -> None:
-    """By the reader itself: no chunk more, though it is here already."""
-    stream = ask(say("a"), say("b"), say("c"), done())
-    chunks = []
-    with pytest.raises(StreamCancelledError) as caught:  # the loop is the test
-        for each in stream:
-            chunks.append(each)
-            stream.cancel()
-            assert stream.state == "cancelled"
-    assert chunks == [ContentChunk("a")]
-    assert caught.value.partial == Message("a")
-
-
-def test_one_token_ends_many_streams(ask: Ask) -> None:
-    """All that it was given to, read or not."""
-    token = CancelToken()
-    streams = [ask(say("a"), silence(), cancel_token=token) for _ in range(3)]
-    next(streams[0])
-    token.cancel()
-    for stream in streams:
-        with pytest.raises(StreamCancelledError):
-            list(stream)
-        assert stream.state == "cancelled"
-
-
-def test_cancel_after_the_end_is_nothing(ask: Ask) -> None:
-    """A late click on a stop button."""
-    stream = ask(say("a"), error("no"))
-    read_until_error(stream)
-    stream.cancel()
-    assert stream.state == "error"
-
-
-def test_cancelled_then_closed_is_cancelled(ask: Ask) -> None:
-    """The first reason stays."""
-    stream = ask(say("a"), silence())
-    next(stream)
-    stream.cancel()
-    stream.close()
-    assert stream.state == "cancelled"
-    with pytest.raises(StreamCancelledError) as caught:
-        stream.until_done()
-    assert caught.value.reason == "cancelled"
-
-
-def test_usage_after_cancel(ask: Ask) -> None:
-    """What had come stays readable."""
-    stream = ask(say("a"), tool("f", {}), silence())
-    next(stream), next(stream)
-    stream.cancel()
-    assert stream.current_message == Message("a", (ToolCall("f", "{}"),))
 
 
 # --- the end: error ------------------------------------------------------------------------------
