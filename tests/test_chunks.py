@@ -17,7 +17,6 @@ from websopy_sync.chunks import (
     ContentChunk,
     DoneChunk,
     ErrorChunk,
-    Message,
     StreamChunk,
     ToolCall,
     ToolCallChunk,
@@ -26,6 +25,7 @@ from websopy_sync.chunks import (
     from_dict,
 )
 from websopy_sync.errors import ConfigError, ToolArgumentsError
+from websopy_sync.message import Message
 
 HUGE = -(10**5000)
 """An int that repr() refuses to write: it has more than 4,300 digits."""
@@ -378,25 +378,6 @@ def test_chunks_match_by_pattern() -> None:
             assert arguments == "{}"
         case _:
             pytest.fail("no match")
-
-
-def test_message_is_ready_to_be_sent_back() -> None:
-    """As the guide's own component pushes it: role and content."""
-    message = Message("你好", (ToolCall("f", "{}"),), Usage(1, 1))
-    assert message.to_dict() == {"role": "assistant", "content": "你好"}
-
-
-def test_message_holds_its_tool_calls_as_a_tuple() -> None:
-    """A list that is passed in is not shared."""
-    calls = [ToolCall("f", "{}")]
-    message = Message("", calls)  # type: ignore[arg-type]  # a converter takes it
-    calls.clear()
-    assert message.tool_calls == (ToolCall("f", "{}"),)
-
-
-def test_empty_message_has_nothing() -> None:
-    """`Message()` is an answer of which nothing came."""
-    assert Message() == Message("", (), None)
 
 
 def test_from_dict_of_what_is_nested_without_end() -> None:

@@ -15,7 +15,7 @@ import pytest
 from documents import saved_files
 from web_apps.running import Server, running
 
-from websopy_sync.sandbox import Request, Sandbox, Steps, done, say, status
+from websopy_sync.sandbox import RecordedRequest, Sandbox, Steps, done, say, status
 
 pytestmark = [
     pytest.mark.slow,
@@ -41,7 +41,7 @@ SERVERS = {
 }
 
 
-def service_answers(request: Request) -> Steps:
+def service_answers(request: RecordedRequest) -> Steps:
     """What is asked for: a status, or an answer."""
     asked = request.json["messages"][-1]["content"]
     if asked.isdecimal():

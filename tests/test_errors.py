@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from websopy_sync import errors
-from websopy_sync.chunks import Message, ToolCall, Usage
+from websopy_sync.chunks import ToolCall, Usage
 from websopy_sync.errors import (
     APIConnectionError,
     APIError,
@@ -34,6 +34,7 @@ from websopy_sync.errors import (
     WebsopyError,
     status_error_class,
 )
+from websopy_sync.message import Message
 
 TREE: dict[type[WebsopyError], tuple[type[BaseException], ...]] = {
     WebsopyError: (Exception,),

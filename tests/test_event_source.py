@@ -95,7 +95,7 @@ def source_of(
         scope or CancelScope(None),
         timeouts=Timeouts(first_chunk=11, idle=22),
         retry=policy,
-        format=EventFormat(**format),
+        format=EventFormat(request_id_header="x-request-id", **format),
     )
     return source, transport
 

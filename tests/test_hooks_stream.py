@@ -22,8 +22,8 @@ from websopy_sync import (
     WebsopyClient,
     hookimpl,
 )
+from websopy_sync.request_body import copied_body
 from websopy_sync.sandbox import Sandbox, done, say, silence
-from websopy_sync.wires.websopy import copied_body
 
 Make = Callable[..., WebsopyClient]
 

@@ -12,14 +12,13 @@ from websopy_sync.chunks import (
     ContentChunk,
     DoneChunk,
     ErrorChunk,
-    Message,
     StreamChunk,
     ToolCall,
     ToolCallChunk,
     UnknownChunk,
     Usage,
 )
-from websopy_sync.message import MessageBuilder
+from websopy_sync.message import Message, MessageBuilder
 
 
 def build(*parts: StreamChunk, keep: bool = True) -> Message:
@@ -106,3 +105,22 @@ def test_memory_stays_flat_without_keeping() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 50_000
+
+
+def test_message_is_ready_to_be_sent_back() -> None:
+    """As the guide's own component pushes it: role and content."""
+    message = Message("你好", (ToolCall("f", "{}"),), Usage(1, 1))
+    assert message.to_dict() == {"role": "assistant", "content": "你好"}
+
+
+def test_message_holds_its_tool_calls_as_a_tuple() -> None:
+    """A list that is passed in is not shared."""
+    calls = [ToolCall("f", "{}")]
+    message = Message("", calls)  # type: ignore[arg-type]  # a converter takes it
+    calls.clear()
+    assert message.tool_calls == (ToolCall("f", "{}"),)
+
+
+def test_empty_message_has_nothing() -> None:
+    """`Message()` is an answer of which nothing came."""
+    assert Message() == Message("", (), None)

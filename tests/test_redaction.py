@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from websopy_sync.plain_form import plain_form
-from websopy_sync.redaction import MAX_TEXT, PIECE, SHORTEST, Redactor, Secret
+from websopy_sync.redaction import MAX_TEXT, PIECE, SHORTEST, Redactor
+from websopy_sync.secret import Secret
 
 KEY = "sk-0123456789abcdef"
 

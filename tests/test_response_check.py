@@ -6,9 +6,10 @@ import pytest
 
 from websopy_sync.cancel import CancelScope
 from websopy_sync.errors import APIError, APIStatusError, StreamCancelledError, StreamProtocolError
-from websopy_sync.redaction import Redactor, Secret
+from websopy_sync.redaction import Redactor
 from websopy_sync.response_check import ERROR_BODY_LIMIT, ERROR_BODY_SECONDS, response_problem
 from websopy_sync.retry import RETRYABLE_STATUSES
+from websopy_sync.secret import Secret
 
 KEY = "ws-secret-key-1234567890"
 

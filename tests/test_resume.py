@@ -24,7 +24,8 @@ from websopy_sync.resume import (
 from websopy_sync.retry import RetryBudget, RetryPolicy
 from websopy_sync.timeouts import Timeouts
 from websopy_sync.transport import HTTPRequest
-from websopy_sync.wires.websopy import ChunkReader, answer_in
+from websopy_sync.wires.base import chunks_of
+from websopy_sync.wires.websopy import Websopy
 
 HONEST = ("after", "after", "earlier", "start")
 WORDS = ("ha", "ho", "hi", "the ", "cat ", "sat", ".", " ", "哈")
@@ -168,14 +169,13 @@ def read(server: Server) -> tuple[str, bool]:
         CancelScope(None),
         timeouts=Timeouts(),
         retry=RetryPolicy(3, RetryBudget()),
-        format=EventFormat(answer_in),
+        format=EventFormat(Websopy().text_of),
     )
     source.open(lambda error, delay: None)
-    reader, text = ChunkReader(), ""
+    reader, text = Websopy().reader(), ""
     try:
         for _, data, *_ in source.events(lambda error, delay: None):
-            chunk = reader.read(data)
-            assert chunk is not None
+            (chunk,) = chunks_of(reader.read(data))
             if chunk.type == "done":
                 return text, True
             text += chunk.content  # type: ignore[union-attr]  # the server writes no others

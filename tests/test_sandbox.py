@@ -24,7 +24,7 @@ import trustme
 from websopy_sync.errors import ConfigError
 from websopy_sync.sandbox import (
     Framing,
-    Request,
+    RecordedRequest,
     Sandbox,
     Steps,
     before_headers,
@@ -357,7 +357,7 @@ def test_one_script_for_all() -> None:
 def test_script_made_for_each_request() -> None:
     """Sandbox(function) asks the function, which sees the request."""
 
-    def echo(request: Request) -> Steps:
+    def echo(request: RecordedRequest) -> Steps:
         return [say(request.json["messages"][0]["content"]), done()]
 
     with Sandbox(echo) as sandbox:
@@ -367,7 +367,7 @@ def test_script_made_for_each_request() -> None:
 def test_script_function_that_raises() -> None:
     """A mistake in the function reaches the client, where the test is."""
 
-    def broken(request: Request) -> Steps:
+    def broken(request: RecordedRequest) -> Steps:
         raise KeyError("mistake")
 
     with Sandbox(broken) as sandbox, connect(sandbox) as connection:

@@ -16,7 +16,6 @@ from .chunks import (
     ContentChunk,
     DoneChunk,
     ErrorChunk,
-    Message,
     StreamChunk,
     ToolCall,
     ToolCallChunk,
@@ -49,6 +48,7 @@ from .errors import (
     WebsopyError,
 )
 from .hooks import BackgroundPlugin, StreamLocal, hookimpl
+from .message import Message
 from .options import ChatOptions
 from .sse import ServerSentEvent
 from .stream import ChatStream, EventStream

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Unpack
 
 from .calls import Calls
-from .chunks import Message
 from .conversation import Conversation
 from .errors import ConfigError
 from .interrupts import discreet
+from .message import Message
 from .options import ChatOptions
 from .stream import ChatStream
-from .wires.websopy import Messages
+from .turns import Messages
 
 __all__ = ["AI"]
 

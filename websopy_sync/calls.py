@@ -13,20 +13,22 @@ from typing import Any
 import attrs
 
 from .cancel import CancelScope
-from .chunks import Message
 from .errors import ConfigError
 from .event_source import EventFormat, EventSource
 from .headers import headers_problem, is_token, merged, standard_headers
-from .hooks import Hooks
+from .hooks import Hooks, Request
 from .interrupts import find_interrupt, run_all
+from .message import Message
 from .options import CallOptions, ClientOptions, body_fields
 from .redaction import Redactor
-from .resume import event_as_text
+from .request_body import encode_body, same_json
+from .resume import TextOf, event_as_text
 from .retry import RetryBudget, RetryPolicy
 from .stream import ChatStream, EventStream
 from .transport import HTTPRequest, Transport
+from .turns import Messages, turns_of
 from .urls import path_and_query
-from .wires.websopy import Messages, Request, answer_in, chat_body, encode_body, same_json
+from .wires import ChatRequest, Wire
 
 __all__ = ["Calls"]
 
@@ -51,8 +53,11 @@ class _ChatCall:
 class Calls:
     """Sends the calls of one client, and closes their streams with it."""
 
-    def __init__(self, options: ClientOptions, transport: Transport, hooks: Hooks) -> None:
+    def __init__(
+        self, options: ClientOptions, wire: Wire, transport: Transport, hooks: Hooks
+    ) -> None:
         self._options = options
+        self._wire = wire
         self._transport = transport
         self._hooks = hooks
         self._budget = RetryBudget()
@@ -78,6 +83,7 @@ class Calls:
         stream = ChatStream(
             scope,
             options.cancel_token,
+            reader=self._wire.reader(),
             hooks=self._hooks.listeners(),
             redact=redact,
             keep_message=options.keep_message,
@@ -85,7 +91,7 @@ class Calls:
             idempotency_key=options.idempotency_key,
             on_end=on_end,
         )
-        format = EventFormat(answer_in, ignore="ping", max_event_size=self._options.max_event_size)
+        format = self._format(self._wire.text_of, ignore="ping")
 
         def source(request: Request) -> EventSource:
             http_request = _as_edited(request, call)
@@ -116,9 +122,7 @@ class Calls:
         path = http_request.url.removeprefix(self._options.base_url)
         redact.watch(http_request.headers, http_request.body, query=http_request.query, path=path)
         stream = EventStream(scope, options.cancel_token, redact=redact)
-        format = EventFormat(
-            event_as_text, ends_at_eof=True, max_event_size=self._options.max_event_size
-        )
+        format = self._format(event_as_text, ends_at_eof=True)
         self._track(stream)
         # private so that users do not see it
         stream._open(lambda: self._source(options, http_request, scope, redact, format))
@@ -133,15 +137,16 @@ class Calls:
     def _chat_call(
         self, messages: Messages, fields: Mapping[str, Any], options: CallOptions
     ) -> _ChatCall:
-        body = chat_body(messages, fields, options.extra_body)
-        if isinstance(body, ConfigError):
-            raise body
+        turns = turns_of(messages)
+        if isinstance(turns, ConfigError):
+            raise turns
+        body = self._wire.body(_chat_request(turns, fields)) | dict(options.extra_body or {})
         encoded = encode_body(body)
         if isinstance(encoded, ConfigError):
             raise encoded
         key = options.idempotency_key
         headers = self._headers(options, {"Idempotency-Key": key}, has_body=True)
-        request = Request("POST", f"{self._options.base_url}/ai/chat", headers, body, key)
+        request = Request("POST", self._options.base_url + self._wire.path, headers, body, key)
         return _ChatCall(request, body, encoded)
 
     def _native_request(
@@ -165,6 +170,14 @@ class Calls:
         standard = standard_headers(has_body=has_body)
         return merged(standard, key, self._options.default_headers, options.extra_headers)
 
+    def _format(self, text_of: TextOf, **fields: Any) -> EventFormat:
+        return EventFormat(
+            text_of,
+            max_event_size=self._options.max_event_size,
+            request_id_header=self._wire.request_id_header,
+            **fields,
+        )
+
     def _source(
         self,
         options: CallOptions,
@@ -178,7 +191,11 @@ class Calls:
             http_request,
             scope,
             timeouts=options.timeout,
-            retry=RetryPolicy(options.max_retries, self._budget, resume=options.resume),
+            retry=RetryPolicy(
+                options.max_retries,
+                self._budget,
+                resume=options.resume and self._wire.resumable,
+            ),
             format=format,
             redact=redact,
         )
@@ -198,6 +215,13 @@ class Calls:
     def _check_open(self) -> None:
         if self._closed:
             raise ConfigError("the client is closed")
+
+
+def _chat_request(turns: list[dict[str, Any]], fields: Mapping[str, Any]) -> ChatRequest:
+    params = dict(fields)
+    return ChatRequest(
+        turns, model=params.pop("model", None), tools=params.pop("tools", None), params=params
+    )
 
 
 def _as_edited(request: Request, call: _ChatCall) -> HTTPRequest:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import attrs
@@ -20,7 +20,6 @@ __all__ = [
     "ContentChunk",
     "DoneChunk",
     "ErrorChunk",
-    "Message",
     "StreamChunk",
     "ToolCall",
     "ToolCallChunk",
@@ -234,29 +233,6 @@ class UnknownChunk:
 
 
 StreamChunk = ContentChunk | ToolCallChunk | DoneChunk | ErrorChunk | UnknownChunk
-
-
-def _as_tuple(tool_calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
-    return tuple(tool_calls)
-
-
-@attrs.frozen
-class Message:
-    """An answer, whole or as far as it came. Without any chunk it is `Message()`.
-
-    Attributes:
-        content: All its text.
-        tool_calls: Its tool calls, in the order they came.
-        usage: Its tokens; None before the done chunk, and when the service did not say.
-    """
-
-    content: str = ""
-    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_as_tuple)
-    usage: Usage | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """`{"role": "assistant", "content": …}`, ready to be sent back as a turn."""
-        return {"role": "assistant", "content": self.content}
 
 
 def from_dict(fields: Mapping[str, Any]) -> StreamChunk:

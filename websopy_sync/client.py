@@ -19,6 +19,7 @@ from .options import ClientOptions, same_parameters
 from .stream import EventStream
 from .timeouts import Timeouts
 from .transport import Transport
+from .wires.websopy import Websopy
 
 __all__ = ["WebsopyClient"]
 
@@ -60,7 +61,7 @@ class WebsopyClient:
         transport = Transport(options.api_key, verify=options.verify, session=options.session)
         _set_up_logging(options.log_level)
         self._hooks = Hooks(options.plugins, strict=options.strict_plugins)
-        self._calls = Calls(options, transport, self._hooks)
+        self._calls = Calls(options, Websopy(), transport, self._hooks)
         self._ai = AI(self._calls)
 
     def __repr__(self) -> str:

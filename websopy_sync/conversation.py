@@ -9,9 +9,9 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
-from .chunks import Message
 from .errors import ConfigError
 from .interrupts import discreet
+from .message import Message
 from .options import ChatOptions
 from .stream import ChatStream
 

@@ -27,10 +27,11 @@ from .errors import (
     StreamProtocolError,
 )
 from .interrupts import is_interrupt
-from .redaction import Redactor, Secret
+from .redaction import Redactor
 from .response_check import response_problem
 from .resume import ResumeGuard, TextOf, event_as_text
 from .retry import MAX_BARREN_RECONNECTIONS, RetryPolicy, backoff, is_retryable, reconnection_delay
+from .secret import Secret
 from .sse import MAX_EVENT_SIZE, Decoder, Fields
 from .timeouts import Timeouts
 from .transport import HTTPRequest, HTTPResponse, Limit, Transport
@@ -39,8 +40,6 @@ __all__ = ["EventFormat", "EventSource"]
 
 OnRetry = Callable[[APIError, float], None]
 """Called before each wait, with what went wrong and the seconds to wait."""
-
-REQUEST_ID = "x-request-id"
 
 _log = logging.getLogger("websopy_sync.event_source")
 
@@ -57,12 +56,14 @@ class EventFormat:
             have no end mark; a chat has its done chunk.
         ignore: A type of events that are left out, such as pings.
         max_event_size: Bytes that one event may have.
+        request_id_header: The response header with the server's id for the request, in lower case.
     """
 
     text_of: TextOf = event_as_text
     ends_at_eof: bool = False
     ignore: str | None = None
     max_event_size: int = MAX_EVENT_SIZE
+    request_id_header: str = ""
 
     def decoder(self, last_event_id: str = "") -> Decoder:
         """A decoder for a new connection, which goes on after this event."""
@@ -146,7 +147,7 @@ class EventSource:
         _log.debug("attempt %d: status %d", self.attempts, response.status_code)
         self._response = response  # from here on close() closes it, whatever interrupts us
         problem = response_problem(response, scope=self._scope, redact=self._redact)
-        request_id = response.headers.get(REQUEST_ID)
+        request_id = response.headers.get(self._format.request_id_header)
         if problem is None:
             self.request_id = request_id
             return

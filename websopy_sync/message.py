@@ -6,17 +6,43 @@ Knows nothing of where chunks come from.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from .chunks import DoneChunk, Message, StreamChunk, ToolCall, ToolCallChunk, Usage
+import attrs
 
-__all__ = ["MAX_ANSWER_SIZE", "MessageBuilder", "size_of"]
+from .chunks import DoneChunk, StreamChunk, ToolCall, ToolCallChunk, Usage
+
+__all__ = ["MAX_ANSWER_SIZE", "Message", "MessageBuilder", "size_of"]
 
 MAX_ANSWER_SIZE = 64 * 1024 * 1024
 """Characters that one answer may have unless told otherwise."""
 
 SMALLEST_CALL = 64
 """Characters that a tool call counts for at least: an empty one takes memory as well."""
+
+
+def _as_tuple(tool_calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
+    return tuple(tool_calls)
+
+
+@attrs.frozen
+class Message:
+    """An answer, whole or as far as it came. Without any chunk it is `Message()`.
+
+    Attributes:
+        content: All its text.
+        tool_calls: Its tool calls, in the order they came.
+        usage: Its tokens; None before the done chunk, and when the service did not say.
+    """
+
+    content: str = ""
+    tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_as_tuple)
+    usage: Usage | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"role": "assistant", "content": …}`, ready to be sent back as a turn."""
+        return {"role": "assistant", "content": self.content}
 
 
 def size_of(chunk: StreamChunk) -> int:

@@ -30,11 +30,12 @@ from .cancel import CancelToken
 from .errors import ConfigError
 from .headers import header_problem, headers_problem
 from .message import MAX_ANSWER_SIZE
-from .redaction import Secret
+from .secret import Secret
 from .sse import MAX_EVENT_SIZE
 from .timeouts import Timeouts
 from .transport import Session
-from .urls import DEFAULT_BASE_URL, base_url_problem
+from .urls import base_url_problem
+from .wires.websopy import Websopy
 
 __all__ = ["CallOptions", "ChatOptions", "ClientOptions", "body_fields", "same_parameters"]
 
@@ -77,6 +78,11 @@ def _token(instance: object, option: attrs.Attribute[Any], value: object) -> Non
         raise ConfigError(f"cancel_token: expected a CancelToken, got {type(value).__name__}")
 
 
+def _mapping(instance: object, option: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not isinstance(value, Mapping):
+        raise ConfigError(f"{option.name}: expected a dict, got {type(value).__name__}")
+
+
 # --- converters: from what the user passes to what is used ---------------------------------------
 
 
@@ -91,7 +97,7 @@ def _key(api_key: str | None) -> Secret[str]:
 def _base_url(base_url: str | None) -> str:
     url = base_url
     if url is None:
-        url = os.environ.get("WEBSOPY_BASE_URL") or DEFAULT_BASE_URL
+        url = os.environ.get("WEBSOPY_BASE_URL") or Websopy.base_url
     _raise_for(base_url_problem(url))
     return url.rstrip("/")
 
@@ -159,7 +165,7 @@ class CallOptions:
     cancel_token: CancelToken | None = attrs.field(default=None, validator=_token)
     idempotency_key: str = attrs.field(default=None, converter=_idempotency_key)
     extra_headers: dict[str, str] = attrs.field(default=None, converter=_headers)
-    extra_body: Mapping[str, Any] | None = None  # the wire checks it with the rest of the body
+    extra_body: Mapping[str, Any] | None = attrs.field(default=None, validator=_mapping)
     keep_message: bool = attrs.field(default=True, validator=_boolean)
     max_answer_size: int = attrs.field(validator=_count(1))
 

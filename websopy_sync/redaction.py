@@ -19,17 +19,16 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote
 
 import attrs
 
 from .interrupts import is_interrupt
 from .plain_form import PlainText, plain_form
+from .secret import Secret
 
-__all__ = ["Redactor", "Secret"]
-
-Value = TypeVar("Value")
+__all__ = ["Redactor"]
 
 MASK = "***"
 """What stands for a secret, or a piece of one."""
@@ -39,6 +38,9 @@ MAX_TEXT = 65536
 
 MAX_HEADER = 4096
 """Characters that are kept of one header's value; of all together as many as of a text."""
+
+MAX_MESSAGE = 300
+"""Characters of an error's message that quotes an event's data."""
 
 SHORTEST = 4
 """Bytes of plain form that a secret must have to be looked for: less are in any text."""
@@ -56,18 +58,6 @@ ONE_WORD = 64
 
 SLICE = 1 << 18
 """Characters of a long prompt that are looked for at a time."""
-
-
-class Secret(Generic[Value]):
-    """Holds a secret; its repr shows none of it, and it does not pickle."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Value) -> None:
-        self.value: Value = value
-
-    def __reduce__(self) -> str:
-        raise TypeError("a secret does not pickle")
 
 
 # ---------------------------------------------------------------------- what is secret of a request
@@ -359,6 +349,16 @@ class Redactor:
         if not got:
             return text
         return ours + got + self._redacted([[_Part(shown[:MAX_TEXT], "pieces")]])[0]
+
+    def data_message(self, text: str) -> str:
+        """The message of an error about an event's data, which stands whole after ", got ".
+
+        The secrets go first and the text is cut afterwards: a small piece of one is not found.
+        """
+        ours, got, shown = text.partition(", got ")
+        if got:
+            text = ours + got + self._redacted([_parts_of(shown)])[0]
+        return text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE] + "…"
 
     def response(self, body: str, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """The body and the headers of a response, without secrets and in bounds."""

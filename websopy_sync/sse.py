@@ -20,8 +20,9 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from .errors import ConfigError, StreamProtocolError
+from .surrogates import scalar_text
 
-__all__ = ["MAX_EVENT_SIZE", "Decoder", "Fields", "ServerSentEvent", "encode", "scalar_text"]
+__all__ = ["MAX_EVENT_SIZE", "Decoder", "Fields", "ServerSentEvent", "encode"]
 
 MAX_EVENT_SIZE = 16 * 1024 * 1024
 """Bytes that one event, or one line, may have unless told otherwise."""
@@ -283,16 +284,3 @@ def encode(event: ServerSentEvent, *, retry_ms: int | None = None) -> bytes:
         lines.append(f"id: {event.id}")
     lines += [f"data: {line}" for line in event.data.split("\n")]
     return scalar_text("\n".join(lines) + "\n\n").encode()
-
-
-def scalar_text(text: str) -> str:
-    """The same text, such that it can be encoded.
-
-    Surrogate pairs are joined, and lone halves replaced by U+FFFD, as the Infra Standard converts
-    a string into a scalar value string.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Self
 
 from .cancel import CancelScope, CancelToken
-from .chunks import ContentChunk, DoneChunk, ErrorChunk, Message, StreamChunk, UnknownChunk
+from .chunks import ContentChunk, DoneChunk, ErrorChunk, StreamChunk, UnknownChunk
 from .errors import APIError, StreamInterruptedError, StreamProtocolError, StreamServerError
 from .event_source import EventSource
-from .hooks import Listeners
+from .hooks import Listeners, Request
 from .lifecycle import Item, Reading, Stream
-from .message import MAX_ANSWER_SIZE, MessageBuilder, size_of
+from .message import MAX_ANSWER_SIZE, Message, MessageBuilder, size_of
 from .redaction import Redactor
+from .request_body import copied_body
 from .sse import ServerSentEvent
-from .wires.websopy import ChunkReader, Request, copied_body
+from .wires import Reader
+from .wires.base import chunks_of
 
 __all__ = ["ChatStream", "EventStream"]
 
@@ -43,6 +45,8 @@ class _ResponseStream(Stream[Item]):
         if isinstance(error, StreamServerError):  # all its text is the service's
             error.message = self._redact(error.message)
             error.code = error.code and self._redact(error.code, name="code")
+        elif self._begun and isinstance(error, StreamProtocolError):
+            error.message = self._redact.data_message(error.message)
         else:
             error.message = self._redact.message(error.message)
         error.args = (error.message,)
@@ -106,6 +110,7 @@ class ChatStream(_ResponseStream[StreamChunk]):
         scope: CancelScope,
         token: CancelToken | None,
         *,
+        reader: Reader,
         hooks: Listeners,
         redact: Redactor,
         keep_message: bool = True,
@@ -115,6 +120,7 @@ class ChatStream(_ResponseStream[StreamChunk]):
     ) -> None:
         self.idempotency_key = idempotency_key
         """Sent with the request and each repeat, so that the service answers only once."""
+        self._reader = reader
         self._hooks = hooks
         self._builder = MessageBuilder(keep=keep_message)
         self._max_answer_size = max_answer_size
@@ -143,13 +149,13 @@ class ChatStream(_ResponseStream[StreamChunk]):
     def _items(self, reading: Reading[StreamChunk]) -> Generator[StreamChunk, None, None]:
         # The hot path: all that a chunk needs is a local. Measure before you touch it.
         source, scope = reading.source, self._scope
-        reader, add_text = ChunkReader(self._redact), self._builder.add_text
+        read, add_text = self._reader.read, self._builder.add_text
         notify, room = self._hooks.notifier("on_chunk"), self._max_answer_size
         events = source.events(reading.notify_retry)
         del self  # only `reading` may hold the stream: see there
         with reading, reading as step:  # twice: an interrupt may skip one of the exits
             scope.raise_aborted()
-            for chunk in map(reader.read, map(_DATA, events)):
+            for chunk in map(read, map(_DATA, events)):
                 if type(chunk) is ContentChunk:
                     scope.progress = True
                     room -= len(chunk.content)
@@ -166,7 +172,7 @@ class ChatStream(_ResponseStream[StreamChunk]):
                     if scope.aborted:
                         scope.raise_aborted()
                 elif chunk is not None:
-                    taken = _joined(reader.flush(), chunk)
+                    taken = chunks_of(chunk)
                     room -= sum(map(size_of, taken))
                     yield from _take_and_lend(taken, reading, fits=room >= 0)
                     del chunk, taken  # crash reporters show locals; these may echo the key
@@ -179,8 +185,8 @@ class ChatStream(_ResponseStream[StreamChunk]):
             f"answer too large: expected at most {limit} characters (max_answer_size)"
         )
 
-    def _take(self, chunks: list[StreamChunk], *, fits: bool) -> None:
-        """Take a chunk that is no text, after the text that was held back until it came.
+    def _take(self, chunks: Sequence[StreamChunk], *, fits: bool) -> None:
+        """Take the chunks of an event that is not plain text.
 
         The stream ends before its last chunk is handed over: a loop that is left at the done
         chunk has a complete message.
@@ -194,10 +200,11 @@ class ChatStream(_ResponseStream[StreamChunk]):
             self._builder.add(chunk)
             if notify is not None:
                 notify(chunk, self)
-        if isinstance(chunk, DoneChunk):
+        last = chunks[-1] if chunks else None
+        if isinstance(last, DoneChunk):
             self._end(None)
-        elif isinstance(chunk, ErrorChunk):
-            error = StreamServerError(chunk.message, code=chunk.code)
+        elif isinstance(last, ErrorChunk):
+            error = StreamServerError(last.message, code=last.code)
             self._end_and_close(error)
 
     def _is_wanted(self) -> bool:
@@ -305,7 +312,7 @@ def _chat(reading: Reading[StreamChunk]) -> ChatStream:
     return reading.stream
 
 
-def _lend(items: list[Item], reading: Reading[Item]) -> Iterator[Item]:
+def _lend(items: Sequence[Item], reading: Reading[Item]) -> Iterator[Item]:
     """Hand items to the consumer. Its time is outside of the step."""
     for item in items:
         reading.step.busy = False
@@ -315,25 +322,21 @@ def _lend(items: list[Item], reading: Reading[Item]) -> Iterator[Item]:
         reading.step.busy = True
 
 
-def _lend_ping(items: list[Item], reading: Reading[Item]) -> Iterator[Item]:
+def _lend_ping(items: Sequence[Item], reading: Reading[Item]) -> Iterator[Item]:
     """The same for a ping: it starts no limit anew, but the consumer's time does not count."""
     with reading.scope.paused():
         yield from _lend(items, reading)
 
 
 def _take_and_lend(
-    chunks: list[StreamChunk], reading: Reading[StreamChunk], *, fits: bool
+    chunks: Sequence[StreamChunk], reading: Reading[StreamChunk], *, fits: bool
 ) -> Iterator[StreamChunk]:
     _chat(reading)._take(chunks, fits=fits)
-    if _is_ping(chunks[-1]):
+    if chunks and _is_ping(chunks[-1]):
         yield from _lend_ping(chunks, reading)
     else:
         reading.scope.progress = True
         yield from _lend(chunks, reading)
-
-
-def _joined(flushed: ContentChunk | None, chunk: StreamChunk) -> list[StreamChunk]:
-    return [chunk] if flushed is None else [flushed, chunk]
 
 
 def _is_ping(chunk: StreamChunk) -> bool:

@@ -10,9 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from .errors import ConfigError
 
-__all__ = ["DEFAULT_BASE_URL", "base_url_problem", "path_and_query"]
-
-DEFAULT_BASE_URL = "https://api.websopy.com/v1"
+__all__ = ["base_url_problem", "path_and_query"]
 
 
 def base_url_problem(url: object) -> str:

@@ -6,6 +6,7 @@ The only package that imports pluggy. To add a hook, begin in specs.py.
 from .background import BackgroundPlugin
 from .discovery import PluginInfo
 from .manager import Hooks, Listeners, list_plugins
+from .request import Request
 from .specs import HOOKS, hookimpl
 from .stream_local import StreamLocal
 
@@ -15,6 +16,7 @@ __all__ = [
     "Hooks",
     "Listeners",
     "PluginInfo",
+    "Request",
     "StreamLocal",
     "hookimpl",
     "list_plugins",

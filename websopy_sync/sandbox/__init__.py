@@ -29,11 +29,11 @@ from .script import (
     wait,
 )
 from .server import Sandbox
-from .service import Request
+from .service import RecordedRequest
 
 __all__ = [
     "Framing",
-    "Request",
+    "RecordedRequest",
     "Sandbox",
     "Step",
     "Steps",

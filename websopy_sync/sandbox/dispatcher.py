@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from .script import Script, Steps, problem, status
-from .service import Request, default_script, refusal
+from .service import RecordedRequest, default_script, refusal
 
 __all__ = ["Dispatcher", "Playback"]
 
@@ -92,7 +92,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        script: Steps | Callable[[Request], Steps] | None,
+        script: Steps | Callable[[RecordedRequest], Steps] | None,
         *,
         api_key: str | None,
         pause: float,
@@ -105,8 +105,8 @@ class Dispatcher:
         self.news: threading.Condition = threading.Condition()
         """Notified of each request and each lost client; guards the lists."""
         self.queue: deque[Script] = deque()
-        self.requests: Memory[Request] = Memory()
-        self.disconnects: Memory[Request] = Memory()
+        self.requests: Memory[RecordedRequest] = Memory()
+        self.disconnects: Memory[RecordedRequest] = Memory()
         self.request_count: int = 0
         self.disconnect_count: int = 0
         self.closing: threading.Event = threading.Event()
@@ -115,17 +115,17 @@ class Dispatcher:
 
     def receive(
         self, *, connection: int, method: str, target: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[Request, Playback]:
+    ) -> tuple[RecordedRequest, Playback]:
         """Write a request down and choose its script."""
         with self.news:
             self.request_count += 1
-            request = Request(self.request_count, connection, method, target, headers, body)
+            request = RecordedRequest(self.request_count, connection, method, target, headers, body)
             self.requests.keep(request.number, request, request.size)
             self.news.notify_all()
         refused = refusal(request, api_key=self._api_key)
         return request, Playback.of(refused) if refused else self._choose(request)
 
-    def client_left(self, request: Request) -> None:
+    def client_left(self, request: RecordedRequest) -> None:
         """Write down that the client left before the end of its script."""
         with self.news:
             if not self.closing.is_set():
@@ -133,7 +133,7 @@ class Dispatcher:
                 self.disconnects.keep(request.number, request, request.size)
                 self.news.notify_all()
 
-    def _choose(self, request: Request) -> Playback:
+    def _choose(self, request: RecordedRequest) -> Playback:
         key = request.idempotency_key
         with self.news:
             queued = self.queue.popleft() if self.queue else None
@@ -148,7 +148,7 @@ class Dispatcher:
             self._keep(key, chosen)
         return chosen
 
-    def _default(self, request: Request) -> Playback:
+    def _default(self, request: RecordedRequest) -> Playback:
         if self._script is None:
             return Playback.of(default_script(request, seconds=self._pause))
         if not callable(self._script):

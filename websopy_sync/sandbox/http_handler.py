@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import cast
 
 from ..sockets import shut_down
+from ..wires.websopy import Websopy
 from .channel import DeadlineReader, TimeoutWriter
 from .dispatcher import Dispatcher, Playback
 from .http_writer import Framer, framer
@@ -165,7 +166,7 @@ class HTTPHandler(BaseHTTPRequestHandler):
         if self.request_version != "HTTP/1.1" and framing != "content-length":
             framing = "close"
         out = framer(framing, size=_body_size(playback))
-        fields = {**HEADERS, "x-request-id": request_id}
+        fields = {**HEADERS, Websopy.request_id_header: request_id}
         if head.status not in BODILESS:
             fields |= _lower_case(out.headers)
         if self.close_connection:

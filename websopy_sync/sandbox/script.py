@@ -28,7 +28,7 @@ from ..chunks import (
     Usage,
 )
 from ..sse import ServerSentEvent, encode
-from ..wires.websopy import dump_chunk
+from ..wires.websopy import dump_chunk, error_body
 
 __all__ = [
     "Framing",
@@ -310,7 +310,7 @@ BODILESS = (204, 304)
 
 def problem(message: str, code: str | None = None) -> dict[str, Any]:
     """An error body in the service's form; without a code, one made of the message."""
-    return {"error": {"message": message, "code": code or message.lower().replace(" ", "_")}}
+    return error_body(message, code or message.lower().replace(" ", "_"))
 
 
 def _phrase(code: int) -> str:

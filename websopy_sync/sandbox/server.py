@@ -20,7 +20,7 @@ from ..transport.proxies import add_own_service, remove_own_service
 from .dispatcher import Dispatcher
 from .http_handler import HTTPHandler
 from .script import Framing, Script, Steps
-from .service import Request
+from .service import PREFIX, RecordedRequest
 
 __all__ = ["Sandbox"]
 
@@ -44,9 +44,9 @@ class Sandbox:
     and sockets is left. It serves 2,000 connections at once; further ones wait to be accepted.
 
     Args:
-        script: The steps for every request, or a function from `Request` to steps. None: the
-            guide's answer to the guide's question, and for any other question a text that says
-            that this is the sandbox.
+        script: The steps for every request, or a function from `RecordedRequest` to steps. None:
+            the guide's answer to the guide's question, and for any other question a text that
+            says that this is the sandbox.
         api_key: The only valid key; None accepts any.
         pause: Seconds between two pieces when `script` is None. A script has its own pauses.
         framing: chunked, content-length, close, gzip, or trickle (one HTTP chunk for the whole
@@ -63,7 +63,7 @@ class Sandbox:
 
     def __init__(
         self,
-        script: Steps | Callable[[Request], Steps] | None = None,
+        script: Steps | Callable[[RecordedRequest], Steps] | None = None,
         *,
         api_key: str | None = None,
         pause: float = 0.03,
@@ -148,7 +148,7 @@ class Sandbox:
     def url(self) -> str:
         """The `base_url` for a client; ends in /v1."""
         host = f"[{self._address[0]}]" if ":" in self._address[0] else self._address[0]
-        return f"{'https' if self._ssl_context else 'http'}://{host}:{self.port}/v1"
+        return f"{'https' if self._ssl_context else 'http'}://{host}:{self.port}{PREFIX}"
 
     # What it sends
 
@@ -169,13 +169,13 @@ class Sandbox:
     # What happened
 
     @property
-    def requests(self) -> list[Request]:
+    def requests(self) -> list[RecordedRequest]:
         """The requests so far, refused ones too: the last 10,000, and 32 MiB at most."""
         with self._dispatcher.news:
             return self._dispatcher.requests.all()
 
     @property
-    def disconnects(self) -> list[Request]:
+    def disconnects(self) -> list[RecordedRequest]:
         """The requests whose client left before the end of the script."""
         with self._dispatcher.news:
             return self._dispatcher.disconnects.all()

@@ -13,11 +13,15 @@ from urllib.parse import parse_qsl
 
 import attrs
 
+from ..wires.websopy import Websopy, turns_in
 from .script import Step, Steps, done, pause, problem, say, status
 
-__all__ = ["Request", "default_script", "refusal"]
+__all__ = ["RecordedRequest", "default_script", "refusal"]
 
-PATH = "/v1/ai/chat"
+PREFIX = "/v1"
+"""What the sandbox's URL ends with, and each path begins with."""
+
+PATH = PREFIX + Websopy.path
 
 GUIDE_QUESTION = "写一篇关于 AI 的文章"
 GUIDE_PIECES = ("AI", " 正在", "改变", "世界...")
@@ -43,7 +47,7 @@ QUOTED = 200
 
 
 @attrs.frozen
-class Request:
+class RecordedRequest:
     """One request as it came.
 
     Attributes:
@@ -104,7 +108,7 @@ class Request:
         return sent.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
-def messages_of(request: Request) -> list[dict[str, str]]:
+def messages_of(request: RecordedRequest) -> list[dict[str, str]]:
     """The messages of a GET or POST request.
 
     Raises:
@@ -116,7 +120,7 @@ def messages_of(request: Request) -> list[dict[str, str]]:
         body = request.json
     except (ValueError, RecursionError):
         raise ValueError("the body is not JSON") from None
-    messages = body.get("messages") if isinstance(body, dict) else None
+    messages = turns_in(body)
     if not isinstance(messages, list) or not messages:
         raise ValueError("messages: expected a list of at least one message")
     if not all(_is_message(message) for message in messages):
@@ -136,7 +140,7 @@ def _is_message(message: object) -> bool:
     )
 
 
-def refusal(request: Request, *, api_key: str | None) -> Steps | None:
+def refusal(request: RecordedRequest, *, api_key: str | None) -> Steps | None:
     """The script that refuses a request; None when it is accepted.
 
     Args:
@@ -147,8 +151,8 @@ def refusal(request: Request, *, api_key: str | None) -> Steps | None:
         return _refuse(404, "not_found", f"the sandbox answers at {PATH} only")
     if request.method not in ("GET", "POST"):
         return _refuse(405, "method_not_allowed", "use GET or POST", {"Allow": "GET, POST"})
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip() or api_key not in (None, key.strip()):
+    key = _key_of(request)
+    if not key or api_key not in (None, key):
         return _refuse(401, "invalid_api_key", "the API key is missing or wrong")
     try:
         messages_of(request)
@@ -157,13 +161,20 @@ def refusal(request: Request, *, api_key: str | None) -> Steps | None:
     return None
 
 
+def _key_of(request: RecordedRequest) -> str:
+    """The API key of a request, "" when it has none."""
+    name, scheme = Websopy.key_header
+    sent = request.headers.get(name.lower(), "")
+    return sent[len(scheme) :].strip() if sent.lower().startswith(scheme.lower()) else ""
+
+
 def _refuse(
     code: int, name: str, message: str, headers: Mapping[str, str] | None = None
 ) -> tuple[Step, ...]:
     return status(code, problem(message, name), headers=headers)
 
 
-def default_script(request: Request, *, seconds: float) -> list[Step]:
+def default_script(request: RecordedRequest, *, seconds: float) -> list[Step]:
     """The script when a test gives none.
 
     The question of the service's guide gets the guide's answer. Any other gets a text, in the

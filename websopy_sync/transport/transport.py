@@ -18,7 +18,7 @@ import requests.adapters
 from ..cancel import CancelScope
 from ..errors import APIConnectionError, ConfigError
 from ..interrupts import find_interrupt
-from ..redaction import Secret
+from ..secret import Secret
 from .certificates import client_certificate, trust_of
 from .custom_adapter import AdapterResponse, send_within_limits
 from .dependencies import dependency_problem

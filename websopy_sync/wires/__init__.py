@@ -1,1 +1,8 @@
-"""The formats that services speak, a file each. Field names of a service stand only in its file."""
+"""How services are spoken to: a file each, behind the seam of `base`.
+
+A service's paths, header names and field names stand only in its file.
+"""
+
+from .base import ChatRequest, Reader, Wire
+
+__all__ = ["ChatRequest", "Reader", "Wire"]

@@ -22,9 +22,9 @@ import pytest
 import sqlalchemy
 from websopy_persistence import Limits, PersistencePlugin
 
-from websopy_sync.chunks import ContentChunk, DoneChunk, Message, StreamChunk, Usage
-from websopy_sync.message import MessageBuilder
-from websopy_sync.wires.websopy import Request
+from websopy_sync.chunks import ContentChunk, DoneChunk, StreamChunk, Usage
+from websopy_sync.hooks import Request
+from websopy_sync.message import Message, MessageBuilder
 
 UNPRIVILEGED = 65534
 """`nobody`: PostgreSQL does not start for root, MariaDB does not like to."""

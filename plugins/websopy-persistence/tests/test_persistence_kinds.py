@@ -13,7 +13,6 @@ from websopy_sync.chunks import (
     ContentChunk,
     DoneChunk,
     ErrorChunk,
-    Message,
     ToolCall,
     ToolCallChunk,
     UnknownChunk,
@@ -24,6 +23,7 @@ from websopy_sync.errors import (
     StreamCancelledError,
     StreamServerError,
 )
+from websopy_sync.message import Message
 
 USAGE = Usage(20, 150)
 TOOL = ToolCall("天气", '{"city": "成都"}', "call-1")

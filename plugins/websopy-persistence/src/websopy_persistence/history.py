@@ -18,8 +18,9 @@ import attrs
 from sqlalchemy import Connection, Select, delete, func, literal, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from websopy_sync.chunks import Message, StreamChunk, Usage
+from websopy_sync.chunks import StreamChunk, Usage
 from websopy_sync.errors import ConfigError
+from websopy_sync.message import Message
 
 from . import schema
 from .database import Database

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit, urlunsplit
 import attrs
 
 from websopy_sync import StreamLocal, hookimpl
-from websopy_sync.chunks import ContentChunk, Message, StreamChunk
+from websopy_sync.chunks import ContentChunk, StreamChunk
 from websopy_sync.errors import ConfigError, StreamCancelledError, WebsopyError
+from websopy_sync.message import Message
 
 from .database import Database
 from .identity import Identity

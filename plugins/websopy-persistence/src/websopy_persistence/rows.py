@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from websopy_sync.chunks import ContentChunk, Message, StreamChunk, Usage, from_dict
+from websopy_sync.chunks import ContentChunk, StreamChunk, Usage, from_dict
 from websopy_sync.errors import ConfigError
-from websopy_sync.message import MessageBuilder
+from websopy_sync.message import Message, MessageBuilder
 
 from .records import Begin, End, Piece
 from .text import clipped, dumped, storable

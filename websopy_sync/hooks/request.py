@@ -1,0 +1,36 @@
+"""What `on_request` is given: a request that plugins may look at and edit before it is sent.
+
+Knows nothing of how it is sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+__all__ = ["Request"]
+
+
+@attrs.define(repr=False, eq=False)
+class Request:
+    """A request before it is sent, for `on_request` to look at and edit.
+
+    Its repr shows neither headers nor body.
+
+    Attributes:
+        method: The HTTP method; read-only.
+        url: Where it goes; read-only.
+        headers: Name → value, without the key, which is added later.
+        body: The JSON object to be sent; None for a request without a body.
+        idempotency_key: The same for every retry of this request; read-only.
+    """
+
+    method: str = attrs.field(on_setattr=attrs.setters.frozen)
+    url: str = attrs.field(on_setattr=attrs.setters.frozen)
+    headers: dict[str, str]
+    body: dict[str, Any] | None = None
+    idempotency_key: str = attrs.field(default="", on_setattr=attrs.setters.frozen)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.url}>"
