@@ -112,7 +112,7 @@ _Begun = tuple[Reading[Item], Generator[Item, None, None]]
 
 
 class Stream(Generic[Item]):
-    """A response while it comes. Subclasses say what its items are, and what an end means."""
+    """A response as it comes. Subclasses say what its items are, and what an end means."""
 
     def __init__(self, scope: CancelScope, token: CancelToken | None) -> None:
         self._state: State = "open"
@@ -127,11 +127,10 @@ class Stream(Generic[Item]):
         self._begun = False
         self._source: EventSource | None = None
         self._failure: BaseException | None = None
-        # The right to end the stream: whoever deletes the only item has it, and puts it back if an
-        # interrupt cut the end short. Not pop(): a signal may come when a call returns, before
-        # the next line.
+        # The right to end the stream, likewise; put back if an interrupt cut the end short. Taken
+        # with `del`, not pop(): a signal may come when a call returns, before the next line.
         self._end_right = [True]
-        # How far the end has come: an interrupt may cut it short, and it goes on later.
+        # How far the end has come. The second call of _end() goes on from there.
         self._settled = self._notified = False
         # The right to close the source: whoever deletes the only item has it.
         self._unclosed: list[EventSource] = []
@@ -154,6 +153,7 @@ class Stream(Generic[Item]):
         """The request is about to be repeated."""
 
     def _open(self, make_source: Callable[[], EventSource]) -> None:
+        """Open the stream. `calls` calls it; it is private so that users do not see it."""
         self._take_turn()
         try:
             self._step.busy = True
@@ -323,7 +323,7 @@ class Stream(Generic[Item]):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        run_all(self.close, error=error if is_interrupt(error) else None)
+        run_all(self.close, error=error if is_interrupt(error) else None)  # it must not be hidden
 
     def __del__(self) -> None:
         if not getattr(self, "_end_right", None):
@@ -337,7 +337,7 @@ class Stream(Generic[Item]):
 
     @property
     def state(self) -> State:
-        """ "open", and at the end for good "done", "error", "cancelled" or "closed"."""
+        """At first "open"; at the end, for good, "done", "error", "cancelled" or "closed"."""
         if self._state == "open" and self._scope.aborted:
             # Its reader has yet to end it; a forked child has no reader.
             return "closed" if self._scope.aborted == "forked" else self._scope.aborted

@@ -56,9 +56,7 @@ class Listeners:
         self._of_hook = of_hook
         self._backgrounds = backgrounds
         self._notifiers = {
-            hook: _all_of(
-                [listener.notify for listener in listeners], whole=hook in ("on_request", *ENDS)
-            )
+            hook: _all_of([listener.notify for listener in listeners], whole=hook in WHOLE)
             for hook, listeners in of_hook.items()
         }
 
