@@ -1,4 +1,4 @@
-"""What the caller's own program raises: a table of handlers, and of what is no handler's."""
+"""Interrupts: what a signal handler raised is one, whatever it looks like; a failure is not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from websopy_sync.interrupts import (
 
 @contextlib.contextmanager
 def handling(handler: Any) -> Iterator[None]:
-    """SIGUSR1 is handled by this."""
+    """Install a handler of SIGUSR1."""
     old = signal.signal(signal.SIGUSR1, handler)
     try:
         yield
@@ -38,14 +38,14 @@ def handling(handler: Any) -> Iterator[None]:
 
 
 def ring() -> None:
-    """Have the handler of SIGUSR1 run here."""
+    """Run the handler of SIGUSR1 here."""
     signal.raise_signal(signal.SIGUSR1)
     for _ in range(3):  # at the latest, it runs at a jump back
         pass
 
 
 def caught(call: Callable[[], object]) -> BaseException:
-    """What a call raises."""
+    """The exception that a call raises."""
     try:
         call()
     except BaseException as error:  # noqa: BLE001  # that is the test
@@ -163,7 +163,7 @@ HANDLERS: dict[str, Any] = {
 
 @pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS)
 def test_what_a_signal_handler_raises_is_an_interrupt(handler: Any) -> None:
-    """Whatever kind of callable the handler is, and of whatever class its exception."""
+    """The handler may be any callable, its exception of any class."""
     with handling(handler):
         error = caught(ring)
         assert raised_by_signal_handler(error)
@@ -177,7 +177,7 @@ def test_what_a_signal_handler_raises_is_an_interrupt(handler: Any) -> None:
     ids=[name for name in HANDLERS if name != "forgets its arguments"],
 )
 def test_a_handler_that_was_replaced_since_is_known(handler: Any) -> None:
-    """As when the limit's `with` block has put the old handler back."""
+    """A `with` block of a time limit has put the old handler back by now."""
     with handling(handler):
         error = caught(ring)
     assert is_interrupt(error)
@@ -216,14 +216,14 @@ def given_a_frame(frame: Any, number: int) -> None:
 
 
 def swallowed_by_code() -> None:
-    """A limit that the code under it has dealt with."""
+    """A time limit that passed is no interrupt for a later failure."""
     with contextlib.suppress(TimeoutError):
         ring()
     raise OSError("later, and another")
 
 
 class Lazy:
-    """An object that finds out what it stands for when it is looked at, as Django's lazy ones."""
+    """A lazy object like Django's: it evaluates itself when it is inspected."""
 
     def __getattribute__(self, name: str) -> Any:
         raise RuntimeError("looked at")
@@ -234,7 +234,7 @@ def given_what_is_lazy(lazy: Lazy, frame: Any) -> None:
 
 
 class Odd(Exception):
-    """It has attributes of the names that other exceptions keep their origins under."""
+    """It has the attributes in which other exceptions keep what they wrap."""
 
     exceptions = 3
 
@@ -260,7 +260,7 @@ NO_HANDLERS: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("call", NO_HANDLERS.values(), ids=NO_HANDLERS)
 def test_any_other_exception_is_none(call: Callable[[], object]) -> None:
-    """A handler that is installed makes no interrupt of what it did not raise."""
+    """A failure is no interrupt just because a handler is installed."""
     with handling(plain):
         error = caught(call)
         assert not is_interrupt(error)
@@ -366,7 +366,7 @@ def test_an_interrupt_is_found_in_what_was_made_from_it(call: Callable[[], None]
 
 
 def test_an_interrupt_that_the_caller_is_handling_is_not_found() -> None:
-    """It is the context of all that is raised meanwhile, and has come out already."""
+    """It is the context of all that is raised meanwhile, but it was raised before."""
 
     def later() -> BaseException | None:
         return find_interrupt(caught(plugin_of_its_own))
@@ -382,7 +382,7 @@ def test_an_interrupt_that_the_caller_is_handling_is_not_found() -> None:
 
 
 def test_what_a_plugin_makes_of_its_own_exit_is_its_failure() -> None:
-    """asyncio turns its CancelledError into a TimeoutError: nobody outside has raised that."""
+    """asyncio itself turns its CancelledError into a TimeoutError: no interrupt."""
 
     async def late() -> None:
         await asyncio.wait_for(asyncio.sleep(5), 0.01)
@@ -410,7 +410,7 @@ def holder() -> None:
 
 
 def test_clear_frames_leaves_a_handlers_own() -> None:
-    """What our frames held is gone; what the caller's handler held is the caller's."""
+    """Our frames lose their locals; the frames of the user's handler keep theirs."""
 
     def handler(signum: int, frame: Any) -> None:
         mine = "mine"  # noqa: F841  # it is looked for
@@ -431,7 +431,7 @@ def test_clear_frames_leaves_a_handlers_own() -> None:
 
 
 def test_ignoring_lets_interrupts_through() -> None:
-    """As contextlib.suppress does with a failure, and not with a signal handler's exception."""
+    """It suppresses a failure, and lets a signal handler's exception through."""
     with ignoring(OSError):
         plugin_of_its_own()
     with handling(plain), pytest.raises(TimeoutError, match="plain"), ignoring(OSError):
@@ -465,7 +465,7 @@ CTRL_C, EXIT = KeyboardInterrupt(), SystemExit()
     ],
 )
 def test_run_all_raises_one_at_the_end(errors: list[BaseException], raised: BaseException) -> None:
-    """All are called; the first exception comes out, but an interrupt before any other."""
+    """All are called; the first exception is raised, but an interrupt before others."""
     made: list[str] = []
     calls = [call for error in errors for call in (raises(error), lambda: made.append("x"))]
     assert caught(lambda: run_all(*calls)) is raised
@@ -479,7 +479,7 @@ def test_run_all_without_a_failure() -> None:
 
 
 def test_run_all_beside_an_exception() -> None:
-    """The exception that is on its way comes out by itself, unless a worse one is raised."""
+    """The caller raises its own exception itself, unless a more urgent one is raised."""
     run_all(raises(FIRST), error=CTRL_C)
     run_all(raises(EXIT), error=CTRL_C)
     assert caught(lambda: run_all(raises(CTRL_C), error=FIRST)) is CTRL_C

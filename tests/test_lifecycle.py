@@ -295,7 +295,7 @@ def later(call: Callable[[], object], seconds: float = 0.05) -> threading.Timer:
 
 
 def test_next_and_for_go_on_with_each_other(ask: Ask) -> None:
-    """next() first, the loop takes the rest."""
+    """A loop reads the rest after next()."""
     stream = ask(say("a"), say("b"), say("c"), done())
     assert next(stream) == ContentChunk("a")
     assert next(stream) == ContentChunk("b")
@@ -303,7 +303,7 @@ def test_next_and_for_go_on_with_each_other(ask: Ask) -> None:
 
 
 def test_next_ends_with_stop_iteration(ask: Ask) -> None:
-    """As any iterator does, again and again."""
+    """After the end, each next() raises StopIteration, as for any iterator."""
     stream = ask(done())
     assert next(stream) == DoneChunk()
     for _ in range(3):
@@ -318,7 +318,7 @@ def test_next_ends_with_stop_iteration(ask: Ask) -> None:
 )
 @pytest.mark.parametrize("how", ["whole", "broken off", "failed"])
 def test_a_stream_is_read_once(ask: Ask, how: str, again: Callable[[ChatStream], object]) -> None:
-    """A second loop would look like an empty answer; it is an error."""
+    """A second loop raises StreamError: without it, the response would look empty."""
     stream = ask(say("a"), done() if how == "whole" else error("no"))
     try:
         for _ in stream:
@@ -331,7 +331,7 @@ def test_a_stream_is_read_once(ask: Ask, how: str, again: Callable[[ChatStream],
 
 
 def test_a_loop_within_the_loop_is_an_error(ask: Ask) -> None:
-    """Two readers would each get half."""
+    """A second loop inside the first raises StreamError: each would get half."""
     stream = ask(say("a"), say("b"), done())
     for _ in stream:
         with pytest.raises(StreamError, match="once"):
@@ -343,7 +343,7 @@ def test_a_loop_within_the_loop_is_an_error(ask: Ask) -> None:
 
 
 def test_break_closes_at_once_though_the_stream_is_held(ask: Ask, sandbox: Sandbox) -> None:
-    """PROMISE 25."""
+    """`break` closes the connection, although a variable holds the stream (promise 25)."""
     stream = ask(say("a"), silence())
     for _ in stream:
         break
@@ -352,7 +352,7 @@ def test_break_closes_at_once_though_the_stream_is_held(ask: Ask, sandbox: Sandb
 
 
 def test_an_exception_in_the_loop_closes(ask: Ask, sandbox: Sandbox) -> None:
-    """And is the user's own still."""
+    """The exception comes out unchanged, and the connection is closed."""
     stream = ask(say("a"), silence())
 
     def read() -> None:
@@ -368,7 +368,7 @@ def test_an_exception_in_the_loop_closes(ask: Ask, sandbox: Sandbox) -> None:
 
 
 def test_an_exception_in_the_with_block_closes_at_once(ask: Ask, sandbox: Sandbox) -> None:
-    """Without waiting for anybody to let go of the traceback."""
+    """The connection is closed although the traceback still holds the frames."""
     with pytest.raises(LookupError), ask(say("a"), silence()) as stream:
         next(stream)
         raise LookupError
@@ -377,7 +377,7 @@ def test_an_exception_in_the_with_block_closes_at_once(ask: Ask, sandbox: Sandbo
 
 
 def test_keyboard_interrupt_in_the_loop(ask: Ask, sandbox: Sandbox) -> None:
-    """PROMISE 26: it comes out as itself, and the connection is closed."""
+    """It comes out unchanged, and the connection is closed (promise 26)."""
     with pytest.raises(KeyboardInterrupt), ask(say("a"), silence()) as stream:
         for _ in stream:
             raise KeyboardInterrupt
@@ -386,7 +386,7 @@ def test_keyboard_interrupt_in_the_loop(ask: Ask, sandbox: Sandbox) -> None:
 
 
 def test_a_generator_around_the_loop_that_is_closed(ask: Ask, sandbox: Sandbox) -> None:
-    """GeneratorExit is a way to leave like any other: a web view that is given up."""
+    """GeneratorExit closes the stream as well: a web server gives a view up."""
     stream = ask(say("a"), silence())
 
     def view() -> Iterator[str]:
@@ -403,7 +403,7 @@ def test_a_generator_around_the_loop_that_is_closed(ask: Ask, sandbox: Sandbox) 
 
 @pytest.mark.parametrize("read", [0, 1])
 def test_a_dropped_stream_closes(ask: Ask, sandbox: Sandbox, read: int) -> None:
-    """`del`, read or not: the last reference takes the connection along."""
+    """The last `del` closes the connection, read or not."""
     stream = ask(say("a"), silence())
     for _ in range(read):
         next(stream)
@@ -412,7 +412,7 @@ def test_a_dropped_stream_closes(ask: Ask, sandbox: Sandbox, read: int) -> None:
 
 
 def test_a_stream_in_a_cycle_closes_with_the_garbage(ask: Ask, sandbox: Sandbox) -> None:
-    """Where only the collector sees that it is gone."""
+    """The garbage collector closes the connection of a stream in a reference cycle."""
     cycle: list[object] = [ask(say("a"), silence())]
     cycle.append(cycle)
     del cycle
@@ -421,7 +421,7 @@ def test_a_stream_in_a_cycle_closes_with_the_garbage(ask: Ask, sandbox: Sandbox)
 
 
 def test_with_block_ends_what_is_left(ask: Ask, sandbox: Sandbox) -> None:
-    """It gives the stream itself."""
+    """The `with` block gets the stream itself, and closes it."""
     stream = ask(say("a"), silence())
     with stream as same:
         assert same is stream
@@ -431,7 +431,7 @@ def test_with_block_ends_what_is_left(ask: Ask, sandbox: Sandbox) -> None:
 
 
 def test_close_may_come_often(ask: Ask) -> None:
-    """Once or more, before or after anything."""
+    """A second close() does nothing."""
     stream = ask(say("a"), silence())
     for _ in range(3):
         stream.close()
@@ -440,7 +440,7 @@ def test_close_may_come_often(ask: Ask) -> None:
 
 @pytest.mark.parametrize("begin", [True, False], ids=["begun", "not begun"])
 def test_reading_after_close(ask: Ask, begin: bool) -> None:
-    """StreamCancelledError, reason closed: not an end that looks whole."""
+    """It raises StreamCancelledError: a closed stream must not look complete."""
     stream = ask(say("a"), say("b"), silence())
     if begin:
         next(stream)
@@ -452,7 +452,7 @@ def test_reading_after_close(ask: Ask, begin: bool) -> None:
 
 
 def test_close_inside_the_loop(ask: Ask) -> None:
-    """The next step says that it was closed."""
+    """The next step raises StreamCancelledError, reason closed."""
     stream = ask(say("a"), say("b"), silence())
     chunks = []
     with pytest.raises(StreamCancelledError) as caught:  # the loop is the test
@@ -464,7 +464,7 @@ def test_close_inside_the_loop(ask: Ask) -> None:
 
 
 def test_close_from_another_thread_wakes_the_reader(ask: Ask, sandbox: Sandbox) -> None:
-    """It gets StreamCancelledError, with what had come."""
+    """The reader gets StreamCancelledError with the message so far."""
     stream = ask(say("a"), silence())
     thread = later(stream.close)
     chunks, failure = read_until_error(stream)
@@ -477,7 +477,7 @@ def test_close_from_another_thread_wakes_the_reader(ask: Ask, sandbox: Sandbox) 
 
 
 def test_leaving_frees_no_more_than_its_own(ask: Ask) -> None:
-    """One stream's end is not another's."""
+    """A stream that ends leaves the client's other streams alone."""
     first, second = ask(say("a"), silence()), ask(say("b"), done())
     first.close()
     assert list(second) == [ContentChunk("b"), DoneChunk()]
@@ -498,7 +498,7 @@ def by_token(stream: ChatStream, token: CancelToken) -> Callable[[], None]:
 def test_cancel_wakes_a_blocked_read(
     ask: Ask, sandbox: Sandbox, how: Callable[[ChatStream, CancelToken], Callable[[], None]]
 ) -> None:
-    """PROMISE 7: from another thread, at once, and the server sees it."""
+    """From another thread, at once; the server sees it (promise 7)."""
     token = CancelToken()
     stream = ask(say("a"), silence(), cancel_token=token)
     thread = later(how(stream, token))
@@ -515,7 +515,7 @@ def test_cancel_wakes_a_blocked_read(
 
 
 def test_cancel_before_the_headers(ask: Ask, sandbox: Sandbox) -> None:
-    """There is no stream yet: the token is all there is."""
+    """A token ends the call that waits for the headers."""
     token = CancelToken()
     thread = later(token.cancel)
     start = time.monotonic()
@@ -529,7 +529,7 @@ def test_cancel_before_the_headers(ask: Ask, sandbox: Sandbox) -> None:
 
 
 def test_cancel_in_the_back_off(ask: Ask, sandbox: Sandbox) -> None:
-    """While nothing is open at all."""
+    """A token ends the wait before a retry."""
     token = CancelToken()
     thread = later(token.cancel)
     start = time.monotonic()
@@ -540,8 +540,8 @@ def test_cancel_in_the_back_off(ask: Ask, sandbox: Sandbox) -> None:
     assert len(sandbox.requests) == 1
 
 
-def test_a_thrown_token_sends_nothing(ask: Ask, sandbox: Sandbox) -> None:
-    """Cancelled before: there is no question any more."""
+def test_a_cancelled_token_sends_nothing(ask: Ask, sandbox: Sandbox) -> None:
+    """A token that was cancelled before the call: no request is sent."""
     token = CancelToken()
     token.cancel()
     with pytest.raises(StreamCancelledError):
@@ -550,7 +550,7 @@ def test_a_thrown_token_sends_nothing(ask: Ask, sandbox: Sandbox) -> None:
 
 
 def test_cancel_in_the_loop(ask: Ask) -> None:
-    """By the reader itself: no chunk more, though it is here already."""
+    """After cancel() the reader gets no chunk, even if one has arrived."""
     stream = ask(say("a"), say("b"), say("c"), done())
     chunks = []
     with pytest.raises(StreamCancelledError) as caught:  # the loop is the test
@@ -563,7 +563,7 @@ def test_cancel_in_the_loop(ask: Ask) -> None:
 
 
 def test_one_token_ends_many_streams(ask: Ask) -> None:
-    """All that it was given to, read or not."""
+    """A token ends each stream that it was given to, read or not."""
     token = CancelToken()
     streams = [ask(say("a"), silence(), cancel_token=token) for _ in range(3)]
     next(streams[0])
@@ -575,7 +575,7 @@ def test_one_token_ends_many_streams(ask: Ask) -> None:
 
 
 def test_cancel_after_the_end_is_nothing(ask: Ask) -> None:
-    """A late click on a stop button."""
+    """cancel() after the end does nothing: a late click on a stop button."""
     stream = ask(say("a"), error("no"))
     read_until_error(stream)
     stream.cancel()
@@ -583,7 +583,7 @@ def test_cancel_after_the_end_is_nothing(ask: Ask) -> None:
 
 
 def test_cancelled_then_closed_is_cancelled(ask: Ask) -> None:
-    """The first reason stays."""
+    """The state stays cancelled when close() follows cancel()."""
     stream = ask(say("a"), silence())
     next(stream)
     stream.cancel()
@@ -595,7 +595,7 @@ def test_cancelled_then_closed_is_cancelled(ask: Ask) -> None:
 
 
 def test_usage_after_cancel(ask: Ask) -> None:
-    """What had come stays readable."""
+    """The message so far can be read after cancel()."""
     stream = ask(say("a"), tool("f", {}), silence())
     next(stream), next(stream)
     stream.cancel()
