@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from discretion import GUIDE_QUESTION, KEY, PROMPT, assert_discreet
+from tables import each
 
 from websopy_sync import (
     AuthenticationError,
@@ -161,8 +162,8 @@ BAD_CALLS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "names"), BAD_CALLS, ids=range(len(BAD_CALLS)))
-@pytest.mark.parametrize("how", ["chat_stream", "chat"])
+@each(("options", "names"), BAD_CALLS)
+@each("how", ["chat_stream", "chat"])
 def test_bad_call(
     client: WebsopyClient, sandbox: Sandbox, how: str, options: dict[str, Any], names: str
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each
 
 from websopy_sync.chunks import (
     ContentChunk,
@@ -69,7 +70,7 @@ EXAMPLES: list[Any] = [
     Message(),
     Message("a", (ToolCall("f", "{}"),), Usage(1, 1)),
 ]
-every_value = pytest.mark.parametrize("value", EXAMPLES, ids=repr)
+every_value = each("value", EXAMPLES)
 
 
 @given(chunks | messages | usages | tool_calls)
@@ -81,7 +82,7 @@ def test_pickle_is_the_identity(value: Any) -> None:
 
 
 @every_value
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@each("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_every_pickle_protocol(value: Any, protocol: int) -> None:
     """Also with the protocols that old caches use."""
     assert pickle.loads(pickle.dumps(value, protocol)) == value
@@ -161,7 +162,7 @@ def test_tool_call_dict_and_back(tool: ToolCall) -> None:
     assert ToolCall.from_dict(tool.to_dict()) == tool
 
 
-@pytest.mark.parametrize(
+@each(
     ("chunk", "fields"),
     [
         (ContentChunk("AI"), {"type": "content", "content": "AI"}),
@@ -234,7 +235,7 @@ BAD_DICTS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("fields", BAD_DICTS, ids=range(len(BAD_DICTS)))
+@each("fields", BAD_DICTS)
 def test_bad_dicts_are_config_errors(fields: Any) -> None:
     """What is no chunk's dict is refused, with no foreign exception beneath."""
     with pytest.raises(ConfigError) as caught:
@@ -244,8 +245,8 @@ def test_bad_dicts_are_config_errors(fields: Any) -> None:
     assert len(str(caught.value)) < 600
 
 
-@pytest.mark.parametrize("fields", [None, {}, [], "x", {"x": 1}, {1: 2}], ids=repr)
-@pytest.mark.parametrize("kind", [Usage, ToolCall])
+@each("fields", [None, {}, [], "x", {"x": 1}, {1: 2}])
+@each("kind", [Usage, ToolCall])
 def test_bad_dicts_of_parts_are_config_errors(kind: Any, fields: Any) -> None:
     """Usage and tool calls are read back by themselves, too."""
     with pytest.raises(ConfigError, match=kind.__name__) as caught:
@@ -266,8 +267,8 @@ def test_any_dict_is_a_chunk_or_a_config_error(fields: dict[str, Any]) -> None:
 # --- their parts ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bad", [-1, 1.5, "7", None, True, HUGE], ids=range(6))
-@pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens", "total_tokens"])
+@each("bad", [-1, 1.5, "7", None, True, HUGE])
+@each("name", ["prompt_tokens", "completion_tokens", "total_tokens"])
 def test_usage_takes_counts_only(name: str, bad: Any) -> None:
     """A count is an int of 0 or more; the error names the field."""
     fields = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 1, name: bad}
@@ -292,8 +293,8 @@ def test_total_is_the_sum_unless_told() -> None:
     assert Usage(0, 0) == Usage(0, 0, 0)
 
 
-@pytest.mark.parametrize("name", ["name", "arguments", "id"])
-@pytest.mark.parametrize("bad", [7, b"x", {}, ["f"]], ids=repr)
+@each("name", ["name", "arguments", "id"])
+@each("bad", [7, b"x", {}, ["f"]])
 def test_tool_call_takes_str_only(name: str, bad: Any) -> None:
     """A dict for arguments would be parsed again and fail late; it is refused here."""
     with pytest.raises(TypeError, match=name):
@@ -314,7 +315,7 @@ def test_arguments_are_parsed(arguments: str, parsed: dict[str, Any]) -> None:
     assert ToolCall("f", arguments).parse_arguments() == parsed
 
 
-@pytest.mark.parametrize(
+@each(
     "arguments",
     [
         "",
@@ -332,7 +333,6 @@ def test_arguments_are_parsed(arguments: str, parsed: dict[str, Any]) -> None:
         '{"a":' * 100_000,
         "\ufeff{}",
     ],
-    ids=lambda arguments: repr(arguments)[:16],
 )
 def test_bad_arguments_are_one_kind_of_error(arguments: str) -> None:
     """A model can write anything: no RecursionError, no JSONDecodeError, and `arguments` stays."""

@@ -7,6 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
+from tables import each
 
 from websopy_sync import errors
 from websopy_sync.chunks import ToolCall, Usage
@@ -94,7 +95,7 @@ def fields_of(kind: type[WebsopyError]) -> dict[str, Any]:
     return fields | OWN.get(kind, {})
 
 
-every_class = pytest.mark.parametrize("kind", TREE, ids=lambda kind: kind.__name__)
+every_class = each("kind", TREE)
 
 
 def test_tree_is_complete() -> None:
@@ -115,7 +116,7 @@ def test_place_in_the_tree(kind: type[WebsopyError]) -> None:
 
 
 @every_class
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@each("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_pickle_keeps_every_field(kind: type[WebsopyError], protocol: int) -> None:
     """An error that crosses a process arrives whole (anthropic's does not unpickle)."""
     fields = fields_of(kind)
@@ -196,7 +197,7 @@ class UserError(APIStatusError):
     note: str = ""
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "name", "value"),
     [
         (APIError, "request_id", None),
@@ -236,7 +237,7 @@ def test_timeout_is_a_timeout_for_everybody() -> None:
     assert (str(error), error.errno) == ("no chunk", None)
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "kind"),
     [
         (400, BadRequestError),

@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 import faults
 import pytest
+from endings import ChunksAndEndings
 from faults import (
     DONE,
     Conn,
@@ -95,32 +96,6 @@ class Watched:
         assert self.gone.wait(AT_ONCE), "the connection is still open"
 
 
-class Endings:
-    """A plugin that notes how each question ended."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.chunks: list[str] = []
-        self.ends: list[str] = []
-
-    @hookimpl
-    def on_request(self) -> None:
-        self.asked += 1
-
-    @hookimpl
-    def on_chunk(self, chunk: Any) -> None:
-        self.chunks.append(chunk.type)
-
-    @hookimpl
-    def on_done(self, message: Any) -> None:
-        self.ends.append("done")
-
-    @hookimpl
-    def on_error(self, error: Any) -> None:
-        reason = getattr(error, "reason", "")
-        self.ends.append(f"{type(error).__name__} {reason}".strip())
-
-
 # --------------------------------------------------------------------------------------- leaving
 
 
@@ -184,7 +159,7 @@ WAYS = [way for name, way in list(globals().items()) if name.startswith("leave_"
 @pytest.mark.parametrize("tls", [False, True])
 def test_leaving_closes_the_connection_at_once(way: Callable[[Any], None], tls: bool) -> None:
     """However it is left: the server sees it, though the stream is held; plugins hear once."""
-    watched, endings = Watched(HALF), Endings()
+    watched, endings = Watched(HALF), ChunksAndEndings()
     with play(watched, tls=authority().server() if tls else None) as server:
         with client(server, plugins=[endings]) as asker:
             stream = asker.ai.chat_stream("hi")
@@ -201,7 +176,7 @@ def test_leaving_closes_the_connection_at_once(way: Callable[[Any], None], tls: 
 @pytest.mark.parametrize("read", [0, 1])
 def test_garbage(read: int) -> None:
     """A stream that nobody holds any more is closed without a run of the collector."""
-    watched, endings = Watched(HALF), Endings()
+    watched, endings = Watched(HALF), ChunksAndEndings()
     gc.collect()
     gc.disable()
     try:
@@ -218,7 +193,7 @@ def test_garbage(read: int) -> None:
 
 def test_garbage_in_a_loop() -> None:
     """So is one that only the loop held."""
-    watched, endings = Watched(HALF), Endings()
+    watched, endings = Watched(HALF), ChunksAndEndings()
     gc.disable()
     try:
         with play(watched) as server, client(server, plugins=[endings]) as asker:
@@ -297,7 +272,7 @@ def test_finished_stream_leaves_no_cycle(read: Callable[[Any], None]) -> None:
 
 def test_client_closed() -> None:
     """Closing the client closes its open streams."""
-    watched, endings = [Watched(HALF), Watched(HALF)], Endings()
+    watched, endings = [Watched(HALF), Watched(HALF)], ChunksAndEndings()
     with play(*watched) as server:
         asker = client(server, plugins=[endings])
         streams = [asker.ai.chat_stream("hi") for _ in range(2)]
@@ -376,7 +351,7 @@ def close_in_a_thread(stream: Any) -> None:
 
 def test_close_in_a_hook() -> None:
     """A plugin may close the stream that it is told of."""
-    endings = Endings()
+    endings = ChunksAndEndings()
 
     class Closer:
         @hookimpl
@@ -428,7 +403,7 @@ def iter_by_next(stream: Any) -> Iterator[Any]:
 
 def test_cancel_in_the_body() -> None:
     """cancel() wakes a blocked reader; the error has what had come; the server sees it gone."""
-    watched, endings = Watched(HALF), Endings()
+    watched, endings = Watched(HALF), ChunksAndEndings()
     with play(watched) as server, client(server, plugins=[endings], timeout=FAR) as asker:
         stream = asker.ai.chat_stream("hi")
         threading.Timer(0.1, stream.cancel).start()
@@ -459,7 +434,7 @@ def test_cancel_in_every_framing(framing: Any) -> None:
 
 def test_cancel_before_the_head() -> None:
     """A token ends a call that has no stream yet."""
-    token, endings = CancelToken(), Endings()
+    token, endings = CancelToken(), ChunksAndEndings()
     with play(silence) as server, client(server, plugins=[endings], timeout=FAR) as asker:
         threading.Timer(0.1, token.cancel).start()
         got = listen(lambda: asker.ai.chat_stream("hi", cancel_token=token))
@@ -617,7 +592,7 @@ class AlarmError(Exception):
 @pytest.mark.parametrize("kind", [AlarmError, MemoryError])
 def test_exception_out_of_a_signal_handler(script: Script, kind: type[Exception]) -> None:
     """What a signal handler raises into a blocked read comes out as it is; nothing is re-sent."""
-    watched, endings = threading.Event(), Endings()
+    watched, endings = threading.Event(), ChunksAndEndings()
 
     def ring(*_: object) -> None:
         raise kind("out of the handler")
@@ -813,7 +788,7 @@ def test_done_gives_the_connection_back_in_every_framing(framing: str) -> None:
 
 def test_break_at_done_is_a_whole_answer() -> None:
     """Who leaves at the done chunk has left nothing: done, and one connection."""
-    endings = Endings()
+    endings = ChunksAndEndings()
     with play(answers("hi")) as server, client(server, plugins=[endings]) as asker:
         for _ in range(4):
             stream = asker.ai.chat_stream("hi")
@@ -947,7 +922,7 @@ ENDS: dict[str, tuple[Script, Callable[[Any], None], str]] = {
 def test_exactly_one_end(name: str) -> None:
     """Whichever way it ends, one of on_done and on_error is called, once, whatever follows."""
     script, read, end = ENDS[name]
-    endings = Endings()
+    endings = ChunksAndEndings()
     limits = Timeouts(connect=5, first_chunk=5, idle=0.2, total=5)
     with play(script) as server, client(server, plugins=[endings], timeout=limits) as asker:
         stream = asker.ai.chat_stream("hi")
@@ -970,7 +945,7 @@ def test_exactly_one_end(name: str) -> None:
 )  # fmt: skip
 def test_exactly_one_end_without_a_stream(script: Script, end: str) -> None:
     """The same when the call itself raises."""
-    endings = Endings()
+    endings = ChunksAndEndings()
     limits = Timeouts(connect=5, first_chunk=0.2, idle=5, total=5)
     with play(script) as server, client(server, plugins=[endings], timeout=limits) as asker:
         ask(server, through=asker, max_retries=0)
@@ -1002,7 +977,7 @@ def test_plugin_that_raises(hook: str, caplog: pytest.LogCaptureFixture) -> None
         raise RuntimeError("plugin is broken")
 
     broken = type("Broken", (), {hook: hookimpl(fail)})()
-    endings = Endings()
+    endings = ChunksAndEndings()
     scripts = [status(503, {"Retry-After": "0"}), answer("a", "b"), body(HALF, end=False)]
     with play(*scripts) as server, client(server, plugins=[broken, endings]) as asker:
         assert ask(server, through=asker).text == "ab"
@@ -1022,7 +997,7 @@ def test_plugin_that_is_interrupted(kind: type[BaseException]) -> None:
         def on_chunk(self) -> None:
             raise kind
 
-    watched, endings = Watched(HALF), Endings()
+    watched, endings = Watched(HALF), ChunksAndEndings()
     with play(watched) as server, client(server, plugins=[Interrupted(), endings]) as asker:
         stream = asker.ai.chat_stream("hi")
         with pytest.raises(kind):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from faults import DONE, ask, body, client, event, play, text
+from tables import each
 
 from websopy_sync import (
     DoneChunk,
@@ -72,7 +73,7 @@ NO_JSON = [
 ]
 
 
-@pytest.mark.parametrize("data", NO_JSON, ids=lambda data: repr(data[:30]))
+@each("data", NO_JSON)
 def test_no_json(data: str) -> None:
     """Data that is no JSON is a protocol error with what had come; no foreign exception."""
     got = asked(text("half"), event(data), DONE)
@@ -82,7 +83,7 @@ def test_no_json(data: str) -> None:
     encodable(str(got.error))
 
 
-@pytest.mark.parametrize("data", [[], {}, [{"type": "content"}], 1, 1.5, "content", None, True])
+@each("data", [[], {}, [{"type": "content"}], 1, 1.5, "content", None, True])
 def test_json_that_is_no_chunk(data: Any) -> None:
     """JSON that is no object, or has no type, is a protocol error."""
     got = asked(text("half"), event(json.dumps(data)), DONE)
@@ -93,13 +94,13 @@ def test_json_that_is_no_chunk(data: Any) -> None:
 WRONG = [None, 1, 1.5, True, [], {}, ["a"], {"a": 1}]
 
 
-@pytest.mark.parametrize("value", WRONG)
+@each("value", WRONG)
 def test_type_that_is_no_string(value: Any) -> None:
     """A type is a string."""
     assert type(asked(event({"type": value, "content": "a"})).error) is StreamProtocolError
 
 
-@pytest.mark.parametrize("value", WRONG)
+@each("value", WRONG)
 def test_content_that_is_no_string(value: Any) -> None:
     """A content chunk's content is a string."""
     got = asked(text("half"), event({"type": "content", "content": value}), DONE)
@@ -111,15 +112,15 @@ def test_content_that_is_missing() -> None:
     assert type(asked(event({"type": "content"}), DONE).error) is StreamProtocolError
 
 
-@pytest.mark.parametrize("value", [*WRONG, "f"])
+@each("value", [*WRONG, "f"])
 def test_tool_that_is_none(value: Any) -> None:
     """A tool call has a tool, and that has a name and arguments."""
     got = asked(text("half"), event({"type": "tool_call", "tool": value}), DONE)
     assert (type(got.error), got.error.partial.content) == (StreamProtocolError, "half")
 
 
-@pytest.mark.parametrize("field", ["name", "arguments"])
-@pytest.mark.parametrize("value", [*WRONG, "missing"])
+@each("field", ["name", "arguments"])
+@each("value", [*WRONG, "missing"])
 def test_tool_with_a_wrong_field(field: str, value: Any) -> None:
     """Both are strings."""
     tool = {"name": "f", "arguments": "{}", field: value}
@@ -137,8 +138,8 @@ def test_usage_that_is_none(value: Any) -> None:
     assert (type(got.error), got.text) == (StreamProtocolError, "half")
 
 
-@pytest.mark.parametrize("field", ["promptTokens", "completionTokens", "totalTokens"])
-@pytest.mark.parametrize("value", [-1, 1.5, "20", True, [], {}])
+@each("field", ["promptTokens", "completionTokens", "totalTokens"])
+@each("value", [-1, 1.5, "20", True, [], {}])
 def test_usage_with_a_wrong_number(field: str, value: Any) -> None:
     """Its numbers are whole and not negative."""
     usage = {"promptTokens": 20, "completionTokens": 150, field: value}
@@ -205,9 +206,7 @@ def test_tool_call() -> None:
     assert got.chunks[0].tool.parse_arguments() == {"q": "中"}
 
 
-@pytest.mark.parametrize(
-    "content", ["", "\x00", "\u2028", "</script>", "\r\n", "a" * 100_000, "\ufeff"]
-)
+@each("content", ["", "\x00", "\u2028", "</script>", "\r\n", "a" * 100_000, "\ufeff"])
 def test_unusual_text(content: str) -> None:
     """Any text is a text."""
     got = asked(text(content), DONE)
@@ -217,7 +216,7 @@ def test_unusual_text(content: str) -> None:
 # --------------------------------------------------------------------------------- error chunks
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "message", "code"),
     [
         ({"error": "too busy"}, "too busy", None),
@@ -244,13 +243,10 @@ def test_error_chunk(fields: dict[str, Any], message: str, code: str | None) -> 
     assert got.stream.state == "error"
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
+@each("fields", [
         {}, {"error": None}, {"error": {}}, {"error": []}, {"error": 5}, {"error": ""},
         {"error": {"message": 5, "code": []}}, {"message": {}}, {"error": {"message": "\ud83d"}},
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_error_chunk_that_says_nothing(fields: dict[str, Any]) -> None:
     """An error chunk without a text is one all the same."""
     sent = json.dumps({"type": "error", **fields})
@@ -291,7 +287,7 @@ def content(escaped: str) -> bytes:
     return event(f'{{"type": "content", "content": "{escaped}"}}')
 
 
-@pytest.mark.parametrize(
+@each(
     ("pieces", "expected"),
     [
         ([HIGH + LOW], "😀"),
@@ -398,8 +394,8 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("name", HUGE)
-@pytest.mark.parametrize("kind", KNOWN)
+@each("name", HUGE)
+@each("kind", KNOWN)
 def test_extra_fields_of_any_size_and_depth(name: str, kind: str) -> None:
     """Numbers of 5,000 digits and deep nesting in fields we do not know harm nothing."""
     fields, type_ = KNOWN[kind]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faults
 import pytest
 from faults import Conn, answer, ask, client, listen, play, status
+from tables import each
 
 from websopy_sync import APIStatusError, Timeouts
 
@@ -16,10 +17,8 @@ def moved(code: int, target: str | None) -> faults.Script:
     return status(code, {} if target is None else {"Location": target}, b"moved")
 
 
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize(
-    "target", ["/v1/elsewhere", "/v1/ai/chat", "?again=1", "//127.0.0.1/x", "\\\\127.0.0.1\\x"]
-)
+@each("code", CODES)
+@each("target", ["/v1/elsewhere", "/v1/ai/chat", "?again=1", "//127.0.0.1/x", "\\\\127.0.0.1\\x"])
 def test_same_server(code: int, target: str) -> None:
     """A redirect on the same server is an error with its status; it is not followed."""
     with play(moved(code, target)) as server:
@@ -30,8 +29,8 @@ def test_same_server(code: int, target: str) -> None:
     assert got.error.retryable is False
 
 
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@each("code", CODES)
+@each("host", ["127.0.0.1", "localhost"])
 def test_other_server(code: int, host: str) -> None:
     """Another server hears nothing at all, neither by POST nor by GET."""
     with play() as other:
@@ -45,7 +44,7 @@ def test_other_server(code: int, host: str) -> None:
     assert headers["location"] == target
 
 
-@pytest.mark.parametrize("code", CODES)
+@each("code", CODES)
 def test_from_https_to_http(code: int) -> None:
     """A redirect out of TLS is not followed either."""
     with play() as plain:
@@ -56,8 +55,8 @@ def test_from_https_to_http(code: int) -> None:
     assert (type(got.error), got.error.status_code) == (APIStatusError, code)
 
 
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("target", [None, "", " ", "http://", "http://[", "javascript:1", "\xff"])
+@each("code", CODES)
+@each("target", [None, "", " ", "http://", "http://[", "javascript:1", "\xff"])
 def test_odd_target(code: int, target: str | None) -> None:
     """A redirect to nowhere, or to something that is no URL, is the same error."""
     with play(moved(code, target)) as server:

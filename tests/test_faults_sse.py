@@ -26,6 +26,7 @@ from faults import (
     text,
     to_close,
 )
+from tables import each
 
 from websopy_sync import APIError, StreamInterruptedError, StreamProtocolError, Timeouts
 
@@ -99,14 +100,14 @@ CASES: dict[str, tuple[bytes, list[tuple[str, str, str]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+@each("name", CASES)
 def test_whole(name: str) -> None:
     """The case in one piece."""
     sent, expected = CASES[name]
     assert events_of(sent) == expected
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if len(CASES[name][0]) < 200])
+@each("name", [name for name in CASES if len(CASES[name][0]) < 200])
 def test_byte_by_byte(name: str) -> None:
     """The case in pieces of one byte: line ends and characters are cut everywhere."""
     sent, expected = CASES[name]
@@ -179,7 +180,7 @@ LIMITED = {
 }
 
 
-@pytest.mark.parametrize("name", LIMITED)
+@each("name", LIMITED)
 def test_event_without_end(name: str) -> None:
     """An event larger than max_event_size is a protocol error, early, with what had come."""
     start, piece = LIMITED[name]

@@ -23,6 +23,7 @@ from faults import (
     status,
     to_close,
 )
+from tables import each
 
 from websopy_sync import (
     APIConnectionError,
@@ -55,7 +56,7 @@ FOREVER = Timeouts(connect=5, first_chunk=5, idle=5, total=5)
 MEGABYTE = b"0" * 1_000_000
 
 
-@pytest.mark.parametrize("code", CLASSES)
+@each("code", CLASSES)
 def test_class_and_fields(code: int) -> None:
     """Each status has its class; the error holds status, body, headers and request id."""
     sent = b"" if code == 304 else '{"error": "nö"}'.encode()
@@ -69,9 +70,7 @@ def test_class_and_fields(code: int) -> None:
     assert got.stream is None
 
 
-@pytest.mark.parametrize(
-    "code", [300, 304, 400, 401, 402, 403, 404, 405, 410, 413, 418, 422, 501, 505]
-)
+@each("code", [300, 304, 400, 401, 402, 403, 404, 405, 410, 413, 418, 422, 501, 505])
 def test_not_asked_again(code: int) -> None:
     """A refusal that asking again does not mend is raised at the first time."""
     with play(status(code)) as server:
@@ -246,7 +245,7 @@ def refusal(head: str, *pieces: bytes) -> faults.Script:
     return raw(f"HTTP/1.1 500 Oh\r\n{head}\r\n\r\n".encode(), *pieces)
 
 
-@pytest.mark.parametrize(
+@each(
     "fault",
     [
         refusal("Content-Encoding: gzip\r\nContent-Length: 9", b"not gzip!"),
@@ -286,7 +285,7 @@ def test_reset_in_the_body() -> None:
         assert type(ask(server).error) is AuthenticationError
 
 
-@pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504])
+@each("code", [408, 425, 429, 500, 502, 503, 504])
 def test_asked_again_after_a_misbehaving_body(code: int) -> None:
     """A refusal worth another try is one whatever its body; the connection is not used again."""
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import faults
 import pytest
+from endings import Endings
 from faults import (
     DONE,
     Conn,
@@ -89,26 +90,6 @@ def at_a_time(*calls: Callable[[], object]) -> list[BaseException | None]:
         thread.join(5)
         assert not thread.is_alive(), "a thread hangs"
     return raised
-
-
-class Endings:
-    """A plugin that counts questions and notes ends."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.ends: list[str] = []
-
-    @hookimpl
-    def on_request(self) -> None:
-        self.asked += 1
-
-    @hookimpl
-    def on_done(self) -> None:
-        self.ends.append("done")
-
-    @hookimpl
-    def on_error(self, error: Any) -> None:
-        self.ends.append(f"{type(error).__name__} {getattr(error, 'reason', '')}".strip())
 
 
 def mixed(conn: Conn) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
+from tables import each
 
 from websopy_sync import WebsopyClient
 from websopy_sync.headers import header_problem, headers_problem, merged, standard_headers
@@ -38,7 +38,7 @@ def test_a_content_type_only_with_a_body() -> None:
     assert "Content-Type" not in standard_headers(has_body=False)
 
 
-@pytest.mark.parametrize(
+@each(
     ("headers", "problem"),
     [
         ({}, ""),
@@ -59,7 +59,7 @@ def test_headers_that_cannot_be_sent(headers: object, problem: str) -> None:
     assert headers_problem(headers) == problem
 
 
-@pytest.mark.parametrize("value", ["a\n", "a\r\nX: y", "a\0", "é", " a", "a ", "a\tb", "a\x7f"])
+@each("value", ["a\n", "a\r\nX: y", "a\0", "é", " a", "a ", "a\tb", "a\x7f"])
 def test_a_value_that_cannot_be_sent_is_not_quoted(value: str) -> None:
     """It may be the key."""
     problem = "key: expected printable ASCII without line ends or spaces around it"

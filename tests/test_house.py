@@ -9,7 +9,7 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tables import each
 
 import websopy_sync
 
@@ -146,9 +146,7 @@ WIRE_NAMES = ("promptTokens", "completionTokens", "totalTokens")
 LONGEST_FUNCTION = 30
 
 FILES = sorted(PACKAGE.rglob("*.py"))
-every_file = pytest.mark.parametrize(
-    "path", FILES, ids=[str(path.relative_to(PACKAGE)) for path in FILES]
-)
+every_file = each("path", FILES)
 
 
 def module_of(path: Path) -> str:

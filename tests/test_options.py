@@ -10,6 +10,7 @@ import attrs
 import pytest
 import requests
 from discretion import KEY, assert_discreet
+from tables import each
 
 from websopy_sync import ConfigError, Timeouts, WebsopyClient
 from websopy_sync.options import CallOptions, ChatOptions, ClientOptions, body_fields
@@ -80,7 +81,7 @@ def test_misspelt_option(name: str, meant: str) -> None:
     assert repr(name) in str(caught.value) and repr(meant) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["temperature", "model", "top_p", "max_tokens", "seed", "stop"])
+@each("name", ["temperature", "model", "top_p", "max_tokens", "seed", "stop"])
 def test_fields_of_the_body_are_no_typos(name: str) -> None:
     """The service judges what is not close to an option of ours."""
     assert body_fields({name: 1, "timeout": 5}) == {name: 1}
@@ -160,7 +161,7 @@ BAD_CLIENTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "names"), BAD_CLIENTS, ids=range(len(BAD_CLIENTS)))
+@each(("options", "names"), BAD_CLIENTS)
 def test_bad_client(options: dict[str, Any], names: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The option is named, the value is not quoted, and nothing of the key stands in a frame."""
     monkeypatch.delenv("WEBSOPY_API_KEY", raising=False)

@@ -6,9 +6,9 @@ import html
 import json
 from urllib.parse import quote, quote_plus
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each
 
 from websopy_sync.plain_form import PlainText, plain_form
 
@@ -50,8 +50,8 @@ WRITINGS = {
 }
 
 
-@pytest.mark.parametrize("name", WRITINGS)
-@pytest.mark.parametrize("text", TEXTS)
+@each("name", WRITINGS)
+@each("text", TEXTS)
 def test_every_writing_has_one_form(name: str, text: str) -> None:
     """Whatever wrote the text, and however often."""
     written = WRITINGS[name](text)
@@ -60,15 +60,13 @@ def test_every_writing_has_one_form(name: str, text: str) -> None:
         assert PlainText.of(case.encode()).data == plain_form(text.encode())
 
 
-@pytest.mark.parametrize(
-    "digits", ["\\u4E2D", "\\u4e2d", "%E4%B8%AD", "%e4%b8%ad", "%u4E2D", "&#20013;"]
-)
+@each("digits", ["\\u4E2D", "\\u4e2d", "%E4%B8%AD", "%e4%b8%ad", "%u4E2D", "&#20013;"])
 def test_hex_in_upper_and_lower_case(digits: str) -> None:
     """Case says nothing."""
     assert plain_form(digits.encode()) == "中".encode()
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     ["\\", "\\u12", "%", "%4", "&", "&amp", "&nothing;", "\\ud83d", "\\ude00x", "&#xffffff;"],
 )
@@ -87,14 +85,11 @@ def test_places(data: bytes) -> None:
     assert list(plain.starts) == sorted(plain.starts) and list(plain.ends) == sorted(plain.ends)
 
 
-@pytest.mark.parametrize(
-    ("text", "alone"),
-    [
+@each(("text", "alone"), [
         ("rate", True), ("a rate limit", True), ("rate_limit", False), ("rate-limit", False),
         ("pirate", False), ("rated", False), ('"rate"', True), ("(rate)", True), ("rate.", True),
         ("\\nrate", True), ("x%20rate%20y", True), ("中rate", False), ("5rate", False),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_what_stands_alone(text: str, alone: bool) -> None:
     """A word stands alone when nothing that may be part of a word touches it."""
     plain = PlainText.of(text.encode())

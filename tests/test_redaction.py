@@ -13,6 +13,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each
 
 from websopy_sync.plain_form import plain_form
 from websopy_sync.redaction import MAX_TEXT, PIECE, SHORTEST, Redactor
@@ -44,7 +45,7 @@ def redact(text: str, *prompts: str, name: str = "") -> str:
     return redactor_of(*prompts)(text, name=name)
 
 
-@pytest.mark.parametrize("secret", SECRETS)
+@each("secret", SECRETS)
 def test_however_it_is_written(secret: str) -> None:
     """Plain, in JSON, in a URL, and in the repr of a text that holds one of these."""
     for form in (secret, json.dumps(secret), json.dumps(secret, ensure_ascii=False), quote(secret)):
@@ -77,7 +78,7 @@ BODY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("prompt", ["rate", "limit", "code", "error", "message", "type", "5000"])
+@each("prompt", ["rate", "limit", "code", "error", "message", "type", "5000"])
 def test_prompt_of_one_short_word(prompt: str) -> None:
     """Only the word itself is taken out of texts; codes, names and structure stay."""
     left = json.loads(redact(json.dumps(BODY), prompt))
@@ -94,9 +95,7 @@ def test_code_that_is_a_piece_of_the_prompt() -> None:
     assert redact("rate_limit_error", prompt, name="code") == "rate_limit_error"
 
 
-@pytest.mark.parametrize(
-    "name", ["code", "type", "error_code", "x-request-id", "requestId", "param"]
-)
+@each("name", ["code", "type", "error_code", "x-request-id", "requestId", "param"])
 def test_code_with_the_key_in_it(name: str) -> None:
     """Nowhere does a credential stay."""
     for echo in (KEY, f"bad-{KEY}", KEY[3:], f"invalid:{KEY[-9:]}"):
@@ -134,7 +133,7 @@ def test_json_that_is_too_deep_or_cut() -> None:
         assert redact(body, prompt) == body.replace(prompt, "***")
 
 
-@pytest.mark.parametrize(
+@each(
     ("echo", "left"),
     [
         ("Incorrect API key provided: sk-01***cdef.", None),
@@ -151,7 +150,7 @@ def test_pieces_of_the_key(echo: str, left: str | None) -> None:
     assert redact(echo) == (echo if left is None else left)
 
 
-@pytest.mark.parametrize(
+@each(
     ("headers", "echo", "left"),
     [
         ({"Authorization": "Bearer tok_abcdefgh"}, "tok_abcdefgh", "***"),
@@ -177,9 +176,7 @@ def test_secret_headers(headers: dict[str, str], echo: str, left: str) -> None:
     assert json.loads(redactor(json.dumps({"code": echo})))["code"] == left
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+@each("body", [
         {"messages": [{"role": "user", "content": "TEXT"}]},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "TEXT"}]}]},
         {"system": "TEXT"},
@@ -189,8 +186,7 @@ def test_secret_headers(headers: dict[str, str], echo: str, left: str) -> None:
         {"tools": [{"function": {"description": "TEXT"}}]},
         {"stop": ["TEXT"]},
         {"model": "TEXT"},
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_where_a_prompt_is(body: dict[str, Any]) -> None:
     """Whatever text is in a request may be a prompt."""
     text = "the merger will cost 77 million"
@@ -363,7 +359,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@each("name", HOSTILE)
 def test_cost_is_bounded(name: str) -> None:
     """95 headers of 60 KB and a full body cost less than a second, whatever is in them."""
     piece = HOSTILE[name]

@@ -13,6 +13,7 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each
 
 from websopy_sync.errors import (
     APIConnectionError,
@@ -39,9 +40,7 @@ NOW = 1696004797.0
 # --- back-off ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("retry", "most"), [(0, 0.5), (1, 1), (2, 2), (3, 4), (4, 8), (5, 8), (50, 8), (10**9, 8)]
-)
+@each(("retry", "most"), [(0, 0.5), (1, 1), (2, 2), (3, 4), (4, 8), (5, 8), (50, 8), (10**9, 8)])
 def test_backoff_is_full_jitter(retry: int, most: float) -> None:
     """Anything between nothing and min(8, 0.5·2ⁿ), as the random number says."""
     assert backoff(retry, random=lambda: 0.0) == 0.0
@@ -70,7 +69,7 @@ def _date(seconds: float) -> str:
     return email.utils.formatdate(NOW + seconds, usegmt=True)
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "seconds"),
     [
         ("20", 20.0),
@@ -102,7 +101,7 @@ def test_good_retry_after(value: str, seconds: float) -> None:
     assert parse_retry_after(value, now=NOW) == seconds
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [
         None,
@@ -141,7 +140,6 @@ def test_good_retry_after(value: str, seconds: float) -> None:
         "\x00",
         "a" * 65536,
     ],
-    ids=lambda value: repr(value)[:40],
 )
 def test_bad_retry_after_is_none(value: str | None) -> None:
     """Garbage, NaN, negative: as if the header were not there, and never an error."""
@@ -255,7 +253,7 @@ def test_statuses_that_may_pass() -> None:
     assert sorted(RETRYABLE_STATUSES) == [408, 425, 429, 500, 502, 503, 504]
 
 
-@pytest.mark.parametrize(
+@each(
     ("failure", "retried"),
     [
         (APIConnectionError("refused"), True),
@@ -276,7 +274,7 @@ def test_which_failures_are_retried(failure: APIError, retried: bool) -> None:
     assert is_retryable(failure) is retried
 
 
-@pytest.mark.parametrize(
+@each(
     ("retry_ms", "barren", "seconds"),
     [
         (0, 2, 0.0),
@@ -295,7 +293,7 @@ def test_reconnection_delay(retry_ms: int | None, barren: int, seconds: float) -
 # --- the policy ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("failure", "delay", "cost"),
     [
         (APIConnectionError("refused"), 3.0, 14),

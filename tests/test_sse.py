@@ -23,6 +23,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sse_reference import Reference
+from tables import each
 
 from websopy_sync.errors import ConfigError, StreamProtocolError
 from websopy_sync.sse import Decoder, ServerSentEvent, encode
@@ -262,7 +263,7 @@ def test_id_is_committed_by_the_blank_line_only() -> None:
     assert decoder.last_event_id == "b"
 
 
-@pytest.mark.parametrize(
+@each(
     ("stream", "resumable"),
     [
         (b"", True),
@@ -378,7 +379,7 @@ def test_negative_retry_is_refused(retry: int) -> None:
         encode(ServerSentEvent(data="x"), retry_ms=retry)
 
 
-@pytest.mark.parametrize(
+@each(
     ("event", "names"),
     [
         (ServerSentEvent(event="a\nb"), "type"),
@@ -477,7 +478,7 @@ ENDLESS = [
 ]
 
 
-@pytest.mark.parametrize("source", ENDLESS, ids=lambda source: source.__name__.strip("_"))
+@each("source", ENDLESS)
 def test_event_without_end_is_refused(source: Callable[[], Iterator[bytes]]) -> None:
     """What never ends is given up soon after max_event_size, whatever it grows in."""
     decoder = Decoder(max_event_size=LIMIT)
@@ -508,8 +509,8 @@ TOO_LARGE = {
 }
 
 
-@pytest.mark.parametrize("data", TOO_LARGE.values(), ids=TOO_LARGE.keys())
-@pytest.mark.parametrize("size", [1, 7, 512, 10**6])
+@each("data", TOO_LARGE.values())
+@each("size", [1, 7, 512, 10**6])
 def test_events_before_the_too_large_one_are_still_delivered(data: bytes, size: int) -> None:
     """First the good events, then the error: out of the iteration, however the bytes are cut."""
     stream = b"id: 1\ndata: good\n\ndata: too\n\n" + data + b"data: never\n\n"
@@ -526,8 +527,8 @@ def test_events_before_the_too_large_one_are_still_delivered(data: bytes, size: 
     assert [event.data for event in events] == ["good", "too"]
 
 
-@pytest.mark.parametrize("size", [1, 3, 50, 10**6])
-@pytest.mark.parametrize("head", [b"data: ", b"data:", b"event: e\ndata: ", b"id: 1\ndata:"])
+@each("size", [1, 3, 50, 10**6])
+@each("head", [b"data: ", b"data:", b"event: e\ndata: ", b"id: 1\ndata:"])
 def test_events_within_the_limit_pass(head: bytes, size: int) -> None:
     """An event whose bytes, all told, are no more than max_event_size is delivered, cut anyhow."""
     event = head + b"x" * (LIMIT - len(head) - 2) + b"\n\n"
@@ -612,7 +613,7 @@ def _peak(stream: bytes, *, read: int, limit: int) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize(("stream", "read"), FEEDS.values(), ids=FEEDS.keys())
+@each(("stream", "read"), FEEDS.values())
 def test_memory_stays_within_four_times_the_limit(stream: bytes, read: int) -> None:
     """An event below the limit needs at most 4 × max_event_size, in however small reads it comes.
 
@@ -673,7 +674,7 @@ SHAPES: dict[str, tuple[int, Callable[[int], Sequence[bytes]]]] = {
 
 @pytest.mark.timing
 @pytest.mark.slow
-@pytest.mark.parametrize(("size", "build"), SHAPES.values(), ids=SHAPES.keys())
+@each(("size", "build"), SHAPES.values())
 def test_time_is_linear(size: int, build: Callable[[int], Sequence[bytes]]) -> None:
     """Eight times the bytes take some eight times as long; quadratic work would take 64 times."""
     gc.disable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tables import each
 
 from websopy_sync import WebsopyClient
 from websopy_sync.sandbox import Sandbox
@@ -30,7 +31,7 @@ def test_a_base_url(url: str) -> None:
     assert base_url_problem(url) == ""
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "problem"),
     [
         (7, "expected str, got int"),
