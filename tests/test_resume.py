@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
+from tables import each
 
 from websopy_sync.cancel import CancelScope
 from websopy_sync.errors import StreamInterruptedError
@@ -252,9 +253,7 @@ def cut_after(events: list[Event], last_id: str, text_of: Any = text_or_end) -> 
 A, B, C = with_id("A", "1"), with_id("B", "2"), with_id("C", "3")
 
 
-@pytest.mark.parametrize(
-    ("before", "last_id", "after", "new"),
-    [
+@each(("before", "last_id", "after", "new"), [
         ([A, B], "2", [C], ["C"]),
         ([A, B], "2", [B, C], ["C"]),
         ([A, B], "2", [A, B, C], ["C"]),
@@ -276,8 +275,7 @@ A, B, C = with_id("A", "1"), with_id("B", "2"), with_id("C", "3")
         ([A], "1", [without_id("A"), without_id("{}", "ping"), B], ["A", "{}", "B"]),
         ([A], "1", [without_id("A"), without_id("X")], []),
         ([A, without_id("X"), B], "2", [without_id("X"), without_id("END")], ["X", "END"]),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_what_is_new(before: list[Event], last_id: str, after: list[Event], new: list[str]) -> None:
     """An id tells a repeat; the next event with an id tells the ones before it."""
     for size in (1, len(after)):
@@ -288,9 +286,7 @@ def test_what_is_new(before: list[Event], last_id: str, after: list[Event], new:
         assert got == new
 
 
-@pytest.mark.parametrize(
-    ("before", "last_id", "after"),
-    [
+@each(("before", "last_id", "after"), [
         ([A, B], "2", [with_id("X", "2")]),
         ([A, B], "2", [with_id("X", "1")]),
         ([A, B], "2", [A, with_id("X", "2")]),
@@ -308,8 +304,7 @@ def test_what_is_new(before: list[Event], last_id: str, after: list[Event], new:
         ([A], "1", [without_id("A", last_id=""), B]),
         ([A, B], "2", [without_id("{}", "ping"), with_id("A", "7")]),
         ([A, without_id("X")], "only", [without_id("X"), C]),
-    ],
-)  # fmt: skip
+    ])  # fmt: skip
 def test_what_is_another_response(before: list[Event], last_id: str, after: list[Event]) -> None:
     """A known id with other data, a restart, and what cannot be decided end the stream."""
     guard = cut_after(before, last_id)
@@ -319,7 +314,7 @@ def test_what_is_another_response(before: list[Event], last_id: str, after: list
     assert caught.value.last_event_id == last_id
 
 
-@pytest.mark.parametrize(
+@each(
     ("events", "last_id", "resumable", "can"),
     [
         ([A, B], "2", True, True),
