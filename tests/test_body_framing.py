@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each
 
 from websopy_sync.errors import StreamProtocolError
 from websopy_sync.transport.body_framing import (
@@ -54,7 +55,7 @@ GOOD: list[tuple[bytes, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("wire", "payload"), GOOD, ids=range(len(GOOD)))
+@each(("wire", "payload"), GOOD)
 def test_chunked_in_pieces_of_any_size(wire: bytes, payload: bytes) -> None:
     """The same payload however the bytes come, and the end is seen at its last byte."""
     for size in range(1, len(wire) + 1):
@@ -174,8 +175,8 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("wire", BAD, ids=repr)
-@pytest.mark.parametrize("size", [1, 2, 100])
+@each("wire", BAD)
+@each("size", [1, 2, 100])
 def test_bad_chunks_are_a_failure(wire: bytes, size: int) -> None:
     """int() would take some of these; what follows would be read at the wrong place."""
     body = ChunkedReader()
@@ -202,8 +203,8 @@ def test_good_bodies_have_no_failure() -> None:
         assert body.failure == ""
 
 
-@pytest.mark.parametrize("head", [b"", b"5;", b"0\r\nX: "], ids=["size", "extension", "trailer"])
-@pytest.mark.parametrize("size", [1000, 10**6])
+@each("head", [b"", b"5;", b"0\r\nX: "])
+@each("size", [1000, 10**6])
 def test_lines_without_end_are_refused(head: bytes, size: int) -> None:
     """At most 64 KiB of a size line or of trailers, then it is no body."""
     body = ChunkedReader()
@@ -277,7 +278,7 @@ def test_close_ends_with_the_connection() -> None:
     assert body.complete
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "wire", "trailing_data"),
     [
         (ContentLengthReader(2), b"ab", False),
@@ -289,7 +290,6 @@ def test_close_ends_with_the_connection() -> None:
         (ChunkedReader(), b"1\r\na\r\n", False),
         (UntilCloseReader(), b"all of it", False),
     ],
-    ids=range(8),
 )
 def test_what_follows_a_body_is_seen(body: Any, wire: bytes, trailing_data: bool) -> None:
     """A connection that brings what nobody asked for must not be used again."""
@@ -297,7 +297,7 @@ def test_what_follows_a_body_is_seen(body: Any, wire: bytes, trailing_data: bool
     assert body.trailing_data is trailing_data
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "headers", "kind"),
     [
         (200, {"transfer-encoding": "chunked"}, ChunkedReader),
@@ -322,7 +322,7 @@ def test_framing_that_the_head_announces(
     assert body.complete == (status in (204, 304) or headers.get("content-length") == "0")
 
 
-@pytest.mark.parametrize(
+@each(
     "headers",
     [
         {"transfer-encoding": "gzip"},
@@ -339,7 +339,6 @@ def test_framing_that_the_head_announces(
         {"content-length": "٥"},
         {"content-length": "²"},
     ],
-    ids=repr,
 )
 def test_framing_that_cannot_be_trusted(headers: dict[str, str]) -> None:
     """Guessing here is how one answer is read as the next."""

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Sequence
 
 import pytest
+from tables import each
 
 from websopy_sync.errors import StreamProtocolError
 from websopy_sync.transport.content_coding import INFLATE_STEP, Inflater, inflater_for
@@ -54,8 +55,8 @@ CODED = {
 }
 
 
-@pytest.mark.parametrize(("coding", "data"), CODED.values(), ids=CODED.keys())
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000, 10**6])
+@each(("coding", "data"), CODED.values())
+@each("size", [1, 2, 3, 7, 1000, 10**6])
 def test_inflating_in_pieces_of_any_size(coding: str, data: bytes, size: int) -> None:
     """The text comes back, and the coding's own end is seen."""
     inflater = Inflater(coding)
@@ -63,7 +64,7 @@ def test_inflating_in_pieces_of_any_size(coding: str, data: bytes, size: int) ->
     assert inflater.complete
 
 
-@pytest.mark.parametrize("late", range(10))
+@each("late", range(10))
 def test_members_that_are_cut_where_they_meet(late: int) -> None:
     """What ends the first comes with the second; one of them may hold nothing."""
     for texts in ([b"one", b"two"], [b"", b"two"], [b"one", b"", b"", b"two"]):
@@ -121,7 +122,7 @@ def test_exact_multiples_of_a_step(steps: int) -> None:
     assert inflater.complete
 
 
-@pytest.mark.parametrize(
+@each(
     ("coding", "data"),
     [
         ("gzip", b"plain text that is no gzip"),
@@ -131,9 +132,8 @@ def test_exact_multiples_of_a_step(steps: int) -> None:
         ("gzip", gzip.compress(TEXT)[:-8] + b"\0" * 8),
         ("deflate", zlib.compress(TEXT)[:100] + GARBAGE),
     ],
-    ids=range(6),
 )
-@pytest.mark.parametrize("size", [1, 50, 10**6])
+@each("size", [1, 50, 10**6])
 def test_broken_coding_is_a_failure(coding: str, data: bytes, size: int) -> None:
     """No zlib.error comes out, and it is never complete."""
     inflater = Inflater(coding)
@@ -180,7 +180,7 @@ def test_known_codings(value: str) -> None:
     assert isinstance(inflater_for({"content-encoding": value}), Inflater)
 
 
-@pytest.mark.parametrize("value", ["br", "zstd", "gzip, gzip", "gzip, identity", "compress", "x"])
+@each("value", ["br", "zstd", "gzip, gzip", "gzip, identity", "compress", "x"])
 def test_unknown_and_stacked_codings_are_refused(value: str) -> None:
     """One coding, and one that inflates in bounded steps."""
     with pytest.raises(StreamProtocolError, match="Content-Encoding"):

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 import pytest
+from tables import each
 
 from websopy_sync.errors import ConfigError
 from websopy_sync.timeouts import LATE, Deadlines, Timeouts
@@ -39,18 +40,17 @@ def test_defaults() -> None:
     assert Timeouts() == Timeouts(connect=5, first_chunk=120, idle=60, total=600)
 
 
-@pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize("value", [0.001, 1, 86400, 1e9, None])
+@each("name", LIMITS)
+@each("value", [0.001, 1, 86400, 1e9, None])
 def test_good_limits(name: str, value: float | None) -> None:
     """Any positive number of seconds, or None for no limit."""
     assert getattr(Timeouts(**{name: value}), name) == value
 
 
-@pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize(
+@each("name", LIMITS)
+@each(
     "value",
     [0, 0.0, -0.0, -1, -1e-9, math.nan, -math.inf, True, False, "5", b"5", [5], (5,), 5j, object()],
-    ids=lambda value: repr(value)[:12],
 )
 def test_bad_limits(name: str, value: Any) -> None:
     """A ConfigError names the limit."""
@@ -69,8 +69,8 @@ def test_the_error_shows_the_value(value: Any, shown: str) -> None:
         Timeouts(idle=value)
 
 
-@pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize("value", [math.inf, 1e20, 1e300, 10**400, -(10**5000)], ids=range(5))
+@each("name", LIMITS)
+@each("value", [math.inf, 1e20, 1e300, 10**400, -(10**5000)])
 def test_limits_no_clock_can_hold(name: str, value: Any) -> None:
     """Each is refused, or no limit, or one that sockets take: no OverflowError comes later."""
     try:
@@ -96,7 +96,7 @@ def test_what_a_timeout_argument_means(given_: Any, limits: Timeouts) -> None:
     assert Timeouts.of(given_) == limits
 
 
-@pytest.mark.parametrize("bad", [0, -1, math.nan, "5", True, (5, 30), {"total": 5}], ids=repr)
+@each("bad", [0, -1, math.nan, "5", True, (5, 30), {"total": 5}])
 def test_bad_timeout_arguments(bad: Any) -> None:
     """Anything else is refused, a pair as requests takes it included."""
     with pytest.raises(ConfigError, match="timeout"):
