@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tables import each
 from test_chunks import chunks
 
 from websopy_sync.chunks import (
@@ -60,7 +61,7 @@ TABLE: list[tuple[str, StreamChunk]] = [
     ('{"type":"ping"}', UnknownChunk("ping", {"type": "ping"})),
     ('{"type":""}', UnknownChunk("", {"type": ""})),
 ]
-both_ways = pytest.mark.parametrize(("data", "chunk"), TABLE, ids=[data[:45] for data, _ in TABLE])
+both_ways = each(("data", "chunk"), TABLE)
 
 
 @both_ways
@@ -119,7 +120,7 @@ def test_writing_never_makes_what_is_no_json(value: float) -> None:
 # --- lenient: unknown types, extra fields, white space -------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "chunk"),
     [
         ('{"type":"content","content":"x","extra":1,"index":null}', ContentChunk("x")),
@@ -157,7 +158,7 @@ def test_lenient_reading(data: str, chunk: StreamChunk) -> None:
     assert parse_chunk(data) == WebsopyReader().read(data) == chunk
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "message", "code"),
     [
         ({"error": "boom"}, "boom", None),
@@ -269,7 +270,7 @@ NOT_CHUNKS = [
 ]
 
 
-@pytest.mark.parametrize("data", NOT_CHUNKS, ids=[data[:56] for data in NOT_CHUNKS])
+@each("data", NOT_CHUNKS)
 def test_what_is_no_chunk(data: str) -> None:
     """StreamProtocolError, and no JSONDecodeError, RecursionError or ValueError beneath."""
     for read in (parse_chunk, WebsopyReader().read):
@@ -341,7 +342,7 @@ HIGH, LOW = chr(0xD83D), chr(0xDE00)
 FFFD = "\ufffd"
 
 
-@pytest.mark.parametrize(
+@each(
     ("texts", "read"),
     [
         (["a" + HIGH + LOW + "b"], ["a😀b", None]),
@@ -362,7 +363,6 @@ FFFD = "\ufffd"
         (["plain", "text"], ["plain", "text", None]),
         (["", ""], ["", "", None]),
     ],
-    ids=range(17),
 )
 def test_surrogate_halves_over_chunks(texts: list[str], read: list[str | None]) -> None:
     """A pair is one character wherever it is cut; a lone half is U+FFFD, and nothing is lost."""
