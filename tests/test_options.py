@@ -64,6 +64,15 @@ def test_a_calls_options_beat_the_clients() -> None:
     assert (options.timeout.total, options.max_retries, options.max_answer_size) == (1, 0, 5)
 
 
+def test_options_are_copies() -> None:
+    """What the user does with a dict later changes nothing."""
+    headers = {"X-A": "1"}
+    client = ClientOptions("key", default_headers=headers)
+    call = CallOptions.of(CLIENT, {"extra_headers": headers})
+    headers["X-A"] = "2"
+    assert client.default_headers == call.extra_headers == {"X-A": "1"}
+
+
 def test_each_call_has_its_own_idempotency_key() -> None:
     """Two calls are never taken for one."""
     keys = {CallOptions.of(CLIENT, {"idempotency_key": None}).idempotency_key for _ in range(2)}

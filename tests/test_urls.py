@@ -41,6 +41,7 @@ def test_a_base_url(url: str) -> None:
         ("ftp://h", "expected http:// or https:// and a host"),
         ("http:///v1", "expected http:// or https:// and a host"),
         ("http://u:p@h", "expected no user or password in it; the key goes into api_key"),
+        ("http://@h", "expected no user or password in it; the key goes into api_key"),
         ("http://h?", "expected neither query nor fragment"),
         ("http://h#x", "expected neither query nor fragment"),
     ],

@@ -77,7 +77,6 @@ class Calls:
         """
         options = CallOptions.of(self._options, given)
         call = self._chat_call(messages, body_fields(given), options)
-        self._check_open()
         scope = CancelScope(options.timeout.total, idle=options.timeout.idle)
         redact = self._redactor(scope)
         stream = ChatStream(
@@ -116,7 +115,6 @@ class Calls:
         """
         options = CallOptions.of(self._options, given)
         http_request = self._native_request(method, path, params, json, options)
-        self._check_open()
         scope = CancelScope(options.timeout.total, idle=options.timeout.idle)
         redact = self._redactor(scope)
         path = http_request.url.removeprefix(self._options.base_url)
@@ -208,12 +206,8 @@ class Calls:
     def _track(self, stream: ChatStream | EventStream) -> None:
         """Have close() close this stream, which is about to be opened."""
         self._streams.add(weakref.ref(stream, self._streams.discard))
-        if self._closed:  # close() may have taken its list of streams already
+        if self._closed:  # looked at last: close() may have taken its list of streams already
             stream.close()
-            self._check_open()
-
-    def _check_open(self) -> None:
-        if self._closed:
             raise ConfigError("the client is closed")
 
 
