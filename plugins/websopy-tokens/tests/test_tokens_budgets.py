@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from websopy_tokens import Budget, Price, PuretiktokenCounter, TokensPlugin
+from websopy_tokens import Budget, Price, PuretiktokenCounter, RoughCounter, TokensPlugin
+from websopy_tokens.answers import Answer
 
 from websopy_sync import (
     BackgroundPlugin,
@@ -186,3 +187,11 @@ def test_a_budget_or_price_is_not_negative(value: float) -> None:
         Budget(total_cost=value)
     with pytest.raises(ValueError, match="expected 0 or more"):
         Price(1, value)
+
+
+def test_counting_keeps_the_mark_of_a_cancelled_answer() -> None:
+    """An answer that was cancelled for a budget is not checked, and not cancelled, again."""
+    answer = Answer(model="", prompt=["p"], counter=RoughCounter)
+    answer.over_budget = True
+    answer.note()
+    assert answer.over_budget

@@ -1,4 +1,4 @@
-"""pytest-websopy: fixtures for people who test an app that uses websopy-sync."""
+"""pytest-websopy: fixtures for testing an app that uses websopy-sync."""
 
 from .endings import ENDINGS, Ending
 from .recorder import Recorder

@@ -1,7 +1,6 @@
-"""Every way an answer can end, as ready scripts for the sandbox.
+"""Every way in which an answer can end, as scripts for the sandbox.
 
-An app that comes through all of them will not meet a new one in production. Knows nothing of
-pytest.
+An app that handles all of them meets no new one in production. Knows nothing of pytest.
 """
 
 from __future__ import annotations
@@ -44,19 +43,21 @@ from websopy_sync.sandbox import (
 __all__ = ["ENDINGS", "TEXT", "Ending"]
 
 TEXT = "AI 正在改变世界..."
-"""What an answer says before it ends, where it says anything."""
+"""The text of an answer before it ends, in the endings with a text."""
 
 IMPATIENT = Timeouts(connect=5, first_chunk=0.25, idle=0.25, total=5)
 
 
 @attrs.frozen
 class Ending:
-    """One way an answer can end.
+    """One way in which an answer can end.
 
-    name: as a test's id shows it. script: what the sandbox does, every time it is asked.
-    raises: the error that the client raises, None when the answer is complete.
-    text: the text that comes before that. timeouts: what the client needs to see it soon; None
-    when any will do.
+    Attributes:
+        name: As a test's id shows it.
+        script: The sandbox's script for each request.
+        raises: The error that the client raises; None for a complete answer.
+        text: The text that comes before that.
+        timeouts: Timeouts with which the client notices it soon; None when any will do.
     """
 
     name: str
@@ -75,7 +76,7 @@ ENDINGS = (
     Ending("done-without-text", (done(20, 0),)),
     Ending("done-with-tool-call", (*_SAID, tool("search", {"q": "AI"}), done(20, 9)), text=TEXT),
     Ending("done-with-unknown-chunk", (*_SAID, chunk("thinking"), done(20, 9)), text=TEXT),
-    # The second time it is asked, the sandbox goes on behind the cut.
+    # The client resumes, and the sandbox continues after the cut.
     Ending("cut-and-resumed", (retry(0), *_SAID[:1], cut(), *_SAID[1:], done(20, 9)), text=TEXT),
     Ending("error-chunk", (*_SAID, error("overloaded", "busy")), StreamServerError, TEXT),
     Ending("cut", (*_NOT_RESUMABLE, cut()), StreamInterruptedError, TEXT),

@@ -1,10 +1,10 @@
-"""Keeps tests apart from what is the developer's: installed plugins, their settings, the history.
+"""Keeps tests apart from the developer's installed plugins, their settings and the history.
 
-An installed plugin works for every client of the machine: it would write the prompts of tests into
-the developer's history, and count them against a budget. So clients made in tests load none but
-those that a test, or the configuration of the tests, asks for.
+An installed plugin works for every client on the machine: it would write the prompts of tests into
+the developer's history, and count them against a budget. So clients in tests load only the plugins
+that a test, or the tests' configuration, names.
 
-It works by environment variables, because clients are also made at import and in other processes.
+It sets environment variables, because apps make clients at import and in other processes too.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["NAME", "asked_by", "check", "isolate", "isolated"]
+__all__ = ["NAME", "check", "isolate", "isolated", "plugins_named_by"]
 
 NAME = "websopy_plugins"
-"""Of the option in the configuration file, and of the mark."""
+"""The name of the option in the configuration file, and of the mark."""
 
 GROUP = "websopy_sync"
-"""The group of entry points that plugins are installed under."""
+"""The entry-point group of plugins."""
 
 _folder = pytest.StashKey[Path]()
 _installed = pytest.StashKey[frozenset[str]]()
 
 
 def isolate(config: pytest.Config) -> None:
-    """Give this run of pytest, up to its end, its own environment."""
+    """Set the environment of this run of pytest, until its end."""
     if _folder in config.stash:
         return
-    # Not made here: the history makes it when it is used, which it hardly ever is.
+    # Not made here: the history makes its folder at the first use, which is rare.
     folder = Path(tempfile.gettempdir(), f"pytest-websopy-{secrets.token_hex(8)}")
     config.stash[_folder] = folder
     installed = frozenset(it.name for it in importlib.metadata.entry_points(group=GROUP))
     config.stash[_installed] = installed
     remove = functools.partial(shutil.rmtree, folder, ignore_errors=True)
     config.add_cleanup(remove)
-    atexit.register(remove)  # a client that was not closed writes once more as the process ends
+    atexit.register(remove)  # a client that was not closed writes at exit
     environment = pytest.MonkeyPatch()
     config.add_cleanup(environment.undo)
     for name in _settings_of(installed):
@@ -55,7 +55,7 @@ def isolate(config: pytest.Config) -> None:
 
 @contextmanager
 def isolated(item: pytest.Item) -> Iterator[None]:
-    """The environment of one test: with the plugins, and a history of its own, that it asks for."""
+    """Set the environment of one test: the plugins that it names, and its own history."""
     mark = item.get_closest_marker(NAME)
     if mark is None:
         yield
@@ -66,15 +66,19 @@ def isolated(item: pytest.Item) -> Iterator[None]:
         yield
 
 
-def asked_by(node: pytest.Item) -> Sequence[str]:
-    """The installed plugins that a test asks for, by its mark or else in the configuration."""
+def plugins_named_by(node: pytest.Item) -> Sequence[str]:
+    """The installed plugins that a test names, by its mark or else in the configuration."""
     mark = node.get_closest_marker(NAME)
     names: Sequence[str] = node.config.getini(NAME) if mark is None else mark.args
     return names
 
 
 def check(names: Sequence[str], config: pytest.Config) -> None:
-    """Raise UsageError for the name of a plugin that is not installed."""
+    """Check that the named plugins are installed.
+
+    Raises:
+        UsageError: One is not.
+    """
     installed = config.stash[_installed]
     for name in names:
         if name not in installed:
@@ -88,7 +92,7 @@ def _set(environment: pytest.MonkeyPatch, names: Iterable[str], history: Path) -
 
 
 def _settings_of(plugins: Iterable[str]) -> list[str]:
-    """The variables that the developer has set for these: WEBSOPY_TOKENS_BUDGET and the like."""
+    """The developer's settings of these plugins: WEBSOPY_TOKENS_BUDGET and the like."""
     prefixes = [f"WEBSOPY_{name.upper().replace('-', '_')}" for name in plugins]
     return [
         name

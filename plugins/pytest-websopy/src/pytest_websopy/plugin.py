@@ -1,4 +1,4 @@
-"""What pytest loads: the fixtures and the options. What they do is in the other files."""
+"""The fixtures, options and hooks that pytest loads. The other files do the work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .recorder import Recorder
 from .recordings import load_recordings, save_recordings
 
 FOLDER = "recordings"
-"""Where recordings lie, beside the test file."""
+"""The folder of recordings, beside the test file."""
 
 SERVICE = "https://api.websopy.com/v1"
 
@@ -28,7 +28,7 @@ _upstream = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option --websopy-record, and websopy_plugins in the configuration file."""
+    """Add --websopy-record, and websopy_plugins to the configuration file."""
     parser.addini(
         isolation.NAME,
         "installed plugins of websopy-sync that clients made in tests load (default: none)",
@@ -45,14 +45,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
-    """Keep the developer's plugins away before any conftest.py can make a client."""
+    """Keep the developer's plugins out before a conftest.py makes a client."""
     isolation.isolate(early_config)
     return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """The same where this plugin was loaded late; the mark; and where the real service is."""
+    """Isolate the tests when this plugin is loaded late; add the mark; note the service's URL."""
     isolation.isolate(config)
     isolation.check(config.getini(isolation.NAME), config)
     config.addinivalue_line(
@@ -64,20 +64,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Have a test's own environment hold for its fixtures too."""
+    """Isolate a test and its fixtures."""
     with isolation.isolated(item):
         return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test that asks for a plugin that is not there fails, before it asks anything."""
-    isolation.check(isolation.asked_by(item), item.config)
+    """Fail a test that names a plugin that is not installed."""
+    isolation.check(isolation.plugins_named_by(item), item.config)
 
 
 @pytest.fixture(params=ENDINGS, ids=lambda ending: cast(Ending, ending).name)
 def websopy_ending(request: pytest.FixtureRequest) -> Ending:
-    """Runs the test once for every way an answer can end; the sandbox then ends all so."""
+    """Runs the test once for every ending; the sandbox then ends each answer in that way."""
     return cast(Ending, request.param)
 
 
@@ -85,9 +85,9 @@ def websopy_ending(request: pytest.FixtureRequest) -> Ending:
 def websopy_sandbox(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Sandbox]:
-    """The service, played on this machine; any `WebsopyClient()` finds it while the test runs.
+    """A sandbox for the test; every `WebsopyClient()` uses it while the test runs.
 
-    It answers by itself and without pauses. `play(script)` says what comes next.
+    It responds by itself, without pauses; `play(script)` queues a script for the next request.
     """
     script = None
     if "websopy_ending" in request.fixturenames:
@@ -102,9 +102,9 @@ def websopy_sandbox(
 def websopy_client(
     request: pytest.FixtureRequest, websopy_sandbox: Sandbox
 ) -> Iterator[WebsopyClient]:
-    """A client of `websopy_sandbox` that repeats no question and has no plugin, unless asked for.
+    """A client of `websopy_sandbox`, without retries, with only the plugins that the test names.
 
-    A refusal is then an error at once. `chat_stream(…, max_retries=3)` repeats all the same.
+    So a refusal raises at once. `chat_stream(…, max_retries=3)` retries all the same.
     """
     timeouts = None
     if "websopy_ending" in request.fixturenames:
@@ -112,7 +112,7 @@ def websopy_client(
     with WebsopyClient(
         api_key="test",
         base_url=websopy_sandbox.url,
-        plugins=isolation.asked_by(request.node),
+        plugins=isolation.plugins_named_by(request.node),
         max_retries=0,
         timeout=timeouts,
     ) as client:
@@ -123,13 +123,13 @@ def websopy_client(
 def websopy_recorded(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., WebsopyClient]]:
-    """`websopy_recorded(name, speed=None)`: a client that gets the answers in a recording.
+    """`websopy_recorded(name, speed=None)`: a client that gets recorded responses.
 
-    The recording is `recordings/NAME.jsonl` beside the test file; its answers come in their
-    order. `speed` is 1.0 for the pauses as they were, None for none. With --websopy-record the
-    real service is asked instead, and the file is written when the test is over.
+    The recording is `recordings/NAME.jsonl` beside the test file; its responses come in order. A
+    `speed` of 1.0 keeps the recorded pauses, None leaves them out. With --websopy-record the client
+    uses the real service, and the file is written after the test.
     """
-    plugins = isolation.asked_by(request.node)
+    plugins = isolation.plugins_named_by(request.node)
     with ExitStack() as until_the_end:
 
         def recorded(name: str, *, speed: float | None = None) -> WebsopyClient:
@@ -145,10 +145,10 @@ def websopy_recorded(
 
 
 def _point_clients_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have clients find a service of this machine, and ask it directly; in other processes too."""
+    """Point clients, also of other processes, at a local service, without a proxy."""
     monkeypatch.setenv("WEBSOPY_BASE_URL", url)
     without = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    if without != "*":  # which stands alone
+    if without != "*":  # * must stand alone
         monkeypatch.setenv("no_proxy", f"{without},{urlsplit(url).hostname}".lstrip(","))
 
 
@@ -164,7 +164,7 @@ def _replaying(path: Path, sandbox: Sandbox, speed: float | None) -> str:
 
 @contextmanager
 def _recording(path: Path, upstream: str) -> Iterator[str]:
-    """A recorder's URL; what it recorded is written in the end."""
+    """A recorder's URL; the recording is written at the end."""
     with Recorder(upstream) as recorder:
         yield recorder.url
     if recorder.recordings:

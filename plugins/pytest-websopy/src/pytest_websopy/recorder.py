@@ -1,8 +1,7 @@
-"""Stands between an app and the real service, passes everything on, and writes down the answers.
+"""Records the real service's responses, as a server between the app and the service.
 
-A small HTTP server on this machine: the app's base_url is the recorder's, and the recorder asks
-the service. What comes is handed on at once, so the app sees the stream as it would without.
-Knows nothing of pytest or of files.
+The app's base_url is the recorder's, and the recorder sends the requests on to the service. Each
+piece is passed on at once, so the app sees the same stream. Knows nothing of pytest or of files.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from .recordings import Piece, Recording, kept_headers
 __all__ = ["Recorder"]
 
 PIECE = 65536
-"""Bytes that are passed on at once, at most."""
+"""Most bytes in one piece."""
 
 BODILESS = (204, 304)
 """Statuses that have no body (RFC 9110 6.4.1)."""
@@ -31,19 +30,24 @@ BODILESS = (204, 304)
 OF_THE_CONNECTION = frozenset(
     {"connection", "host", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"}
 )
-"""Headers of a question that are not passed on (RFC 9110 7.6.1)."""
+"""Headers of a request that are not passed on (RFC 9110 7.6.1)."""
 
 
 class Recorder:
-    """Records every answer that is asked for through it; a context manager.
+    """Records every response that passes through it; a context manager.
 
         with Recorder("https://api.websopy.com/v1") as recorder:
             client = WebsopyClient(base_url=recorder.url)
 
-    upstream: the base_url of the service. timeout: seconds that the service may be silent.
+    The key goes to the service and is not stored. When the app leaves early, the response is
+    recorded as far as it came; one that never began is not recorded.
 
-    The key goes to the service and is kept nowhere. An answer whose app leaves early is recorded
-    as far as it came; one that never began is not recorded.
+    Args:
+        upstream: The base_url of the service.
+        timeout: Seconds that the service may be silent.
+
+    Raises:
+        ValueError: The upstream is no http or https URL.
     """
 
     def __init__(self, upstream: str, *, timeout: float = 120.0) -> None:
@@ -73,7 +77,7 @@ class Recorder:
         self.close()
 
     def close(self) -> None:
-        """Hang up on everybody; what was recorded stays. No thread and no socket is left."""
+        """End every connection. The recordings stay; no thread and no socket is left."""
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._server.hang_up()
@@ -83,14 +87,14 @@ class Recorder:
 
     @property
     def url(self) -> str:
-        """What the app takes as its base_url."""
+        """The base_url for the app."""
         if self._server is None:
             raise RuntimeError("the recorder is not running: use it in a with statement")
         return f"http://127.0.0.1:{self._server.server_port}{self._upstream.path.rstrip('/')}"
 
     @property
     def recordings(self) -> list[Recording]:
-        """The answers that have ended so far, in the order of their ends."""
+        """The responses that have ended so far, in the order of their ends."""
         with self._lock:
             return list(self._recordings)
 
@@ -106,7 +110,7 @@ class Recorder:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # so that server_close() joins them
+    daemon_threads = False  # server_close() joins them
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -116,7 +120,7 @@ class _Server(ThreadingHTTPServer):
 
     @contextlib.contextmanager
     def watched(self, connection: socket.socket) -> Iterator[None]:
-        """Have hang_up() wake whoever waits on this socket."""
+        """Let hang_up() end a wait on this socket."""
         self._open.add(connection)
         try:
             if self._closing:
@@ -126,22 +130,22 @@ class _Server(ThreadingHTTPServer):
             self._open.discard(connection)
 
     def hang_up(self) -> None:
-        """Wake everybody who waits on a socket; it is the end for them."""
+        """End every wait on a socket, and with it the connection."""
         self._closing = True
         for connection in list(self._open):
             self._wake(connection)
 
     def _wake(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            # Not the TLS socket's own shutdown(): its reader would take noise for text.
+            # Not SSLSocket.shutdown(): it drops TLS, and the reader would get ciphertext.
             socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: whoever hung up knows it."""
+        """Print nothing: a lost connection is normal here."""
 
 
 class _Exchange(BaseHTTPRequestHandler):
-    """One connection of the app, and for each of its questions one to the service."""
+    """One connection of the app, and for each of its requests one to the service."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -153,8 +157,8 @@ class _Exchange(BaseHTTPRequestHandler):
             super().handle()
 
     def do_POST(self) -> None:
-        """Pass a question on, and its answer back."""
-        # Kept open when the app wants that, and the answer is passed on to its end.
+        """Pass a request on, and its response back."""
+        # Kept open only when the app wants that and the whole response was passed on.
         self._keep, self.close_connection = not self.close_connection, True
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         connection = self.server.recorder._connection()
@@ -162,14 +166,14 @@ class _Exchange(BaseHTTPRequestHandler):
         with contextlib.closing(connection), hung_up:
             connection.connect()
             with self.server.watched(connection.sock):
-                connection.request(self.command, self.path, body or None, self._asked())
+                connection.request(self.command, self.path, body or None, self._request_headers())
                 self._pass_on(connection.getresponse())
 
-    do_GET = do_POST  # noqa: N815  # http.server asks for this name
+    do_GET = do_POST  # noqa: N815  # http.server needs this name
 
-    def _asked(self) -> Mapping[str, str]:
+    def _request_headers(self) -> Mapping[str, str]:
         kept = {n: v for n, v in self.headers.items() if n.lower() not in OF_THE_CONNECTION}
-        # One that http.client adds unless it is given: what comes must be what was asked for.
+        # http.client adds this header unless it is given; the app's own value must win.
         return {"Accept-Encoding": "identity", **kept}
 
     def _pass_on(self, answer: http.client.HTTPResponse) -> None:
@@ -195,14 +199,14 @@ class _Exchange(BaseHTTPRequestHandler):
             recorder._add(Recording(answer.status, headers, tuple(pieces), complete, seconds))
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: pytest's output is not the place."""
+        """Print nothing into pytest's output."""
 
 
 def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """A body in the pieces it comes in. Raises HTTPException or OSError when it is cut."""
+    """The pieces of a body as they come; HTTPException or OSError when it is cut."""
     missing = int(answer.getheader("Content-Length") or 0)
     while data := answer.read1(PIECE):
         missing -= len(data)
         yield data
-    if missing > 0:  # read1() says nothing of that
+    if missing > 0:  # read1() does not raise for it
         raise http.client.IncompleteRead(b"", missing)

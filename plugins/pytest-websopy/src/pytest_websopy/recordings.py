@@ -1,11 +1,10 @@
-"""A real answer kept in a file: its bytes as they came, and when; and the script that repeats it.
+"""Recorded responses: their file, and the sandbox script that plays them.
 
-Kept are the status, the headers that say something of the answer, and the body in the pieces it
-came in. Not kept is anything of the question: neither the key nor the prompt. Knows nothing of
-pytest or of how a recording is made.
+A recording has the status, the response's own headers, and the pieces of the body with their times.
+It has nothing of the request: neither key nor prompt. Knows nothing of pytest or of the recorder.
 
-The file is JSON lines, to be read and compared by people too: a line for each answer's head, then
-one for each piece, then one for its end. A piece that is no UTF-8 by itself is in base64.
+The file is JSON lines, readable in a diff: one for each response's head, one for each piece, one
+for its end. A piece that is not UTF-8 by itself is in base64.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ DROPPED = frozenset(
         *("alt-svc", "nel", "report-to", "strict-transport-security"),
     }
 )
-"""Headers that belong to the connection, or to whoever recorded, and not to the answer."""
+"""Headers of the connection or of the recording machine, not of the response."""
 
 
 @attrs.frozen
 class Piece:
-    """Some bytes of a body, and how many seconds after its head they came."""
+    """Some bytes of a body, and their time in seconds after the head."""
 
     seconds: float
     data: bytes
@@ -45,10 +44,14 @@ class Piece:
 
 @attrs.frozen
 class Recording:
-    """One answer as it came.
+    """One response as it came.
 
-    complete: whether the body came to its proper end; False when the connection was lost.
-    seconds: when it ended, counted from its head like the times of the pieces.
+    Attributes:
+        status: Its status.
+        headers: Its own headers.
+        pieces: The body.
+        complete: Whether the body came to its end; False for a lost connection.
+        seconds: The time of its end, in seconds after the head.
     """
 
     status: int = 200
@@ -59,14 +62,14 @@ class Recording:
 
     @property
     def body(self) -> bytes:
-        """All its bytes."""
+        """The whole body."""
         return b"".join(piece.data for piece in self.pieces)
 
     def script(self, *, speed: float | None = None) -> Steps:
-        """What makes a sandbox give the same answer.
+        """The script with which a sandbox sends the same response.
 
-        speed: 1.0 takes as long as the recorded one took, 10.0 a tenth of that; None leaves no
-        pause at all.
+        Args:
+            speed: 1.0 keeps the recorded pauses, 10.0 takes a tenth of them; None has no pause.
         """
         steps: list[Step] = [headers(self.headers, status=self.status)]
         now = 0.0
@@ -81,21 +84,23 @@ class Recording:
 
 
 def save_recordings(path: str | os.PathLike[str], recordings: Iterable[Recording]) -> None:
-    """Write answers to a file, in order; the folder is made when there is none."""
+    """Write responses to a file, in order; makes the folder if necessary."""
     lines = [line for recording in recordings for line in _lines(recording)]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Through a second file: a test run that is killed here must not leave half a recording.
+    # Written to a second file: a test run killed here must not leave half a recording.
     part = target.with_name(target.name + ".part")
     part.write_text(text, encoding="utf-8", newline="\n")
     os.replace(part, target)
 
 
 def load_recordings(path: str | os.PathLike[str]) -> list[Recording]:
-    """The answers in a file, in order.
+    """The responses in a file, in order.
 
-    Raises OSError when there is no file, ValueError when it is no recording.
+    Raises:
+        OSError: There is no such file.
+        ValueError: It is no recording.
     """
     recordings: list[Recording] = []
     numbered = enumerate(Path(path).read_text(encoding="utf-8").split("\n"), start=1)
@@ -109,7 +114,7 @@ def load_recordings(path: str | os.PathLike[str]) -> list[Recording]:
 
 
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those headers of an answer that are part of it, not of its connection."""
+    """The response's own headers, without those of the connection."""
     return {name: value for name, value in headers.items() if name.lower() not in DROPPED}
 
 
@@ -117,7 +122,7 @@ def _lines(recording: Recording) -> Iterator[dict[str, Any]]:
     head = {"status": recording.status, "headers": kept_headers(recording.headers)}
     yield {"recording": VERSION, **head}
     for piece in recording.pieces:
-        yield {"seconds": round(piece.seconds, 6), **_shown(piece.data)}
+        yield {"seconds": round(piece.seconds, 6), **_encoded(piece.data)}
     yield {
         "seconds": round(recording.seconds, 6),
         "end": "complete" if recording.complete else "cut",
@@ -125,11 +130,11 @@ def _lines(recording: Recording) -> Iterator[dict[str, Any]]:
 
 
 def _take(line: dict[str, Any], recordings: list[Recording]) -> None:
-    """Add what a line says to the recordings read so far."""
+    """Add one line to the recordings read so far."""
     if "recording" in line:
         if line["recording"] != VERSION:
             raise ValueError(f"expected version {VERSION}, got {line['recording']!r:.50}")
-        # Until its end is read, a recording is one that was cut.
+        # Cut, until the line of its end is read.
         recordings.append(Recording(int(line["status"]), dict(line["headers"]), complete=False))
         return
     last, seconds = recordings[-1], float(line["seconds"])
@@ -137,18 +142,18 @@ def _take(line: dict[str, Any], recordings: list[Recording]) -> None:
         complete = {"complete": True, "cut": False}[line["end"]]
         recordings[-1] = attrs.evolve(last, complete=complete, seconds=seconds)
     else:
-        piece = Piece(seconds, _hidden(line))
+        piece = Piece(seconds, _decoded(line))
         recordings[-1] = attrs.evolve(last, pieces=(*last.pieces, piece))
 
 
-def _shown(data: bytes) -> dict[str, str]:
+def _encoded(data: bytes) -> dict[str, str]:
     try:
         return {"text": data.decode("utf-8")}
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(data).decode("ascii")}
 
 
-def _hidden(line: Mapping[str, Any]) -> bytes:
+def _decoded(line: Mapping[str, Any]) -> bytes:
     if "text" in line:
         return str(line["text"]).encode("utf-8")
     return base64.b64decode(line["base64"], validate=True)

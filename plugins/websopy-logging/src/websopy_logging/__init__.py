@@ -1,4 +1,4 @@
-"""websopy-logging: what a websopy-sync client does, through the standard library's logging."""
+"""websopy-logging: logs the requests of a websopy-sync client with the standard library."""
 
 from .formatters import JsonFormatter, RedactingFormatter
 from .plugin import LoggingPlugin

@@ -1,7 +1,7 @@
-"""The plugin: a line at the start of each question, at each retry, and exactly one at its end.
+"""The plugin: logs one line at the start of each request, at each retry and at the end.
 
-Where the lines go is the application's business, or `setup`'s. Prompts and answers are in none of
-them unless asked for; header values never are.
+Where the lines go is up to the application, or to setup.py. They have prompts and answers only on
+request, and never the value of a header.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["LoggingPlugin"]
 
 @attrs.define
 class _Progress:
-    """How far one question has come; times are the clock's."""
+    """The state of one request; times are the clock's."""
 
     started: float
     model: str | None = None
@@ -34,7 +34,7 @@ class _Progress:
     retries: int = 0
 
     def times(self, now: float) -> dict[str, Any]:
-        """What the end line says of it; None where there is nothing to say."""
+        """The fields of the last line; None for an unknown one."""
         first, last, rate = self.first, self.last, None
         if first is not None and last is not None and last > first:
             rate = round((self.chunks - 1) / (last - first), 2)
@@ -47,14 +47,16 @@ class _Progress:
 
 
 class LoggingPlugin:
-    """Logs every question of a client, through the logger `websopy_sync.chat`.
+    """Logs every request of a client to the logger `websopy_sync.chat`.
 
-    The start and a good end are INFO; so are cancelled and closed answers. Retries and errors are
-    WARNING. Each record carries its fields as a dict in `record.websopy`.
+    The start is INFO, and so is the end of a complete, cancelled or closed stream. Retries and
+    errors are WARNING. Each record has its fields as a dict in `record.websopy`.
 
-    capture_content: whether prompts and answers are logged too; None looks at the environment
-    variable WEBSOPY_LOGGING_CONTENT.
-    clock: seconds, monotonic.
+    Args:
+        capture_content: Whether to log prompts and answers too. None: as the environment variable
+            WEBSOPY_LOGGING_CONTENT says.
+        logger: Another logger.
+        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class LoggingPlugin:
 
     @hookimpl
     def on_request(self, request: Any, stream: Any) -> None:
-        """The line at the start."""
+        """Log the start."""
         body = request.body or {}
         progress = _Progress(self._clock(), model=body.get("model"))
         self._open[stream] = progress
@@ -84,7 +86,7 @@ class LoggingPlugin:
 
     @hookimpl
     def on_chunk(self, stream: Any) -> None:
-        """Count it; a chunk has no line of its own."""
+        """Count a chunk; it is not logged."""
         progress = self._open.get(stream)
         if progress is not None:
             progress.last = self._clock()
@@ -94,7 +96,7 @@ class LoggingPlugin:
 
     @hookimpl
     def on_retry(self, error: Any, delay: float, stream: Any) -> None:
-        """The line before each wait."""
+        """Log a retry, before the wait."""
         progress = self._progress(stream)
         progress.retries += 1
         fields = {
@@ -107,12 +109,12 @@ class LoggingPlugin:
 
     @hookimpl
     def on_done(self, message: Message, stream: Any) -> None:
-        """The line at a good end."""
+        """Log the end of a complete answer."""
         self._end(stream, message, {"outcome": "done"})
 
     @hookimpl
     def on_error(self, error: BaseException, stream: Any) -> None:
-        """The line at any other end."""
+        """Log any other end."""
         outcome: dict[str, Any]
         if isinstance(error, StreamCancelledError):
             outcome = {"outcome": error.reason}
@@ -149,7 +151,7 @@ class LoggingPlugin:
 
 
 class _Line:
-    """Fields as one line of text, put together only when somebody writes it."""
+    """Fields as one line of text, formatted only when a handler writes it."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self._fields = fields
@@ -160,16 +162,16 @@ class _Line:
 
 
 def _shown(value: object) -> str:
-    """A value that stays one word: JSON for what has spaces, quotes or line ends in it."""
+    """A value as one word: JSON if it has spaces, quotes or line ends."""
     if isinstance(value, str) and value.isprintable() and value and not set(value) & set(' "='):
         return value
     text = json.dumps(value, ensure_ascii=False, default=str)
-    # JSON leaves some line ends as they are, U+2028 for one; its ASCII form leaves none.
+    # JSON does not escape some line ends, such as U+2028; its ASCII form escapes all.
     return text if text.isprintable() else json.dumps(value, default=str)
 
 
 def _facts_of(error: BaseException) -> dict[str, Any]:
-    """What an error says beside its text; its names are those of the error's own fields."""
+    """The fields of an error, under the names that the error has for them."""
     facts: dict[str, Any] = {"error": type(error).__name__, "problem": str(error)}
     for name in ("status_code", "phase", "code", "attempts"):
         facts[name] = getattr(error, name, None)

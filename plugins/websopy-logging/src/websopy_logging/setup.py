@@ -1,6 +1,7 @@
-"""A handler for those who have none: on the logger `websopy_sync`, never on the root logger.
+"""Installs a handler on the logger `websopy_sync`, for programs without their own.
 
-Done only when somebody asks, by `configure` or by the environment variable WEBSOPY_LOGGING.
+Only on request, by `configure` or by the environment variable WEBSOPY_LOGGING, and never on the
+root logger.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ __all__ = ["asks_for_content", "configure", "configure_from_environment"]
 LOGGER = "websopy_sync"
 
 
-# What the client says of the same moments, in fewer words: an end would have two lines.
-SAID_BETTER = ("websopy_sync.event_source", "websopy_sync.stream")
+# The client logs the same moments with fewer facts; each end would have two lines.
+REDUNDANT = ("websopy_sync.event_source", "websopy_sync.stream")
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """A stream handler that is known as ours."""
+    """A stream handler that `configure` installed."""
 
 
 class _FileHandler(logging.FileHandler):
-    """A file handler that is known as ours."""
+    """A file handler that `configure` installed."""
 
 
 def configure(
@@ -39,21 +40,29 @@ def configure(
 ) -> logging.Handler:
     """Write what `websopy_sync` logs to `file`, or to `stream`; stderr when neither is given.
 
-    style: "text" or "json". level: from which one on; at DEBUG all of the client's own records are
-    written too, above it only those that this plugin's lines do not say better.
+    Replaces and closes the handler of an earlier call. The application's own handlers stay, and
+    get the records too.
 
-    A handler that an earlier call made is replaced and closed; others are left alone. The
-    application's own handlers still get the records as well.
+    Args:
+        style: "text" or "json".
+        level: The lowest level. At DEBUG all records of the client are written, above it only
+            those that this plugin does not log itself.
+        file: A path; the file is appended to.
+        stream: An open text file.
 
-    Raises ConfigError for another style or an unknown level, OSError when the file cannot be
-    opened.
+    Returns:
+        The new handler.
+
+    Raises:
+        ConfigError: The style or the level is unknown.
+        OSError: The file cannot be opened.
     """
     formatter = _formatter(style)
     checked = _level(level)
     handler = _FileHandler(file, encoding="utf-8", delay=False) if file else _Handler(stream)
     handler.setFormatter(formatter)
     if checked > logging.DEBUG:
-        handler.addFilter(_is_news)
+        handler.addFilter(_is_not_redundant)
     logger = logging.getLogger(LOGGER)
     for old in [one for one in logger.handlers if isinstance(one, _Handler | _FileHandler)]:
         logger.removeHandler(old)
@@ -64,9 +73,9 @@ def configure(
 
 
 def configure_from_environment() -> None:
-    """What WEBSOPY_LOGGING, WEBSOPY_LOGGING_LEVEL and WEBSOPY_LOGGING_FILE ask for, once.
+    """Configure by WEBSOPY_LOGGING, WEBSOPY_LOGGING_LEVEL and WEBSOPY_LOGGING_FILE, once.
 
-    Nothing when WEBSOPY_LOGGING is unset or empty, or when a handler of ours is there already:
+    Does nothing when WEBSOPY_LOGGING is unset or empty, or when a handler is installed already:
     each client makes a plugin, and they share the logger.
     """
     style = os.environ.get("WEBSOPY_LOGGING", "").strip()
@@ -79,8 +88,8 @@ def configure_from_environment() -> None:
         )
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING or record.name not in SAID_BETTER
+def _is_not_redundant(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or record.name not in REDUNDANT
 
 
 def asks_for_content() -> bool:

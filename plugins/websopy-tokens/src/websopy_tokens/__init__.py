@@ -1,4 +1,4 @@
-"""websopy-tokens: how many tokens the answers of a websopy-sync client take, and what they cost."""
+"""websopy-tokens: counts the tokens of a websopy-sync client's answers, and what they cost."""
 
 from .accounts import Budget, Price, Report, Totals
 from .counters import (

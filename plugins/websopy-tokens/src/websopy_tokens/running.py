@@ -1,8 +1,8 @@
 """The tokens of a text that is still being written, exact at every moment.
 
-Adding up the counts of the chunks is wrong: a token may begin in one chunk and end in the next
-(Chinese in two-character chunks comes out a fifth too high). Counting all again at each chunk is
-slow. So text waits until it can be cut where counts add up, see `cuts`.
+The sum of the chunks' counts is wrong: a token may begin in one chunk and end in the next (Chinese
+in two-character chunks comes out a fifth too high). Counting everything again at each chunk is
+slow. So text waits until it can be cut where counts add up (cuts.py).
 Knows nothing of where the text comes from or which counter it is given.
 """
 
@@ -14,11 +14,15 @@ from .cuts import LONGEST_PART, last_cut
 __all__ = ["RunningCount"]
 
 WORTH_COUNTING = 64
-"""Characters that wait before a cut is looked for: a call costs as much for 4 as for 64."""
+"""Characters that wait before the next cut: a call costs as much for 4 as for 64."""
 
 
 class RunningCount:
-    """Adds up the tokens of a text that comes in parts. Not for many threads at once."""
+    """Adds up the tokens of a text that comes in parts, in one thread at a time.
+
+    Args:
+        counter: Counts each part.
+    """
 
     def __init__(self, counter: TokenCounter) -> None:
         self._counter = counter
@@ -27,10 +31,10 @@ class RunningCount:
         self._look_at = WORTH_COUNTING
 
     def feed(self, text: str) -> None:
-        """Take the next part of the text."""
+        """Add the next part of the text."""
         start = 0
         while start < len(text):
-            # Filling up to the same length always makes the result depend on the text alone.
+            # Always filled up to the same length, so that the result depends on the text alone.
             end = start + LONGEST_PART - len(self._tail)
             self._tail += text[start:end]
             start = end
@@ -39,19 +43,16 @@ class RunningCount:
 
     @property
     def total(self) -> int:
-        """The tokens of all that was fed, as if it had come in one."""
+        """The tokens of the whole text, as if it had come at once."""
         return self._counted + (self._counter.count(self._tail) if self._tail else 0)
 
     @property
     def at_most(self) -> int:
-        """A number that `total` does not pass, for the price of a length.
-
-        A token is at least one byte of UTF-8. Good for a limit that is still far away.
-        """
+        """An upper bound of `total`, as cheap as a length: a token is at least one byte."""
         return self._counted + len(self._tail.encode("utf-8", "surrogatepass"))
 
     def end_part(self) -> None:
-        """Let what comes next begin a text of its own: no token reaches over this place."""
+        """Begin a new text: no token crosses this place."""
         self._take(len(self._tail))
 
     def _cut(self) -> None:
