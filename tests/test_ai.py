@@ -33,7 +33,7 @@ def client(make: Callable[..., WebsopyClient]) -> WebsopyClient:
     return make(api_key=KEY)
 
 
-def test_a_question_as_it_is_sent(client: WebsopyClient, sandbox: Sandbox) -> None:
+def test_a_request_as_it_is_sent(client: WebsopyClient, sandbox: Sandbox) -> None:
     """The guide's SDK form: POST, JSON, bearer key, event stream wanted."""
     client.ai.chat([{"role": "user", "content": GUIDE_QUESTION}])
     (request,) = sandbox.requests

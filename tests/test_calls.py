@@ -12,15 +12,15 @@ from websopy_sync import ConfigError, InternalServerError, RateLimitError, Timeo
 from websopy_sync.sandbox import Sandbox, done, say, silence, status
 
 
-def test_each_question_has_a_key_of_its_own(client: WebsopyClient, sandbox: Sandbox) -> None:
-    """Two questions are never taken for one."""
+def test_each_request_has_its_own_key(client: WebsopyClient, sandbox: Sandbox) -> None:
+    """Two requests are never taken for one."""
     for _ in range(2):
         client.ai.chat("x")
     assert len({request.idempotency_key for request in sandbox.requests}) == 2
 
 
 def test_repeats_carry_the_same_key_and_body(client: WebsopyClient, sandbox: Sandbox) -> None:
-    """PROMISE 2: a server that has seen the question knows it again."""
+    """PROMISE 2: a server that has seen the request recognises it."""
     for _ in range(3):
         sandbox.play(status(503, retry_after=0))
     client.ai.chat("x")
@@ -40,7 +40,7 @@ def test_own_idempotency_key(client: WebsopyClient, sandbox: Sandbox) -> None:
 def test_no_header_speaks_for_the_idempotency_key(
     make: Callable[..., WebsopyClient], sandbox: Sandbox
 ) -> None:
-    """One for all questions would make them one; and the stream knows what was really sent."""
+    """One key for all requests would make them one; and the stream shows the key that was sent."""
     header = {"idempotency-key": "mine"}
     try:
         client = make(default_headers=header)
@@ -61,7 +61,7 @@ def test_no_header_speaks_for_the_idempotency_key(
 def test_max_retries_of_client_and_call(
     make: Callable[..., WebsopyClient], sandbox: Sandbox, retries: int, sent: int
 ) -> None:
-    """The call's beats the client's; an error says how often the question went out."""
+    """The call's beats the client's; an error says how often the request was sent."""
     for client, options in ((make(max_retries=retries), {}), (make(), {"max_retries": retries})):
         before = len(sandbox.requests)
         for _ in range(sent):

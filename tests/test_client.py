@@ -71,7 +71,7 @@ def test_closing_the_client_closes_its_streams(client: WebsopyClient, sandbox: S
     ],
     ids=["chat_stream", "chat", "events", "send"],
 )
-def test_a_closed_client_asks_nothing(
+def test_a_closed_client_sends_nothing(
     client: WebsopyClient, sandbox: Sandbox, call: Callable[[WebsopyClient], object]
 ) -> None:
     """And says why; closing it again is fine."""
@@ -205,7 +205,7 @@ def test_native_empty_answer_is_an_end(client: WebsopyClient, sandbox: Sandbox) 
 
 
 def test_native_framing_of_the_end(client: WebsopyClient, sandbox: Sandbox) -> None:
-    """Whatever tells the end of the body."""
+    """However the end of the body is framed."""
     for framing in ("chunked", "content-length", "close", "gzip", "trickle"):
         sandbox.play([headers(framing=framing), say("a"), say("b")])
         assert len(list(client.events("GET", "/ai/chat?message=x"))) == 2

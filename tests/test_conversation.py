@@ -51,8 +51,10 @@ def test_begins_with_what_the_system_says(client: WebsopyClient, sandbox: Sandbo
     assert sandbox.requests[0].json["messages"] == [system, user("hi")]
 
 
-def test_grows_by_question_and_whole_answer(conversation: Conversation, sandbox: Sandbox) -> None:
-    """Each question is sent with all turns before it."""
+def test_grows_by_the_users_turn_and_the_whole_answer(
+    conversation: Conversation, sandbox: Sandbox
+) -> None:
+    """Each turn is sent with all turns before it."""
     sandbox.play([say("one"), say("!"), done()])
     sandbox.play([say("two"), done()])
     assert conversation.send("first").get_final_text() == "one!"
@@ -106,7 +108,7 @@ def test_the_answer_is_there_when_the_done_chunk_is(
 def test_half_an_answer_does_not_join(
     conversation: Conversation, sandbox: Sandbox, script: list[object], failure: type[Exception]
 ) -> None:
-    """The question stays as the last turn; the next one can be asked."""
+    """The user's turn stays the last one; the next can be sent."""
     sandbox.play(script)  # type: ignore[arg-type]  # steps
     with pytest.raises(failure):
         conversation.send("x").until_done()
@@ -141,7 +143,7 @@ def test_a_dropped_answer_is_not_streaming(conversation: Conversation, sandbox: 
     assert sandbox.wait_disconnect()
 
 
-def test_a_question_that_was_refused_leaves_nothing(
+def test_a_turn_that_was_refused_leaves_nothing(
     conversation: Conversation, sandbox: Sandbox
 ) -> None:
     """It was never asked."""
@@ -152,7 +154,7 @@ def test_a_question_that_was_refused_leaves_nothing(
     assert conversation.streaming is False
 
 
-def test_a_refused_question_takes_no_earlier_one_along(
+def test_a_refused_turn_takes_no_earlier_one_along(
     conversation: Conversation, sandbox: Sandbox
 ) -> None:
     """The same text may have been asked before."""
@@ -165,7 +167,7 @@ def test_a_refused_question_takes_no_earlier_one_along(
 
 
 @pytest.mark.parametrize("text", [None, 7, b"x", {"x": 1}])
-def test_a_bad_question_leaves_nothing(
+def test_a_bad_turn_leaves_nothing(
     conversation: Conversation, sandbox: Sandbox, text: object
 ) -> None:
     """Refused before anything is sent."""
@@ -197,7 +199,7 @@ def test_bad_options_leave_nothing(
     ],
     ids=["option", "keep_message", "refused", "still coming"],
 )
-def test_no_frame_shows_the_question(
+def test_no_frame_shows_the_prompt(
     conversation: Conversation, sandbox: Sandbox, spoil: Callable[..., dict[str, Any]]
 ) -> None:
     """PROMISE 21: error reporters show the locals of frames; the prompt is in none of ours."""

@@ -11,7 +11,7 @@ from websopy_sync.urls import base_url_problem, path_and_query
 
 
 def test_a_query_in_the_path(client: WebsopyClient, sandbox: Sandbox) -> None:
-    """It may stand there, with more behind it."""
+    """A path may have one; `params` adds to it."""
     list(client.events("GET", "/ai/chat?message=a%20b&x=1", params={"y": "2"}))
     assert sandbox.requests[0].query == {"message": "a b", "x": "1", "y": "2"}
 

@@ -72,7 +72,7 @@ class Conversation:
         try:
             self._permits.pop()
         except IndexError:
-            raise ConfigError("conversation: another question is being sent") from None
+            raise ConfigError("conversation: another turn is being sent") from None
         try:
             return self._send({"role": "user", "content": text}, options)
         finally:

@@ -6,7 +6,6 @@ Knows nothing of how it is sent, nor of what its body says.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlencode
 
 import attrs
 
@@ -38,8 +37,3 @@ class HTTPRequest:
 
     def __repr__(self) -> str:
         return f"<HTTPRequest {self.method}>"
-
-    @classmethod
-    def query_of(cls, params: Mapping[str, str]) -> str:
-        """The encoded query for some parameters."""
-        return urlencode(params)
