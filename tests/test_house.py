@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 from tables import each
 
 import websopy_sync
+from websopy_sync.wires.websopy import Websopy
 
 PACKAGE = Path(websopy_sync.__file__).parent
 NAME = "websopy_sync"
@@ -141,7 +141,17 @@ PURE = {
 }
 IO_MODULES = {"socket", "ssl", "select", "selectors", "requests", "urllib3", "os", "time"}
 
-WIRE_NAMES = ("promptTokens", "completionTokens", "totalTokens")
+# What only a wire may say of its service: anywhere in a text, and as a whole text.
+SERVICE_PARTS = (
+    Websopy.base_url,
+    Websopy.path,
+    "promptTokens",
+    "completionTokens",
+    "totalTokens",
+)
+SERVICE_HEADERS = {
+    text.strip().lower() for text in (Websopy.request_id_header, *Websopy.key_header)
+}
 
 LONGEST_FUNCTION = 30
 
@@ -228,14 +238,22 @@ def test_pure_files_do_no_io(path: Path) -> None:
             assert name.partition(".")[0] not in IO_MODULES, name
 
 
+def texts_in(tree: ast.Module) -> Iterator[str]:
+    """The strings in a file's code, without its docstrings."""
+    docstrings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and node not in docstrings:
+            yield str(node.value)
+
+
 @every_file
-def test_only_wire_knows_the_names_on_the_wire(path: Path) -> None:
-    """camelCase ends at wire."""
+def test_only_a_wire_knows_its_service(path: Path) -> None:
+    """Its address, paths, header names and fields stand in its file, and nowhere else."""
     if module_of(path).startswith("wires."):
         return
-    with tokenize.open(path) as file:
-        text = file.read()
-    assert not [name for name in WIRE_NAMES if name in text]
+    for text in texts_in(tree_of(path)):
+        assert not [part for part in SERVICE_PARTS if part in text], text
+        assert text.strip().lower() not in SERVICE_HEADERS
 
 
 @every_file

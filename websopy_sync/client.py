@@ -58,10 +58,16 @@ class WebsopyClient:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         options = ClientOptions(*args, **kwargs)
         self._base_url = options.base_url
-        transport = Transport(options.api_key, verify=options.verify, session=options.session)
+        wire = Websopy()
+        transport = Transport(
+            options.api_key,
+            key_header=wire.key_header,
+            verify=options.verify,
+            session=options.session,
+        )
         _set_up_logging(options.log_level)
         self._hooks = Hooks(options.plugins, strict=options.strict_plugins)
-        self._calls = Calls(options, Websopy(), transport, self._hooks)
+        self._calls = Calls(options, wire, transport, self._hooks)
         self._ai = AI(self._calls)
 
     def __repr__(self) -> str:

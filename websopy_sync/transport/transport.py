@@ -46,7 +46,8 @@ class Transport:
     """Sends requests, over connections that it keeps for the next one.
 
     Args:
-        key: The API key, added to each request as `Authorization: Bearer`.
+        key: The API key, added to each request that has no `key_header` yet.
+        key_header: The header's name, and the text before the key in it.
         verify: True, False, or the path of a CA bundle (file or directory).
         session: Its proxies, certificates and mounted adapters are used; it stays the caller's.
 
@@ -58,6 +59,7 @@ class Transport:
         self,
         key: Secret[str],
         *,
+        key_header: tuple[str, str],
         verify: bool | str = True,
         session: requests.Session | None = None,
     ) -> None:
@@ -65,6 +67,7 @@ class Transport:
         if problem:
             raise ConfigError(problem)
         self._key = key
+        self._key_header = key_header
         self._session = session
         self._trust_env = session is None or session.trust_env
         self._trust = trust_of(
@@ -174,8 +177,9 @@ class Transport:
         headers = _Headers(http_request.headers)
         if http_request.body is not None:
             headers["Content-Length"] = str(len(http_request.body))
-        if not any(name.lower() == "authorization" for name in headers):
-            headers["Authorization"] = f"Bearer {self._key.value}"
+        key_name, scheme = self._key_header
+        if not any(name.lower() == key_name.lower() for name in headers):
+            headers[key_name] = scheme + self._key.value
         return headers
 
     def _proxy_for(self, url: str) -> Proxy | None:
