@@ -1,4 +1,4 @@
-"""Keeps every answer that websopy_sync streams in a database, crash-safe, and reads it back.
+"""Stores every answer that websopy_sync streams in a database, crash-safe, and reads it back.
 
 From the ground up: text, errors, identity, records | database, schema, rows | store, ledger |
 trouble, writer | history | plot, command | plugin. A file imports from lower floors only.

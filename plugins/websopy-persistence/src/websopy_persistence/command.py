@@ -1,4 +1,4 @@
-"""`websopy-sync history`: what was stored, for people and, with --json, for programs.
+"""The command `websopy-sync history`: its flags, and its output for people and for programs.
 
 Knows how things are shown and nothing of how they are found. Removing asks, and removes what was
 named: an argument that would have no effect beside another is refused.
@@ -34,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
         "history",
         help="show stored answers",
         description="Show the last stored streams, or one of them whole, or remove some.",
-        allow_abbrev=False,  # what removes is to be written out
+        allow_abbrev=False,  # a flag that removes must be written out
     )
     parser.add_argument("id", nargs="?", metavar="ID", help="first digits of a stream's id")
     parser.add_argument("--limit", type=int, metavar="N", help="how many streams (default: 20)")
@@ -62,7 +62,17 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the arguments ask for; the exit code. Raises WebsopyError."""
+    """Run the command.
+
+    Args:
+        arguments: The parsed arguments.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        WebsopyError: Wrong arguments, or the history cannot be read or written.
+    """
     _check(arguments)
     with History(arguments.url) as history:
         if arguments.delete is not None:
@@ -77,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Raise ConfigError for arguments of which one would have to be left out of account."""
+    """Raise ConfigError for arguments that cannot be combined."""
     values = {name: getattr(arguments, name) for name in _GOES_WITH}
     given = [name for name, value in values.items() if value is not None and value is not False]
     for name, others in _GOES_WITH.items():
@@ -91,7 +101,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 _FILTERS = ("limit", "search", "status", "since", "until")
 
-# By the argument that says what is done: the others that it takes. --url goes with all.
+# For each argument, the others that it can be combined with. --url goes with all.
 _GOES_WITH = {
     "delete": ("yes", "dry_run"),
     "prune": ("yes", "dry_run"),
@@ -121,7 +131,7 @@ def _found(
 
 
 def _delete(history: History, arguments: argparse.Namespace) -> int:
-    # All are found before any goes: where one id is wrong, nothing is removed.
+    # Find all first: when one id is wrong, nothing is removed.
     named = {stream.id: stream for stream in map(history.get, arguments.delete)}
     for stream in named.values():
         if stream.status == "open":
@@ -163,9 +173,11 @@ def _counted(count: int) -> str:
 
 
 def _agreed(question: str) -> bool:
-    """Ask whoever sits at the terminal. Raises ConfigError where nobody does.
+    """Ask for confirmation at the terminal; the end of the input means no.
 
-    Ctrl-C comes out as KeyboardInterrupt; the end of the input is no yes.
+    Raises:
+        ConfigError: There is no terminal.
+        KeyboardInterrupt: Ctrl-C.
     """
     if not (sys.stdin and sys.stdin.isatty()):
         raise ConfigError("history: no terminal to ask at: --yes removes, --dry-run only shows")
@@ -291,7 +303,7 @@ def _days(text: str) -> float:
 
 
 def _say_json(value: Any) -> None:
-    _say(json.dumps(value))  # all ASCII, so of no power over a terminal
+    _say(json.dumps(value))  # ASCII: nothing a terminal obeys
 
 
 def _say(text: str) -> None:

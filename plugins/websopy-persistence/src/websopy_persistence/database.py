@@ -1,7 +1,7 @@
-"""Which database, and how to connect to it: URL, default file, drivers, settings of a connection.
+"""The database's URL, default file and drivers, and the settings of a connection.
 
-Knows nothing of the tables. The only file that knows how the three kinds of database differ in
-being reached. A URL may hold a password: nothing here puts one into an error or a log.
+The only file that knows how connecting differs between the three kinds of database. Puts no
+password into an error or a log. Knows nothing of the tables.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ CONNECT_TIMEOUT = 5
 """Seconds to wait for a database server to answer; the writer tries again later."""
 
 STATEMENT_TIMEOUT = 30
-"""Seconds a server may take over one statement before it counts as gone."""
+"""Most seconds of one statement, before the server counts as gone."""
 
 LOCK_STEP = 0.1
-"""Seconds of one wait for a lock of SQLite. It cannot be ended, so a fork comes between two."""
+"""Seconds of one wait for an SQLite lock. It cannot be interrupted; a fork happens between two."""
 
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -56,10 +56,12 @@ _EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql"}
 
 @attrs.frozen
 class Database:
-    """Where the history is. `Database.at(None)` is what environment and defaults say.
+    """Where the history is. `Database.at(None)` follows the environment and the defaults.
 
-    url: SQLAlchemy's, complete with its driver. path: the file of an SQLite database, else None.
-    busy_timeout: seconds to wait for another process that holds a lock.
+    Attributes:
+        url: SQLAlchemy's, with its driver.
+        path: The file of an SQLite database, else None.
+        busy_timeout: Seconds to wait for another process that holds a lock.
     """
 
     url: URL = attrs.field(repr=lambda url: url.render_as_string(hide_password=True))
@@ -74,9 +76,15 @@ class Database:
         environ: Mapping[str, str] = os.environ,
         busy_timeout: float = 5.0,
     ) -> Database:
-        """The database at a URL or a file's path, at `WEBSOPY_PERSISTENCE_URL`, or the default.
+        """The database at a URL or path, at WEBSOPY_PERSISTENCE_URL, or the default one.
 
-        Raises ConfigError, which never quotes the URL, for one that cannot be used.
+        Args:
+            url: A URL, or the path of an SQLite file.
+            environ: The environment variables.
+            busy_timeout: Seconds to wait for another process that holds a lock.
+
+        Raises:
+            ConfigError: The URL cannot be used. The error never quotes it.
         """
         url = url or environ.get(URL_VARIABLE) or _default_path()
         if isinstance(url, Path):

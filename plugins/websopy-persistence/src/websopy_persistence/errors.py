@@ -1,7 +1,7 @@
-"""What can go wrong with the history, as exceptions, and how a database's own error is told.
+"""The errors of the history, and a log line for a database's own error.
 
-Knows nothing of tables or threads. What a database says may quote what was to be stored, or the
-password it was refused: `tell` passes on only what is safe to log.
+A database's message may quote stored text, or a refused password; `tell` returns only what is safe
+to log. Knows nothing of tables or threads.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from websopy_sync.errors import WebsopyError
 __all__ = ["ForeignDatabaseError", "HistoryError", "UnknownStreamError", "tell"]
 
 LONGEST = 200
-"""Characters of a database's own message that are passed on."""
+"""Most characters of a database's message."""
 
 
 class HistoryError(WebsopyError):
-    """The history could not be read: no server, no right, a file that is no database."""
+    """The history cannot be read: no server, no permission, or a file that is no database."""
 
 
 class UnknownStreamError(HistoryError, LookupError):
-    """No stream, or more than one, has the id that was asked for."""
+    """No stream has this id, or several have ids that begin with it."""
 
 
 class ForeignDatabaseError(HistoryError):
@@ -31,10 +31,14 @@ class ForeignDatabaseError(HistoryError):
 
 
 def tell(error: BaseException, *, secret: str | None = None) -> str:
-    """One line on a failure: fit for a log, without stored text and without `secret`.
+    """A failure in one line for a log, without stored text.
 
-    Only connection and disk errors are quoted, by their first line. The others ("bad value",
-    "duplicate key") like to quote the very data, so of them only the kind and code are told.
+    Of connection and disk errors it has the first line. Others ("bad value", "duplicate key") often
+    quote the data, so of them it has only the class and the code.
+
+    Args:
+        error: The failure.
+        secret: The database's password, which is hidden.
     """
     if isinstance(error, HistoryError | OSError):
         return _hidden(str(error), secret)

@@ -1,12 +1,12 @@
-"""No connection of this process is open while it forks.
+"""Makes sure that no connection of this process is open while it forks.
 
-SQLite keeps a list of its locks for each process. A child that inherits an open connection inherits
-that list, with locks that it does not hold and never releases: it finds the file locked for all its
-life, or writes where it must not (https://www.sqlite.org/howtocorrupt.html, 2.6). The connection to
-a server would be one socket for two processes. So a fork waits, within bounds, for the threads that
-use a connection, and closes the idle ones; parent and child then open their own.
+SQLite has a list of locks for each process. A child that inherits an open connection inherits that
+list, with locks that it does not hold and never releases. It finds the file locked for ever, or
+writes where it must not (https://www.sqlite.org/howtocorrupt.html, 2.6). A server's connection
+would be one socket for two processes. So a fork waits, within bounds, for the threads that use a
+connection, and closes idle ones; parent and child then open their own.
 
-Knows no database and no writer. Its state is the module's, because a process forks as a whole.
+The state is the module's, as a process forks as a whole. Knows neither databases nor the writer.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from typing import Protocol
 __all__ = ["ForkWaitsError", "at_exit", "connected", "fork_waits", "register"]
 
 LONGEST_FORK = 10.0
-"""Seconds after which a connection is opened all the same: the end of a fork may not be told."""
+"""Seconds after which connections open anyway: a fork may end without notice."""
 
 
 class Holder(Protocol):
-    """Somebody who keeps a connection open from one use to the next."""
+    """An object that keeps a connection open between uses."""
 
     def disconnect(self) -> None:
-        """Close the connection; nobody uses it now."""
+        """Close the connection, which is not in use."""
 
     def start_over(self) -> None:
-        """Forget what was inherited: this is a forked child."""
+        """Forget the inherited connection, in a forked child."""
 
 
 class ForkWaitsError(Exception):
-    """A thread waits to fork. What has not begun yet is to be tried again after that."""
+    """A thread waits to fork. Try again after the fork."""
 
 
 class _Gate:
-    """Which threads use a connection now, and how many wait to fork."""
+    """The threads that use a connection now, and those that wait to fork."""
 
     def __init__(self) -> None:
-        # Reentrant: the garbage collector may run a destructor in here that comes by again.
+        # Reentrant: the garbage collector may run a destructor here that uses it too.
         self._changed = threading.Condition(threading.RLock())
         self._inside: dict[int, float] = {}  # thread → seconds that a fork waits for it
         self._forks = 0
@@ -74,7 +74,7 @@ class _Gate:
                 self._changed.notify_all()
 
     def shut(self) -> bool:
-        """Let nobody in, and wait until nobody is inside: whether it came to that."""
+        """Refuse new uses, and wait for the current ones; False when some did not end in time."""
         me, begun = threading.get_ident(), time.monotonic()
         with self._changed:
             self._forks += 1
@@ -99,9 +99,10 @@ _holders_lock = threading.RLock()
 
 @contextmanager
 def connected(patience: float) -> Iterator[None]:
-    """Around each use of a connection, its opening included.
+    """A context manager around each use of a connection, also around opening it.
 
-    patience: seconds that a fork waits for the end of it.
+    Args:
+        patience: Seconds that a fork waits for the end of this use.
     """
     with _gate.passed(patience):
         yield
@@ -125,12 +126,12 @@ def at_exit(function: Callable[[], object]) -> Callable[[], object]:
 
 
 def fork_waits() -> bool:
-    """Whether a thread waits to fork, or does so now."""
+    """Whether a thread waits to fork or forks now."""
     return _gate.is_shut
 
 
 def register(holder: Holder) -> None:
-    """Have a holder told of forks for as long as it lives."""
+    """Notify a holder of forks, as long as it exists."""
     _listen()
     with _holders_lock:
         _holders.add(holder)

@@ -40,13 +40,29 @@ STATUSES: tuple[Status, ...] = ("open", "done", "error", "cancelled", "interrupt
 
 @attrs.frozen
 class StoredStream:
-    """One question and what became of it.
+    """One stored stream: its request, its answer and how it ended.
 
-    id: 32 hex digits. status: open, done, error, cancelled, or interrupted when its process died.
-    started, finished: aware datetimes. seconds, first_chunk_seconds: from the question on.
-    question: the last user message; request: the whole body that was sent; both without text
-    unless prompts are stored. answer: the text, None while open. chunks, lost: how many are stored,
-    and how many more came that are not. error: why the answer is not complete.
+    Attributes:
+        id: 32 hex digits.
+        status: open, done, error, cancelled, or interrupted when its process died.
+        started: An aware datetime.
+        finished: An aware datetime; None while it is open.
+        seconds: From the request to the end.
+        first_chunk_seconds: From the request to the first chunk.
+        url: Without anything secret.
+        model: As the request named it.
+        question: The last user message; None unless prompts are stored.
+        request: The body that was sent; without texts unless prompts are stored.
+        answer: The text; None while it is open.
+        usage: As the service reported it.
+        chunks: The number of stored chunks.
+        lost: The number of further chunks, which are not stored.
+        error: Why the answer is incomplete.
+        idempotency_key: The request's `Idempotency-Key`.
+        request_id: The service's `X-Request-Id`.
+        last_event_id: The id of the last event.
+        status_code: The HTTP status.
+        retries: The number of retries.
     """
 
     id: str
@@ -72,14 +88,14 @@ class StoredStream:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Answer's tokens by the time from its first chunk to its end; None without a usage."""
+        """Completion tokens per second from the first chunk to the end; None without a usage."""
         if self.usage is None or self.seconds is None or self.first_chunk_seconds is None:
             return None
         seconds = self.seconds - self.first_chunk_seconds
         return self.usage.completion_tokens / seconds if seconds > 0 else None
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as a dict that `json.dumps` takes; moments in ISO 8601."""
+        """The fields as a dict for `json.dumps`; times in ISO 8601."""
         fields = attrs.asdict(self)
         for name in ("started", "finished"):
             fields[name] = fields[name] and fields[name].isoformat()
@@ -88,7 +104,13 @@ class StoredStream:
 
 @attrs.frozen
 class StoredChunk:
-    """One chunk as it came: the seq-th from 0, so many seconds after the question."""
+    """One chunk as it came.
+
+    Attributes:
+        seq: Its number in the stream, from 0.
+        seconds: Its time, in seconds after the request.
+        chunk: The chunk.
+    """
 
     seq: int
     seconds: float
@@ -98,11 +120,15 @@ class StoredChunk:
 class History:
     """The stored streams, newest first.
 
-    url: as PersistencePlugin takes it. An SQLite file that does not exist is an empty history, and
-    is not created. Looking at it first marks as interrupted what dead processes left open.
+    A missing SQLite file is an empty history, and is not created. The first look marks the open
+    streams of dead processes as interrupted. Methods raise HistoryError when the database cannot be
+    read.
 
-    Methods raise HistoryError when the database cannot be read. Raises ConfigError for a URL that
-    cannot be used.
+    Args:
+        url: As PersistencePlugin takes it.
+
+    Raises:
+        ConfigError: The URL cannot be used.
     """
 
     def __init__(self, url: str | Path | None = None) -> None:
@@ -126,7 +152,7 @@ class History:
         self.close()
 
     def close(self) -> None:
-        """Look no more."""
+        """Disconnect from the database."""
         self._closed = True
         self._engine.dispose()
 
@@ -139,10 +165,14 @@ class History:
         until: datetime | None = None,
         search: str | None = None,
     ) -> Sequence[StoredStream]:
-        """The last streams, newest first; at most `limit`, or all of them with None.
+        """The latest streams, newest first.
 
-        status: only these. since, until: begun then or later, and before then; a naive datetime
-        is local time. search: with this text in the question or the answer, whatever the case.
+        Args:
+            limit: Most streams; None for all.
+            status: Only with this status.
+            since: Only those that began then or later; a naive datetime is local time.
+            until: Only those that began before.
+            search: Only with this text in the question or the answer, ignoring case.
         """
         query = select(streams).order_by(streams.c.started.desc(), streams.c.id.desc())
         query = _filtered(query, status=status, since=since, until=until, search=search)
@@ -152,9 +182,13 @@ class History:
             return [_stored(row) for row in connection.execute(query)] if connection else []
 
     def get(self, id: str) -> StoredStream:
-        """The stream with this id, of which the first digits will do if they are its alone.
+        """One stream.
 
-        Raises UnknownStreamError when there is none, or more than one.
+        Args:
+            id: Its id; the first digits are enough if no other id begins with them.
+
+        Raises:
+            UnknownStreamError: There is none, or more than one.
         """
         if not re.fullmatch("[0-9a-f]{1,32}", id):
             raise UnknownStreamError("id of a stream: expected up to 32 hexadecimal digits")
@@ -167,7 +201,14 @@ class History:
         return _stored(rows[0])
 
     def chunks(self, id: str) -> Sequence[StoredChunk]:
-        """The stored chunks of a stream, in order. Raises UnknownStreamError."""
+        """The stored chunks of a stream, in order.
+
+        Args:
+            id: As for `get`.
+
+        Raises:
+            UnknownStreamError: There is no such stream, or more than one.
+        """
         query = select(chunks).where(chunks.c.stream == self.get(id).id).order_by(chunks.c.seq)
         with self._looking() as connection:
             rows = connection.execute(query).all() if connection else []
@@ -175,9 +216,15 @@ class History:
         return [StoredChunk(seq, seconds, chunk) for seq, (seconds, chunk) in enumerate(found)]
 
     def message(self, id: str) -> Message:
-        """The answer as far as it is known, made from its chunks. Raises UnknownStreamError.
+        """The answer, made from its stored chunks.
 
-        Where chunks were lost, its text is still whole if the process could note it at the end.
+        If chunks were lost, the text is still complete when the process could store it at the end.
+
+        Args:
+            id: As for `get`.
+
+        Raises:
+            UnknownStreamError: There is no such stream, or more than one.
         """
         stream = self.get(id)
         query = select(chunks.c.data).where(chunks.c.stream == stream.id).order_by(chunks.c.seq)
@@ -191,7 +238,7 @@ class History:
         """Remove one stream that has ended, with its chunks.
 
         Args:
-            id: Its id, of which the first digits will do if they are its alone.
+            id: As for `get`.
 
         Raises:
             UnknownStreamError: There is no such stream, or more than one. Nothing was removed.
@@ -202,7 +249,7 @@ class History:
             raise HistoryError(f"stream {id} is still open, or was deleted meanwhile")
 
     def prune(self, before: datetime) -> int:
-        """Remove the ended streams that began before a moment; how many there were.
+        """Remove the ended streams that began before a moment, and return their number.
 
         Args:
             before: The moment; a naive datetime is local time.

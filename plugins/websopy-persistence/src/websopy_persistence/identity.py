@@ -1,8 +1,8 @@
-"""Who writes a stream, and whether that process still lives.
+"""The process that writes a stream, and whether it still runs.
 
-Knows no database. A process id alone is used again sooner or later, so the identity holds more: the
-host, the time the process was started, the kernel's run (boot id) and the room that ids are
-counted in (PID namespace, one for each container). Where /proc does not tell, parts stay empty.
+Process ids are reused, so an identity also has the host, the start time of the process, the boot id
+and the PID namespace (each container has one). Parts are empty where /proc is missing. Knows no
+database.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SEPARATOR = "/"
 
 @attrs.frozen
 class Identity:
-    """One process on one machine; its str() is what a stream's row holds."""
+    """One process on one machine; a stream's row has its str()."""
 
     host: str
     pid: int
@@ -33,7 +33,7 @@ class Identity:
 
     @classmethod
     def of_this_process(cls) -> Identity:
-        """Who runs this."""
+        """The identity of the calling process."""
         pid = os.getpid()
         return cls(
             host=socket.gethostname().replace(_SEPARATOR, "_")[:100],
@@ -45,7 +45,7 @@ class Identity:
 
     @classmethod
     def parse(cls, text: str) -> Identity | None:
-        """The identity whose str() this is; None for anything else."""
+        """The identity with this str(); None for any other text."""
         parts = text.split(_SEPARATOR)
         if len(parts) != 5 or not (parts[1].isascii() and parts[1].isdigit()):
             return None

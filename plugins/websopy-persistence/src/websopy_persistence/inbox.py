@@ -1,12 +1,11 @@
-"""What streams put for the writer, until it takes it: bounded in characters, and joined.
+"""The bounded queue between the streams' threads and the writer.
 
-Knows no thread and no database. What is bounded is all that is not stored yet, also what the writer
-has taken: it says when that is stored. Chunks that find no room are refused. A stream's row and its
-end are taken as long as memory allows at all, so that its final text is kept.
+The bound covers everything that is not stored yet, also what the writer has taken. Chunks beyond it
+are refused. A stream's row and end get four times that, so that its final text is kept. Knows
+neither threads nor databases.
 
-A stream's end may be told out of a destructor or a signal handler, in the middle of any line here
-in the same thread: so the lock is reentrant, and no sum calls anything between its reading and its
-writing of a number.
+A destructor or a signal handler may call it in the middle of any line, in the same thread. So the
+lock is reentrant, and no call stands between reading a number and writing it.
 """
 
 from __future__ import annotations
@@ -21,14 +20,16 @@ from .records import Begin, Piece, Record
 __all__ = ["Inbox"]
 
 RESERVE = 4
-"""How much more than chunks may take is there for the rows and the final texts of streams."""
+"""Rows and final texts may take this many times the limit of chunks."""
 
 
 class Inbox:
     """Takes records from any thread.
 
-    weight: how many characters chunks may take. batch: how many chunks may wait as a row each; of
-    those that come while so many wait, each stream's are joined to its last row.
+    Args:
+        weight: Most characters of waiting chunks.
+        batch: Most waiting chunks with their own row. Further ones are joined to the last row of
+            their stream.
     """
 
     def __init__(self, *, weight: int, batch: int) -> None:
@@ -46,11 +47,11 @@ class Inbox:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to take."""
+        """Whether nothing waits."""
         return not self._records
 
     def put(self, record: Record) -> bool:
-        """Take a record in, or refuse and count it: whether it was taken. An End always is."""
+        """Add a record. False when it is refused, and counted; an End never is."""
         with self._lock:
             if isinstance(record, Piece):
                 return self._put_piece(record)
@@ -66,7 +67,7 @@ class Inbox:
             return True
 
     def take(self) -> Sequence[Record]:
-        """All that was put since the last time."""
+        """All records since the last call."""
         with self._lock:
             records, self._records = self._records, []
             self._pieces.clear()
@@ -75,12 +76,12 @@ class Inbox:
         return records
 
     def free(self, weight: int) -> None:
-        """Note that so many characters of what was taken are stored, or given up."""
+        """Note that so many characters are stored or given up."""
         with self._lock:
             self._weight -= weight
 
     def lose(self, *, chunks: int, streams: int = 0) -> None:
-        """Count what will never be stored."""
+        """Count chunks and streams that will never be stored."""
         with self._lock:
             self.lost_chunks += chunks
             self.lost_streams += streams

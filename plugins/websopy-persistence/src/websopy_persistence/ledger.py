@@ -1,8 +1,8 @@
-"""What still has to be written, stream by stream, and what may be.
+"""The records that are not stored yet, by stream, and which of them may be written next.
 
-No I/O and no threads: the writer puts records in and takes parts out. The rule that it keeps: the
-chunks that are stored of a stream are its first ones, without a gap. So a stream that lost one
-chunk, for whatever reason, gets none of the later ones either; its row then says how many.
+Its rule: the stored chunks of a stream are its first ones, without a gap. After a lost chunk, the
+later ones are not stored either; the stream's row says how many. No I/O and no threads: the writer
+puts records in and takes parts out.
 """
 
 from __future__ import annotations
@@ -17,10 +17,16 @@ __all__ = ["Entry", "Ledger"]
 
 @attrs.define(eq=False)
 class Entry:
-    """One stream that is open or not wholly written.
+    """One stream that is open or not completely written.
 
-    stored: what the database has of it, None for nothing; certain: whether that is known, and not
-    only what it was before a failure. row_waits: whether its row was not stored yet, ever.
+    Attributes:
+        begin: Its beginning.
+        pieces: Its chunks that wait.
+        end: Its end, once it has come.
+        stored: What the database has of it; None for nothing.
+        certain: False when `stored` dates from before a failure.
+        row_waits: Whether its row was never stored.
+        tries: Failed tries to write it.
     """
 
     begin: Begin
@@ -33,32 +39,34 @@ class Entry:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is anything to write."""
+        """Whether something has to be written."""
         return bool(self.pieces) or self.end is not None or self.stored is None
 
     @property
     def chunks(self) -> int:
-        """How many chunks wait."""
+        """The number of chunks that wait."""
         return sum(piece.count for piece in self.pieces)
 
     @property
     def weight(self) -> int:
-        """Characters that wait. A row that was stored once is kept for the case that it vanishes,
-        but counts no more: with many open streams their questions would leave no room.
+        """The size of what waits, in characters.
+
+        A stored row is kept in case it vanishes, but not counted: with many open streams, their
+        questions would leave no room.
         """
         pieces = sum(piece.weight for piece in self.pieces)
         begin = self.begin.weight if self.row_waits else 0
         return pieces + begin + (0 if self.end is None else self.end.weight)
 
     def found(self, stored: Stored | None) -> None:
-        """Take note of what the database says it has."""
+        """Note what the database has."""
         self.stored, self.certain = stored, True
 
     def part(self) -> Part:
-        """All that can be written now: the pieces that follow on the stored ones, one by one.
+        """Everything that can be written now: the pieces that follow the stored ones without a gap.
 
-        Some may be stored already, when only the answer to a commit was lost; and some may be
-        missing, when they were given up, or the database lost what it had.
+        Some pieces may be stored already, if the reply to a commit was lost. Some may be missing,
+        if they were given up, or the database lost them.
         """
         stored = self.stored or Stored(0, 0)
         pieces: list[Piece] = []
@@ -73,13 +81,13 @@ class Entry:
 
 
 class Ledger:
-    """The streams that are open or not wholly written. For one thread."""
+    """The streams that are open or not completely written. For one thread."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
 
     def take(self, record: Record) -> bool:
-        """Put a record in. False when it belongs to no stream here, and is let go."""
+        """Add a record. False when its stream is unknown: the record is dropped."""
         entry = self.entries.get(record.stream)
         if isinstance(record, Begin):
             self.entries[record.stream] = Entry(record)
@@ -97,7 +105,7 @@ class Ledger:
 
     @property
     def weight(self) -> int:
-        """What all that is kept here costs."""
+        """The size of everything here, in characters."""
         return sum(entry.weight for entry in self.entries.values())
 
     def doubt(self) -> None:

@@ -1,6 +1,6 @@
-"""Two curves over time, as a picture: seconds to the first chunk, and tokens a second.
+"""Draws two curves over time: seconds to the first chunk, and tokens per second.
 
-Knows nothing of databases. matplotlib comes with the extra `plot`, and enters by this file alone.
+The only file that imports matplotlib, which the extra `plot` installs. Knows nothing of databases.
 """
 
 from __future__ import annotations
@@ -21,15 +21,21 @@ SUFFIXES = (".png", ".svg")
 
 
 def draw(streams: Sequence[StoredStream], path: Path, *, zone: tzinfo = UTC) -> None:
-    """Draw the streams that have something to show into a .png or .svg file.
+    """Draw streams into a .png or .svg file.
 
-    zone: the time zone of the axis. Raises ConfigError when the file's name, or its place, will
-    not do, or when matplotlib is not installed.
+    Args:
+        streams: Those without a number have no point.
+        path: The file.
+        zone: The time zone of the axis.
+
+    Raises:
+        ConfigError: The file's name has another ending, the file cannot be written, or matplotlib
+            is not installed.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"plot: expected a file ending in .png or .svg, got {path.name!r:.200}")
     matplotlib = _matplotlib()
-    # By a Figure of its own, not by pyplot, it draws with Agg and needs no window system.
+    # Figure draws with Agg and needs no window system; pyplot would look for one.
     figure = matplotlib.figure.Figure(figsize=(9, 6), layout="constrained")
     first, speed = figure.subplots(2, 1, sharex=True)
     _curve(first, streams, lambda stream: stream.first_chunk_seconds, "seconds to first chunk")
@@ -49,7 +55,7 @@ def draw(streams: Sequence[StoredStream], path: Path, *, zone: tzinfo = UTC) -> 
 
 def _matplotlib() -> Any:
     try:
-        # An extra, and half a second's work: not imported with the command line.
+        # Imported only here: it is an extra, and takes half a second.
         for module in ("matplotlib.dates", "matplotlib.figure"):
             importlib.import_module(module)
         return importlib.import_module("matplotlib")

@@ -1,6 +1,6 @@
-"""The hooks: what a stream tells becomes records for the writer. Returns to the stream at once.
+"""The plugin: its hooks make records for the writer, and return to the stream at once.
 
-Knows nothing of databases but which one to use.
+Knows nothing of databases but the URL.
 """
 
 from __future__ import annotations
@@ -38,9 +38,16 @@ _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 @attrs.define(eq=False)
 class _Recording:
-    """One question on its way into the history.
+    """The state of one stream.
 
-    begun: whether it has a row, or will have one. whole: whether every chunk so far was taken.
+    Attributes:
+        stream: Its id in the history.
+        began: When the request was sent, in monotonic seconds.
+        begun: Whether it has a row, or will have one.
+        whole: Whether the writer took every chunk so far.
+        told: The number of chunks so far.
+        first_chunk_seconds: Seconds from the request to the first chunk.
+        has_text: Whether a chunk had text.
     """
 
     stream: str
@@ -53,15 +60,21 @@ class _Recording:
 
 
 class PersistencePlugin:
-    """Keeps every question and its answer, chunk by chunk, in a database.
+    """Stores every request and its answer, chunk by chunk, in a database.
 
-    url: an SQLAlchemy URL or the path of an SQLite file; without one WEBSOPY_PERSISTENCE_URL,
-    or else a file in the user's data folder. prompts: whether the question's text is stored too;
-    without a word WEBSOPY_PERSISTENCE_PROMPTS, or else yes. busy_timeout: seconds to wait for
-    another process that holds a lock on the database.
+    Opens and creates nothing before the first request.
 
-    Nothing is opened or created before the first question. Raises ConfigError for a URL that
-    cannot be used.
+    Args:
+        url: An SQLAlchemy URL, or the path of an SQLite file. None: WEBSOPY_PERSISTENCE_URL, or
+            else a file in the user's data folder.
+        prompts: Whether to store the text of prompts. None: WEBSOPY_PERSISTENCE_PROMPTS, or else
+            True.
+        busy_timeout: Seconds to wait for another process that has locked the database.
+        limits: When to write, and how much may wait.
+        environ: The environment variables.
+
+    Raises:
+        ConfigError: The URL cannot be used.
     """
 
     def __init__(
@@ -90,32 +103,32 @@ class PersistencePlugin:
 
     @property
     def problem(self) -> str:
-        """What is wrong with the database now, in one line; "" when nothing is known to be."""
+        """The known problem with the database in one line; "" for none."""
         return self._trouble.problem
 
     @property
     def lost_chunks(self) -> int:
-        """How many chunks could not be stored and never will be."""
+        """The number of chunks that will never be stored."""
         return self._writer.lost_chunks
 
     @property
     def lost_streams(self) -> int:
-        """How many questions have no row at all, because too much was waiting already."""
+        """The number of streams without a row, because too much was waiting."""
         return self._writer.lost_streams
 
     def flush(self, seconds: float = 5.0) -> bool:
-        """Wait until what came so far is stored, at most so many seconds; whether it is."""
+        """Wait until everything so far is stored, at most so many seconds; False if it is not."""
         return self._writer.flush(seconds)
 
     def close(self, seconds: float = 5.0) -> None:
-        """Store what waits, waiting at most so many seconds, and let go of the database."""
+        """Store what waits, in at most so many seconds, and disconnect from the database."""
         self._writer.close(seconds)
 
     # --- hooks -----------------------------------------------------------------------------------
 
-    @hookimpl(trylast=True)  # so that what other plugins edit in the request is what is stored
+    @hookimpl(trylast=True)  # after the plugins that edit the request
     def on_request(self, request: Any, stream: Any) -> None:
-        """A row for the question: a process that dies while it waits leaves a trace too."""
+        """Begin the stream's row: a process that dies while it waits leaves a trace."""
         recording = _Recording(uuid.uuid4().hex, time.monotonic())
         body = request.body if isinstance(request.body, dict) else {}
         begin = Begin(
@@ -132,7 +145,7 @@ class PersistencePlugin:
 
     @hookimpl
     def on_chunk(self, chunk: StreamChunk, stream: Any) -> None:
-        """One more chunk for the writer."""
+        """Pass a chunk to the writer."""
         recording = self._recording_of(stream)
         seconds = time.monotonic() - recording.began
         if recording.first_chunk_seconds is None:
@@ -143,7 +156,7 @@ class PersistencePlugin:
             recording.has_text = recording.has_text or characters > 0
         else:
             characters = _characters(chunk)
-        # After a chunk that found no room the next ones would leave a gap, so they are not stored.
+        # After a refused chunk, the next ones would leave a gap, so they are not stored.
         if recording.whole:
             recording.whole = self._writer.put(
                 Piece(recording.stream, seq, seconds, chunk, characters, stream.last_event_id)
@@ -153,19 +166,19 @@ class PersistencePlugin:
 
     @hookimpl
     def on_done(self, message: Message, stream: Any) -> None:
-        """The answer is complete."""
+        """Pass the end of a complete answer to the writer."""
         self._end(stream, "done", message, None)
 
     @hookimpl
     def on_error(self, error: BaseException, stream: Any) -> None:
-        """The answer ended in any other way."""
+        """Pass any other end to the writer."""
         left = isinstance(error, StreamCancelledError) or not isinstance(error, Exception)
         self._end(stream, "cancelled" if left else "error", stream.current_message, error)
 
     @hookimpl
     def register_commands(self, subparsers: Any) -> None:
-        """`websopy-sync history`."""
-        # With the command line comes its own weight, which no stream has a use for.
+        """Add the command `websopy-sync history`."""
+        # Imported only here: no stream needs the command's imports.
         from . import command  # noqa: PLC0415
 
         command.add_parser(subparsers)
@@ -216,20 +229,20 @@ def _prompts_wanted(environ: Mapping[str, str]) -> bool:
 def _failure(error: BaseException) -> Failure:
     code = getattr(error, "code", None) or getattr(error, "reason", None)
     code = code or getattr(error, "phase", None)
-    # Only of our own errors is it known that they never quote the key or the prompt.
+    # Only our own errors never quote the key or the prompt.
     message = str(error) if isinstance(error, WebsopyError) else ""
     return Failure(type(error).__name__, message, code if isinstance(code, str) else None)
 
 
 def _address(url: str) -> str:
-    """A URL without what may be secret in one: user, password, query."""
+    """A URL without its secret parts: user, password, query."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def _without_text(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a request's body what cannot be a prompt: its numbers and switches, and the model."""
+    """The parts of a request's body that cannot be a prompt: model, numbers and switches."""
     return {
         name: value
         for name, value in body.items()
@@ -238,7 +251,7 @@ def _without_text(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _question(body: Mapping[str, Any]) -> str | None:
-    """The text of the last user message; the others are the history of the conversation."""
+    """The text of the last user message."""
     messages = body.get("messages")
     for message in reversed(messages if isinstance(messages, list) else []):
         if isinstance(message, dict) and message.get("role") == "user":
@@ -255,7 +268,7 @@ def _json(value: Any) -> str | None:
 
 
 def _characters(chunk: StreamChunk) -> int:
-    """How many characters a chunk that is no text takes."""
+    """The length of a chunk without text, as JSON."""
     try:
         return len(dumped(chunk.to_dict()))
     except (ValueError, TypeError, RecursionError):

@@ -1,6 +1,6 @@
-"""What the hooks hand to the writer: a question's beginning, its chunks and its end, as values.
+"""The records that the hooks pass to the writer: a stream's beginning, its chunks and its end.
 
-Plain values that cross a thread; a piece may grow until it does. Knows no table and no hook.
+Values that cross threads; a Piece may grow until it does. Knows neither tables nor hooks.
 """
 
 from __future__ import annotations
@@ -17,17 +17,24 @@ __all__ = ["Begin", "End", "Failure", "Piece", "Record", "Status"]
 
 Status = Literal["open", "done", "error", "cancelled", "interrupted"]
 
-# What a value costs in memory beside its text, in characters of one byte.
+# The memory of a record besides its text, in characters of one byte.
 _STREAM, _PIECE, _JOINED = 1024, 256, 16
 
-_LONGEST_PIECE = 65_536  # characters; a row that grows without end would be too large for a server
+_LONGEST_PIECE = 65_536  # characters; a server refuses a row that is too large
 
 
 @attrs.frozen
 class Begin:
-    """A question, about to be sent. Nothing in here is the key.
+    """A request that is about to be sent. The API key is not in it.
 
-    request: its body as JSON. question: the last user message's text.
+    Attributes:
+        stream: The stream's id, 32 hex digits.
+        started: When.
+        url: Its URL, without anything secret.
+        model: As the request names it.
+        request: Its body as JSON.
+        question: The text of the last user message.
+        idempotency_key: Its `Idempotency-Key`.
     """
 
     stream: str
@@ -40,15 +47,15 @@ class Begin:
 
     @property
     def weight(self) -> int:
-        """Characters that waiting for the database costs."""
+        """Its size in characters while it waits for the database."""
         return _STREAM + len(self.request or "") + len(self.question or "")
 
 
 @attrs.define(eq=False)
 class _Joined:
-    """The text of several chunks, and where in it each begins and when it came.
+    """The text of several chunks, and the length and time of each.
 
-    Numbers are kept in arrays, 8 bytes each: a list of floats takes four times as much.
+    Arrays take 8 bytes a number; a list of floats takes four times that.
     """
 
     texts: list[str]
@@ -59,16 +66,21 @@ class _Joined:
         self.texts.append(text)
         self.lengths.append(len(text))
         self.times.append(seconds)
-        if len(self.texts) > 256:  # a str of one word takes 50 bytes beside its characters
+        if len(self.texts) > 256:  # each str takes 50 bytes besides its characters
             self.texts = ["".join(self.texts)]
 
 
 @attrs.define(eq=False)
 class Piece:
-    """What one row of `chunks` holds: one chunk, or the text of several that follow one another.
+    """One row of the table `chunks`: one chunk, or the text of several consecutive ones.
 
-    seq: the number of the first one in its stream, from 0. seconds: when that came, counted from
-    the question. characters: how long the text is, or the JSON of a chunk that is no text.
+    Attributes:
+        stream: The stream's id.
+        seq: The number of the first chunk in its stream, from 0.
+        seconds: When that came, in seconds after the request.
+        chunk: The first chunk.
+        characters: The length of the text, or of the JSON of a chunk without text.
+        event_id: The id of the last chunk's event.
     """
 
     stream: str
@@ -81,35 +93,38 @@ class Piece:
 
     @property
     def count(self) -> int:
-        """How many chunks it holds."""
+        """The number of chunks."""
         return 1 if self._joined is None else len(self._joined.lengths)
 
     @property
     def weight(self) -> int:
-        """Characters that waiting for the database costs."""
+        """Its size in characters while it waits for the database."""
         return _PIECE + self.characters + (self.count - 1) * _JOINED
 
     @property
     def text(self) -> str:
-        """The text of all chunks together; "" when the only one is no text."""
+        """The text of all chunks; "" for a single chunk without text."""
         if self._joined is not None:
             return "".join(self._joined.texts)
         return self.chunk.content if isinstance(self.chunk, ContentChunk) else ""
 
     @property
     def lengths(self) -> list[int]:
-        """The length of each chunk's text; empty unless it holds several."""
+        """The length of each chunk's text; empty for a single chunk."""
         return [] if self._joined is None else self._joined.lengths.tolist()
 
     @property
     def times(self) -> list[float]:
-        """The seconds of each chunk; empty unless it holds several."""
+        """The seconds of each chunk; empty for a single chunk."""
         return [] if self._joined is None else self._joined.times.tolist()
 
     def join(self, later: Piece) -> bool:
-        """Take in the chunk that follows. False when it needs a row of its own.
+        """Add the next chunk. False when it needs its own row.
 
-        Text joins text only, up to a length that every database takes at once.
+        Only text is joined with text, up to a length that every database accepts.
+
+        Args:
+            later: The next chunk of the stream.
         """
         first, next_one = self.chunk, later.chunk
         if not (isinstance(first, ContentChunk) and isinstance(next_one, ContentChunk)):
@@ -127,7 +142,13 @@ class Piece:
 
 @attrs.frozen
 class Failure:
-    """Why an answer is not complete."""
+    """Why an answer is incomplete.
+
+    Attributes:
+        type: The class of the error.
+        message: Its text, if it is ours: other errors may quote the prompt or the key.
+        code: Its code, reason or phase.
+    """
 
     type: str
     message: str = ""
@@ -136,10 +157,22 @@ class Failure:
 
 @attrs.frozen
 class End:
-    """How an answer ended.
+    """How a stream ended.
 
-    told: how many chunks came, stored or not. answer: its text; None when nobody kept it, then it
-    is put together from the stored chunks.
+    Attributes:
+        stream: The stream's id.
+        status: The outcome.
+        finished: When.
+        seconds: The time since the request.
+        told: The number of chunks that came, stored or not.
+        answer: The text. None when the stream did not keep it: the stored chunks have it then.
+        first_chunk_seconds: The time from the request to the first chunk.
+        usage: As the service reports it.
+        failure: Why the answer is incomplete.
+        request_id: The service's `X-Request-Id`.
+        last_event_id: The id of the last event.
+        status_code: The HTTP status.
+        retries: The number of retries.
     """
 
     stream: str
@@ -158,7 +191,7 @@ class End:
 
     @property
     def weight(self) -> int:
-        """Characters that waiting for the database costs."""
+        """Its size in characters while it waits for the database."""
         return _STREAM + len(self.answer or "")
 
 

@@ -1,7 +1,7 @@
-"""Records ⇄ rows: what of a question, a chunk and an end goes into which column.
+"""Converts records to rows and back: which value goes into which column.
 
-Knows the columns' names and nothing of connections. Nothing in here raises: what a column cannot
-hold is clipped or replaced.
+Raises nothing: a value that a column cannot hold is clipped or replaced. Knows nothing of
+connections.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LONG = 65_536  # what a column of free text takes of a message or an id
 
 
 def new_row(begin: Begin, *, writer: str) -> dict[str, Any]:
-    """The stream's row when its question is about to be sent."""
+    """The stream's row before its request is sent."""
     return {
         "id": begin.stream,
         "status": "open",
@@ -54,7 +54,7 @@ def chunk_row(piece: Piece, *, seq: int) -> dict[str, Any]:
 
 
 def end_values(end: End, *, stored: int) -> dict[str, Any]:
-    """What changes in the stream's row when the answer has ended; `answer` only if it is known."""
+    """The changes to the stream's row at its end; `answer` only if it is known."""
     values = {
         "status": end.status,
         "finished": end.finished,
@@ -78,7 +78,7 @@ def end_values(end: End, *, stored: int) -> dict[str, Any]:
 
 
 def usage_values(usage: Usage | None) -> dict[str, int]:
-    """The three columns of a usage; none of them when the service did not say."""
+    """The three columns of a usage; none when the service did not report one."""
     if usage is None:
         return {}
     counts = (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
@@ -87,7 +87,7 @@ def usage_values(usage: Usage | None) -> dict[str, int]:
 
 
 def position_values(last: Piece | None, *, stored: int, now: datetime) -> dict[str, Any]:
-    """What changes in the stream's row with each batch of chunks."""
+    """The changes to the stream's row with each batch of chunks."""
     values: dict[str, Any] = {"seen": now, "chunks": stored}
     if last is not None and last.event_id:
         values["last_event_id"] = clipped(last.event_id, _LONG)
@@ -106,7 +106,7 @@ def chunk_of(data: str) -> StreamChunk | None:
 
 
 def chunks_of(data: str, seconds: float) -> Sequence[tuple[float, StreamChunk]]:
-    """The chunks of a row with that data, as they came, each with its seconds."""
+    """The chunks of a row as they came, each with its seconds."""
     chunk = chunk_of(data)
     if chunk is None:
         return ()
@@ -123,7 +123,7 @@ def chunks_of(data: str, seconds: float) -> Sequence[tuple[float, StreamChunk]]:
 
 
 def _is_division(lengths: object, times: object, total: int) -> bool:
-    """Whether these say where each of several chunks begins, and when it came."""
+    """Whether these are valid lengths and times of several chunks."""
     return (
         isinstance(lengths, list)
         and isinstance(times, list)
@@ -135,7 +135,7 @@ def _is_division(lengths: object, times: object, total: int) -> bool:
 
 
 def message_of(data: Iterable[str]) -> Message:
-    """What the chunks add up to."""
+    """The message of these chunks."""
     builder = MessageBuilder()
     for line in data:
         chunk = chunk_of(line)

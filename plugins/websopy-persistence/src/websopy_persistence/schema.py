@@ -1,4 +1,4 @@
-"""The tables, and making them in a database that has none.
+"""The tables, and how they are made in a database that has none.
 
 Knows nothing of hooks or threads. A change of these tables makes a new VERSION, whose migration may
 only add: a process of the version before may be writing at that moment.
@@ -155,7 +155,7 @@ def touch(connection: Connection) -> None:
 
 
 def prepare(connection: Connection) -> None:
-    """Make what tables are missing.
+    """Make the missing tables.
 
     Two processes may do so at once, and not every database makes `IF NOT EXISTS` safe then: who
     comes second looks again. Raises ForeignDatabaseError and SQLAlchemy's errors.

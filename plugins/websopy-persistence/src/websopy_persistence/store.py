@@ -1,7 +1,7 @@
-"""One connection that writes streams, and what a database needs before and after: tables, order.
+"""The connection that writes streams, after it has made the tables.
 
-Used by one thread at a time. Knows no queue, no retry: whatever goes wrong is raised, and a store
-that raised is closed and opened anew. Each write() is one transaction: all of it or nothing.
+Used by one thread at a time. Each write() is one transaction. Every failure is raised; the writer
+then closes the store and opens another. Knows neither queue nor retries.
 """
 
 from __future__ import annotations
@@ -24,14 +24,19 @@ from .text import storable
 __all__ = ["Part", "Store", "Stored", "mark_interrupted"]
 
 LEASE = timedelta(hours=1)
-"""How long a stream of a process that cannot be looked at may go without a sign of life."""
+"""Longest silence of a stream whose process cannot be checked from here."""
 
 _UPDATE = update(streams).where(streams.c.id == bindparam("of"))
 
 
 @attrs.frozen
 class Stored:
-    """How many chunks of a stream the database has, in how many rows."""
+    """How much of a stream the database has.
+
+    Attributes:
+        chunks: The number of chunks.
+        rows: The number of their rows.
+    """
 
     chunks: int
     rows: int
@@ -41,9 +46,13 @@ class Stored:
 class Part:
     """What one transaction writes of one stream.
 
-    begin: its row, where there is none yet. pieces: the chunks that follow those stored already,
-    the first of them in the row numbered `row`. stored: what is stored then. end: how the stream
-    ended, with or after the last piece.
+    Attributes:
+        stream: The stream's id.
+        begin: Its row, if it is not stored yet.
+        pieces: The chunks after the stored ones.
+        row: The number of the first piece's row.
+        stored: How much is stored afterwards.
+        end: The stream's end, with or after the last piece.
     """
 
     stream: str
@@ -55,7 +64,7 @@ class Part:
 
 
 class Store:
-    """The history, open for writing. Made by `open`; whoever opens it closes it."""
+    """The history, open for writing. `open` makes it; close it with `close`."""
 
     def __init__(self, database: Database, connection: Connection, *, writer: Identity) -> None:
         self._database = database
@@ -82,12 +91,12 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Let go of the connection, in whatever state it is."""
+        """Close the connection, whatever its state."""
         self._connection.invalidate()
         self._connection.close()
 
     def stored(self, stream: str) -> Stored | None:
-        """What there is of a stream's chunks; None when it has no row."""
+        """How much of a stream is stored; None when it has no row."""
         last = select(func.max(chunks.c.seq)).where(chunks.c.stream == stream).scalar_subquery()
         with self._connection.begin():
             row = self._connection.execute(
@@ -126,10 +135,15 @@ class Store:
 
 
 def mark_interrupted(connection: Connection, database: Database, *, here: Identity) -> None:
-    """Mark the open streams of processes that died, with the text that was stored of them.
+    """Mark the open streams of dead processes as interrupted, with their stored text.
 
-    Never one of a process that lives. Of one that cannot be looked at, in a container or on
-    another machine, only when it gave no sign of life for an hour.
+    A stream of a running process is never marked. If the process cannot be checked, in another
+    container or on another machine, its stream is marked after an hour without a sign of life.
+
+    Args:
+        connection: The connection.
+        database: Its database.
+        here: This process.
     """
     query = select(streams.c.id, streams.c.writer, streams.c.seen).where(
         streams.c.status == "open", streams.c.writer != str(here)

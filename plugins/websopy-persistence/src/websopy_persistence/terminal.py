@@ -1,6 +1,6 @@
-"""Stored text in columns of a terminal.
+"""Stored text in the columns of a table on a terminal.
 
-Knows no stream. What may steer a terminal is taken out by the core's own `visible`.
+The core's `visible` removes control characters. Knows nothing of streams.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ __all__ = ["column", "one_line"]
 
 
 def one_line(text: str) -> str:
-    """`text` without line ends, and without any power over a terminal."""
+    """`text` in one line, without control characters that a terminal would obey."""
     return " ".join(visible(text).split())
 
 
 def column(text: str, width: int) -> str:
-    """`text` on one line, cut or filled up to `width` columns; Chinese takes two a character."""
+    """`text` in one line of `width` columns, cut or padded; a Chinese character takes two."""
     text = one_line(text[: 4 * width])
     if sum(map(_columns, text)) <= width:
         return text + " " * (width - sum(map(_columns, text)))

@@ -1,7 +1,7 @@
-"""Text and JSON that every database takes.
+"""Text and JSON that every database can store.
 
-Knows no database. PostgreSQL refuses NUL, SQLite and psycopg refuse halves of surrogate pairs, and
-SQLite's length() and LIKE stop at a NUL. JSON gets round all of it by escapes, without loss.
+PostgreSQL refuses NUL, SQLite and psycopg refuse lone surrogates, and SQLite's length() and LIKE
+stop at a NUL. JSON escapes them all, without loss. Knows no database.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 
 def storable(text: str) -> str:
-    """`text` with U+FFFD for each NUL and lone surrogate half; halves that belong are joined."""
+    """`text` with U+FFFD for each NUL and lone surrogate; pairs of surrogates are joined."""
     if _HALF.search(text):
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text.replace("\0", "\ufffd")
@@ -28,9 +28,10 @@ def clipped(text: object, length: int) -> str | None:
 
 
 def dumped(value: Any) -> str:
-    """`value` as one line of JSON, any database's text, from which json.loads makes it again.
+    """`value` as one line of JSON that every database can store.
 
-    Raises what json.dumps raises for what is no JSON.
+    Args:
+        value: Anything that json.dumps() takes; it raises for anything else.
     """
     line = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", line)

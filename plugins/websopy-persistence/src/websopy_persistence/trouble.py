@@ -1,6 +1,6 @@
-"""The database is in trouble, and is again well: each said once, through logging.
+"""Logs when the database fails and when it works again, each once.
 
-Knows neither queue nor tables. For the writer's thread, where nothing else is said.
+Used in the writer's thread, which logs nothing else. Knows neither queue nor tables.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ __all__ = ["Trouble", "log"]
 log = logging.getLogger("websopy_persistence")
 
 QUIET = 60.0
-"""Seconds after a report in which the same trouble, come back, is not reported anew."""
+"""Seconds after a report in which the same problem is not reported again."""
 
 
 class Trouble:
-    """Whether the database is in trouble, and since which failure.
+    """The current problem with the database, if any.
 
-    where: the database's address as it may be shown. secret: what must not be shown.
+    Args:
+        where: The database's address, without password.
+        secret: The password, which is hidden in every report.
+        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -32,18 +35,18 @@ class Trouble:
         self._secret = secret
         self._clock = clock
         self.problem = ""
-        """What is wrong now, in one line; "" when nothing is."""
+        """The problem in one line; "" for none."""
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, as a forked child does: it has a log, and losses, of its own."""
+        """Start again, in a forked child, which has its own log and losses."""
         self.problem = ""
         self._reported = ("", float("-inf"))
         self._lost = (0, 0)
         self._lost_reported = self._overflow_reported = float("-inf")
 
     def began(self, error: BaseException) -> None:
-        """Report, unless it goes on or has just been reported."""
+        """Report a failure, unless it continues or was reported just now."""
         ongoing = bool(self.problem)
         self.problem = tell(error, secret=self._secret)
         before, when = self._reported
@@ -57,13 +60,13 @@ class Trouble:
         )
 
     def ended(self) -> None:
-        """Report that the trouble is over, if there was one."""
+        """Report that the database works again, if it had failed."""
         if self.problem:
             self.problem = ""
             log.info("the history at %s is written again", self._where)
 
     def overflowed(self) -> None:
-        """Report that too much waits, unless it is known why. From any thread."""
+        """Report that too much waits, unless the database has failed. Any thread may call it."""
         if not self.problem and self._clock() >= self._overflow_reported + QUIET:
             self._overflow_reported = self._clock()
             log.warning(
@@ -72,7 +75,7 @@ class Trouble:
             )
 
     def lost(self, *, chunks: int, streams: int) -> None:
-        """Report what will never be stored, in totals: once in a while, if they grew."""
+        """Report the totals of what will never be stored, when they grew, at most once in QUIET."""
         if (chunks, streams) == self._lost or self._clock() < self._lost_reported + QUIET:
             return
         self._lost, self._lost_reported = (chunks, streams), self._clock()

@@ -1,11 +1,11 @@
-"""The thread that writes: takes records from the streams' threads at once, stores them in batches.
+"""The thread that stores records in batches.
 
-Knows no table and no hook. A stream's thread only puts into the inbox and wakes the thread here.
-Whatever the database does, for however long, that thread bears it: tries are spaced, and what
-cannot be stored is counted.
+A stream's thread only puts a record into the inbox and wakes this thread. Only this thread waits
+for the database. It spaces its tries, and counts what cannot be stored. Knows neither tables nor
+hooks. Above 350 lines: the thread, its wake-ups and its retries share one state.
 
-A stream's end may be told out of a destructor or a signal handler, in the middle of any line here
-in the same thread. So what those threads touch is reentrant: an RLock and a SimpleQueue.
+A destructor or a signal handler may call it in the middle of any line, in the same thread. So the
+code for the streams' threads uses reentrant parts only: an RLock and a SimpleQueue.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ __all__ = ["Limits", "OpenStore", "Writer"]
 
 
 class OpenStore(Protocol):
-    """What the writer needs of a store."""
+    """The part of a store that the writer uses."""
 
     def stored(self, stream: str) -> Stored | None:
-        """What there is of a stream's chunks; None when it has no row."""
+        """How much of a stream is stored; None when it has no row."""
 
     def write(self, parts: Sequence[Part]) -> None:
         """Write the parts, all or none."""
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Disconnect from the database."""
 
 
 @attrs.frozen
@@ -49,16 +49,16 @@ class Limits:
 
     Args:
         batch: Chunks of one stream that are written at once.
-        period: The age at which fewer are written too.
-        weight: Characters that may wait for the database before further chunks are lost. Rows and
-            final texts are taken up to four times that.
+        period: The age at which a smaller batch is written.
+        weight: Most characters that wait for the database; further chunks are lost. Rows and
+            final texts may take four times that.
         retry: The wait after a failure; it doubles with each.
-        longest_retry: Where that ends.
-        tries: How often one stream is tried, while others can be written, after failures of the
+        longest_retry: The longest such wait.
+        tries: Most tries of one stream, while others can be written, after failures of the
             connection or the disk.
-        bad_tries: The same after refusals of the data.
-        touch: Between two signs of life of a silent stream.
-        idle: After which thread and connection are let go.
+        bad_tries: Most tries of one stream after the database refused its data.
+        touch: The time between two signs of life of a silent stream.
+        idle: The time after which an idle thread ends and the connection is closed.
     """
 
     batch: int = 50
@@ -72,16 +72,16 @@ class Limits:
     idle: float = 10.0
 
 
-# What wakes the thread, the more urgent the higher.
+# Why the thread is woken, by urgency.
 _STIR, _HURRY, _FORCE = 1, 2, 3
 
 
 class Writer:
-    """Stores records in the background. Any thread may put; a forked child starts with nothing.
+    """Stores records in the background, for any thread; a forked child starts with none.
 
     Args:
         open_store: Opens the database; may raise anything, and take any time.
-        trouble: Told of what fails and what is lost.
+        trouble: Reports failures and losses.
         limits: When to write, and how much may wait.
         fork_patience: Seconds that a fork of this process waits for a transaction to end.
     """
@@ -104,8 +104,8 @@ class Writer:
         register(self)
 
     def start_over(self) -> None:
-        """Begin with nothing, as a forked child does: what waits is its parent's to store."""
-        # Never closed here: a connection that was open at the fork is the parent's.
+        """Start without records, in a forked child: its parent stores those that wait."""
+        # Not closed: a connection that was open at the fork belongs to the parent.
         self._inherited.append(self._store)
         self._trouble.forget()
         self._lock = threading.RLock()
@@ -116,13 +116,13 @@ class Writer:
         self._stopping = False
         self._inbox = Inbox(weight=self._limits.weight, batch=self._limits.batch)
         self._flushes: list[threading.Event] = []
-        # From here on for the thread alone.
+        # Below: used by the thread alone.
         self._taken_flushes: list[threading.Event] = []
         self._ledger = Ledger()
         self._store = None
         self._failures = 0
         self._all_seen = time.monotonic()
-        self._pid = os.getpid()  # last: now all of this is this process's own
+        self._pid = os.getpid()  # last: from now on all of this belongs to this process
 
     # --- for any thread --------------------------------------------------------------------------
 
