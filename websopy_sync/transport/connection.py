@@ -73,7 +73,8 @@ class Connection(urllib3.connection.HTTPConnection):
     _handle: socket.socket | None = None  # see _connect_one
     _is_wrapped = False  # whether what follows the connect replaces the socket object
     _writer: SocketWriter | None = None
-    idle_since = math.inf
+    sock: Any
+    idle_since: float = math.inf
     """When the pool got it back, by `awake_or_asleep()`."""
 
     @property
@@ -259,6 +260,8 @@ class TLSConnection(Connection, urllib3.connection.HTTPSConnection):
     """A TLS connection."""
 
     _is_wrapped = True
+    ssl_context: ssl.SSLContext | None
+    ca_certs: str | None
 
     def connect(self) -> None:
         """Connect, with the SSL context that all connections with these authorities share.

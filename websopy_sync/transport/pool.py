@@ -92,11 +92,11 @@ class TLSPool(_IdleConnections, urllib3.connectionpool.HTTPSConnectionPool):
 
 
 class SOCKSPool(Pool):
-    ConnectionCls = SOCKSConnection
+    ConnectionCls: type[SOCKSConnection] = SOCKSConnection
 
 
 class SOCKSTLSPool(TLSPool):
-    ConnectionCls = SOCKSTLSConnection
+    ConnectionCls: type[SOCKSTLSConnection] = SOCKSTLSConnection
 
 
 _POOLS = {"http": Pool, "https": TLSPool}
