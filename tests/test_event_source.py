@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -117,6 +118,7 @@ def test_retries_send_the_same_request() -> None:
     """Until a good response is here; its headers, status and request id are kept."""
     good = Response(x_request_id="r1")
     source, transport = source_of(REFUSED, Response(status=503), good)
+    assert (source.attempts, source.status_code, source.headers) == (0, 0, {})
     source.open(ignore)
     assert transport.requests == [REQUEST] * 3
     assert transport.limits == [("first_chunk", 11)] * 3
@@ -126,11 +128,13 @@ def test_retries_send_the_same_request() -> None:
 
 def test_the_last_failure_is_raised() -> None:
     """With the number of attempts in its text, and nothing as its context."""
-    source, _ = source_of(Response(status=500), REFUSED, Response(b"slow", status=429))
+    last = Response(b"slow", status=429, x_request_id="r2")
+    source, _ = source_of(Response(status=500), REFUSED, last)
     with pytest.raises(RateLimitError) as caught:
         source.open(ignore)
     assert str(caught.value) == "the server answered 429, an error: slow (3 attempts)"
     assert caught.value.args == (str(caught.value),)
+    assert caught.value.request_id == "r2"
     assert caught.value.__context__ is None
 
 
@@ -155,12 +159,32 @@ def test_what_will_not_pass_is_not_retried(
     assert "attempts" not in str(caught.value)
 
 
+def test_two_attempts_are_said() -> None:
+    """As soon as there was a retry."""
+    source, _ = source_of(REFUSED, Response(status=401))
+    with pytest.raises(AuthenticationError, match=r"\(2 attempts\)"):
+        source.open(ignore)
+
+
+def test_attempts_and_retries_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """With WEBSOPY_LOG=debug; the failure by its class alone, as its text may hold anything."""
+    source, _ = source_of(REFUSED, Response())
+    with caplog.at_level("DEBUG", "websopy_sync.event_source"):
+        source.open(ignore)
+    assert caplog.messages == [
+        "retrying in 0.000 s: APIConnectionError",
+        "attempt 2: status 200",
+    ]
+
+
 def test_on_retry_is_called_before_each_wait() -> None:
     """With the failure, the attempts so far and the delay."""
+    start = time.monotonic()
     heard = []
-    source, _ = source_of(REFUSED, Response(status=503, retry_after="0.01"), Response())
+    source, _ = source_of(REFUSED, Response(status=503, retry_after="0.05"), Response())
     source.open(lambda error, delay: heard.append((type(error).__name__, error.attempts, delay)))
-    assert heard == [("APIConnectionError", 1, 0.0), ("InternalServerError", 2, 0.01)]
+    assert heard == [("APIConnectionError", 1, 0.0), ("InternalServerError", 2, 0.05)]
+    assert time.monotonic() - start >= 0.049
 
 
 def test_an_abort_in_on_retry_sends_nothing_more() -> None:
@@ -242,6 +266,44 @@ def test_a_failed_reconnection_is_retried() -> None:
         ends_at_eof=True,
     )
     assert read(source) == ["a", "b"]
+    assert len(transport.requests) == 4
+
+
+def test_repeats_without_ids_are_dropped() -> None:
+    """They were delivered before an event with an id, which comes again too."""
+    old = b"retry: 0\n\ndata: x\n\nid: 1\ndata: a\n\n"
+    new = b"id: 2\ndata: b\n\n"
+    source, _ = source_of(Response(old, CUT), Response(old + new), ends_at_eof=True)
+    assert read(source) == ["x", "a", "b"]
+
+
+def test_a_restart_is_no_resumed_stream() -> None:
+    """The server ignored the id: what it sends is not delivered again."""
+    source, _ = source_of(
+        Response(b"retry: 0\nid: 1\ndata: a\n\n", CUT), Response(b"id: 7\ndata: a\n\n")
+    )
+    with pytest.raises(StreamInterruptedError, match="does not go on") as caught:
+        read(source)
+    assert caught.value.last_event_id == "1"
+
+
+def test_held_events_are_delivered_at_a_good_end() -> None:
+    """They might have been repeats; with no more to come they are new."""
+    source, _ = source_of(
+        Response(b"retry: 0\nid: 1\ndata: a\n\ndata: x\n\nid: 2\ndata: b\n\n", CUT),
+        Response(b"data: x\n\n"),
+        ends_at_eof=True,
+    )
+    assert read(source) == ["a", "x", "b", "x"]
+
+
+def test_three_barren_reconnections_before_the_first_event() -> None:
+    """An id that came without an event can be resumed after."""
+    source, transport = source_of(
+        Response(b"retry: 0\nid: 1\n\n", CUT), *[Response(CUT) for _ in range(3)]
+    )
+    with pytest.raises(StreamInterruptedError, match="3 reconnections brought nothing"):
+        read(source)
     assert len(transport.requests) == 4
 
 
@@ -358,7 +420,8 @@ def test_reading_on_after_close(aborted: bool) -> None:
     source.close()
     if aborted:
         scope.abort("closed")
-    with pytest.raises(StreamCancelledError if aborted else StreamInterruptedError):
+    error = StreamCancelledError if aborted else StreamInterruptedError
+    with pytest.raises(error, match="closed"):
         next(events)
 
 

@@ -11,6 +11,7 @@ Knows nothing of chunks, nor whether a stream is complete: `stream`, above it, s
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -121,13 +122,13 @@ class EventSource:
             APIError: Of the last attempt.
         """
         limit: Limit = ("first_chunk", self._timeouts.first_chunk)
-        for retry in range(self._retry.max_retries + 1):
+        for retry in itertools.count():
             try:
                 self._send(self._http_request, limit)
                 return
             except APIError as error:
                 failure = _as_failure(error)
-            if not is_retryable(failure) or retry == self._retry.max_retries:
+            if retry == self._retry.max_retries or not is_retryable(failure):
                 break
             delay = backoff(retry, random=self._retry.random)
             if not self._wait_to_retry(failure, delay, on_retry):
