@@ -31,8 +31,8 @@ FLOORS = (
     {
         "chunks",
         "headers",
-        "redaction",
         "request_body",
+        "request_secrets",
         "retry",
         "sockets",
         "sse",
@@ -48,7 +48,7 @@ FLOORS = (
         "urls",
         "wires.lenient_json",
     },
-    {"cancel", "message", "resume", "wires.base"},
+    {"cancel", "message", "redaction", "resume", "wires.base"},
     {
         "transport.name_lookup",
         "transport.socket_reader",
@@ -122,6 +122,7 @@ PURE = {
     "plain_form",
     "redaction",
     "request_body",
+    "request_secrets",
     "resume",
     "retry",
     "sse",

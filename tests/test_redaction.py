@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tables import each
 
 from websopy_sync.plain_form import plain_form
-from websopy_sync.redaction import MAX_TEXT, PIECE, SHORTEST, Redactor
+from websopy_sync.redaction import MAX_TEXT, SHORTEST, Redactor
+from websopy_sync.request_secrets import PIECE
 from websopy_sync.secret import Secret
 
 KEY = "sk-0123456789abcdef"
