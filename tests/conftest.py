@@ -9,6 +9,7 @@ from typing import Any
 import environments
 import pytest
 import trustme
+from command_line import chat, here  # noqa: F401  fixtures of test_cli_*
 
 from websopy_sync import BackgroundPlugin, ChatStream, WebsopyClient
 from websopy_sync.sandbox import Sandbox

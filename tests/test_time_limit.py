@@ -120,7 +120,7 @@ def test_the_stacks_of_all_threads_are_shown(tmp_path: Path) -> None:
 
 def test_with_interrupts_ignored() -> None:
     """`nohup pytest &` in a script ignores SIGINT; tests of Ctrl-C pass all the same."""
-    test = f"{TESTS}/test_cli.py::test_ctrl_c_in_an_answer"
+    test = f"{TESTS}/test_cli_main.py::test_ctrl_c_in_an_answer"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
     done = subprocess.run(
         command,

@@ -1,0 +1,131 @@
+"""The command line as real processes, and in this one: run it, read it, type into it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+import websopy_sync
+from websopy_sync.cli import main
+from websopy_sync.sandbox import Sandbox, Steps
+
+GUIDE_QUESTION = "写一篇关于 AI 的文章"
+
+
+COMMAND = [sys.executable, "-m", "websopy_sync"]
+
+
+ROOT = str(Path(websopy_sync.__file__).parents[1])
+
+
+NO_MODEL = "websopy-sync: This is the websopy-sync sandbox, played on this machine: no model.\n"
+
+
+PATIENCE = 10.0
+"""Seconds that a process may take for anything."""
+
+
+def environment(**more: str) -> dict[str, str]:
+    """What a process of a test sees: a key, UTF-8, no plugin, and Python as it is."""
+    strange = ("WEBSOPY_", "PYTHON", "LC_", "LANG")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
+    ours = {"WEBSOPY_API_KEY": "test", "WEBSOPY_PLUGINS": "", "PYTHONPATH": ROOT}
+    return {**kept, "LC_ALL": "C.UTF-8", "TERM": "dumb", **ours, **more}
+
+
+def run(
+    *arguments: str,
+    typed: bytes = b"",
+    stdin: IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """A whole run, its output read as UTF-8."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        **({"stdin": stdin} if stdin else {"input": typed}),
+        capture_output=True,
+        env=env or environment(),
+        timeout=PATIENCE,
+        check=False,
+    )
+    out, err = done.stdout.decode(), done.stderr.decode()
+    assert "Traceback" not in err
+    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The same in this process, which is quicker, for what is the same in any."""
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    for name in ("WEBSOPY_BASE_URL", "WEBSOPY_LOG"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+        code = main(arguments)
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return run_here
+
+
+@pytest.fixture
+def chat(here: Run) -> Run:
+    """A chat with a sandbox that plays a script."""
+
+    def chat_here(script: Steps, *arguments: str) -> subprocess.CompletedProcess[str]:
+        with Sandbox(script) as sandbox:
+            return here("chat", "--base-url", sandbox.url, "Hi", *arguments)
+
+    return chat_here
+
+
+@contextlib.contextmanager
+def started(*arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
+    """A process under way, which is gone afterwards."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_until(pipe: IO[bytes] | None, text: str) -> str:
+    """What comes on a pipe up to a text, as soon as it is there."""
+    assert pipe is not None
+    return until_text(pipe.fileno(), text)
+
+
+def until_text(descriptor: int, text: str, *, pattern: bytes = b"") -> str:
+    data, deadline = b"", time.monotonic() + PATIENCE
+    pattern = pattern or re.escape(text.encode())
+    while not re.search(pattern, data, re.DOTALL):
+        ready, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
+        piece = os.read(descriptor, 65536) if ready else b""
+        assert piece, f"expected {text!r}, got {data!r}"
+        data += piece
+    return data.decode("utf-8", "replace")
+
+
+def asked(sandbox: Sandbox) -> list[str]:
+    """The last question of each request."""
+    return [request.json["messages"][-1]["content"] for request in sandbox.requests]

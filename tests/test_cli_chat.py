@@ -1,0 +1,464 @@
+"""The command `chat`: one answer, piped text, and a conversation on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import (
+    COMMAND,
+    GUIDE_QUESTION,
+    NO_MODEL,
+    PATIENCE,
+    Run,
+    asked,
+    environment,
+    read_until,
+    run,
+    started,
+    until_text,
+)
+
+import websopy_sync
+from websopy_sync.chunks import from_dict
+from websopy_sync.sandbox import (
+    Sandbox,
+    Steps,
+    before_headers,
+    chunk,
+    cut,
+    done,
+    no_ids,
+    say,
+    silence,
+    status,
+    tool,
+    wait,
+)
+
+
+def test_the_command_of_the_readme() -> None:
+    """The guide's answer on stdout; on stderr, first, that no model gave it."""
+    answer = run("chat", "--sandbox", GUIDE_QUESTION)
+    assert (answer.returncode, answer.stdout) == (0, "AI 正在改变世界...\n")
+    assert answer.stderr == NO_MODEL
+
+
+def test_answer_comes_piece_by_piece() -> None:
+    """What has come is written, though the rest is held back, into a pipe too."""
+    word = threading.Event()
+    with Sandbox([say("AI"), wait(word), say(" 正在"), done()]) as sandbox:
+        with started("chat", "--base-url", sandbox.url, "Hi") as process:
+            assert read_until(process.stdout, "AI") == "AI"
+            word.set()
+            assert read_until(process.stdout, "\n") == " 正在\n"
+            assert process.wait(PATIENCE) == 0
+
+
+def test_json(chat: Run) -> None:
+    """One chunk a line, which from_dict gives back; ASCII, so that no locale spoils it."""
+    answer = chat(
+        [
+            say("AI\n\x9b\u202e"),
+            tool("f", {"q": "正"}),
+            chunk("mood", {"is": "good"}),
+            done(20, 150),
+        ],
+        "--json",
+    )
+    assert answer.returncode == 0
+    assert answer.stdout.isascii()
+    chunks = [from_dict(json.loads(line)) for line in answer.stdout.splitlines()]
+    assert [each.type for each in chunks] == ["content", "tool_call", "mood", "done"]
+    assert chunks[0] == websopy_sync.ContentChunk("AI\n\x9b\u202e")
+    assert chunks[3] == websopy_sync.DoneChunk(websopy_sync.Usage(20, 150))
+
+
+def test_question_on_standard_input() -> None:
+    """Without MESSAGE what is piped in is asked, without the white space around it."""
+    with Sandbox(pause=0) as sandbox:
+        answer = run("chat", "--base-url", sandbox.url, typed=f"  {GUIDE_QUESTION}\n".encode())
+        assert answer.stdout == "AI 正在改变世界...\n"
+        nothing = run("chat", "--base-url", sandbox.url, typed=b" \n")
+    assert nothing.returncode == 2
+    assert "no message" in nothing.stderr
+    assert asked(sandbox) == [GUIDE_QUESTION]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("piped", "message", "question"),
+    [
+        (b"line 1\nline 2\n", "summarise", "line 1\nline 2\n\nsummarise"),
+        (b"no line end", "summarise", "no line end\n\nsummarise"),
+        (b"\n  indented\n\n\n", "why?", "\n  indented\n\nwhy?"),
+        (b"a\r\nb\r\n", "q", "a\r\nb\n\nq"),
+        ("\ufeff一\n".encode(), "二", "一\n\n二"),
+        (b"a\0b", "q", "a\0b\n\nq"),
+        (b"\x1b[31mred\x7f", "q", "\x1b[31mred\x7f\n\nq"),
+        (b"", "q", "q"),
+        (b" \n\t\n", " q ", " q "),
+        (b"a\r\nb\r\n", "", "a\r\nb"),
+        (b"x" * 3_000_000, "q", "x" * 3_000_000 + "\n\nq"),
+    ],
+    ids=lambda value: ascii(value)[:20],
+)
+@pytest.mark.parametrize("through", ["pipe", "file"])
+def test_a_piped_text_and_an_argument_are_both_sent(
+    piped: bytes, message: str, question: str, through: str, tmp_path: Path
+) -> None:
+    """The text as it is, a blank line, the argument: one message of the user."""
+    path = tmp_path / "text"
+    path.write_bytes(piped)
+    with Sandbox([say("ok"), done()]) as sandbox:
+        arguments = ("chat", "--base-url", sandbox.url, message)
+        if through == "pipe":
+            answer = run(*arguments, typed=piped)
+        else:
+            with path.open("rb") as file:
+                answer = run(*arguments, stdin=file)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "ok\n", "")
+    (request,) = sandbox.requests
+    assert request.json["messages"] == [{"role": "user", "content": question}]
+
+
+@pytest.mark.slow
+def test_a_piped_text_and_an_argument_for_the_sandbox() -> None:
+    """As the first thing that one tries."""
+    answer = run("chat", "--sandbox", "summarise", typed=b"the file\n")
+    assert (answer.returncode, answer.stderr) == (0, NO_MODEL)
+    assert "the file" in answer.stdout and "summarise" in answer.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("message", [[], ["summarise"]], ids=["alone", "with MESSAGE"])
+@pytest.mark.parametrize(
+    ("piped", "reason"),
+    [
+        (b"a\nb\xff", "standard input: expected UTF-8 text, got something else at byte 3"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "at byte 0"),
+        ("汉字".encode("gbk"), "at byte 0"),
+        ("写".encode("utf-16"), "at byte 0"),
+        ("写".encode()[:2], "at byte 0"),
+        (b"\xed\xa0\x80", "at byte 0"),  # half a surrogate pair
+    ],
+    ids=ascii,
+)
+def test_a_piped_text_that_is_no_text(piped: bytes, reason: str, message: list[str]) -> None:
+    """Nothing is sent, as a part of it would be lost; one line says why."""
+    with Sandbox() as sandbox:
+        answer = run("chat", "--base-url", sandbox.url, *message, typed=piped)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr.startswith("websopy-sync: error: standard input: expected UTF-8 text")
+    assert reason in answer.stderr and answer.stderr.count("\n") == 1
+    assert sandbox.requests == []
+
+
+@pytest.mark.slow
+def test_an_argument_that_is_no_text() -> None:
+    """The same for the command line's own bytes."""
+    for arguments in (["a\udcff"], ["--system", "\udcff", "a"]):
+        answer = run("chat", "--sandbox", *arguments)
+        assert (answer.returncode, answer.stdout) == (2, "")
+        assert "expected UTF-8 text" in answer.stderr
+
+
+@pytest.mark.slow
+def test_a_pipe_that_floods() -> None:
+    """`yes | websopy-sync chat "stop"` ends, and says so."""
+    flood = ["sh", "-c", 'yes | "$@"', "sh", *COMMAND, "chat", "--sandbox", "stop"]
+    answer = subprocess.run(flood, capture_output=True, env=environment(), timeout=30, check=False)
+    assert answer.returncode == 2
+    assert b"standard input: expected at most 67108864 bytes, got more" in answer.stderr
+
+
+def test_what_the_sandbox_refuses_is_told_whole() -> None:
+    """Its own name is not taken for the key, which would be hidden."""
+    answer = run("chat", "--sandbox", typed=b"a" * (16 * 1024 * 1024))
+    assert answer.returncode == 1
+    assert "the sandbox reads bodies of at most 16777216 bytes" in answer.stderr
+
+
+@pytest.mark.slow
+def test_a_pipe_that_never_ends() -> None:
+    """After a while it says what it waits for, and Ctrl-C ends it; nothing was sent."""
+    ours, theirs = os.pipe()
+    with Sandbox() as sandbox:
+        with started("chat", "--base-url", sandbox.url, "summarise", stdin=ours) as process:
+            assert "reading standard input" in read_until(process.stderr, "keeps it out\n")
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=PATIENCE) == (b"", b"")
+            assert process.returncode == 130
+    os.close(ours)
+    os.close(theirs)
+    assert sandbox.requests == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "shell",
+    ['exec "$@" </dev/null', 'exec "$@" <&-', 'exec "$@" 0>/dev/null'],
+    ids=["/dev/null", "closed", "nohup"],
+)
+def test_no_standard_input_beside_an_argument(shell: str) -> None:
+    """As from cron, from a service, or under nohup, which opens it for writing only."""
+    with Sandbox([say("ok"), done()]) as sandbox:
+        command = ["sh", "-c", shell, "sh", *COMMAND, "chat", "--base-url", sandbox.url]
+        options: Any = {"capture_output": True, "env": environment(), "timeout": PATIENCE}
+        answer = subprocess.run([*command, "Hi"], check=False, **options)
+        alone = subprocess.run(command, check=False, **options)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, b"ok\n", b"")
+    assert asked(sandbox) == ["Hi"]
+    assert (alone.returncode, b"no message" in alone.stderr) == (2, True)
+
+
+def test_system(here: Run) -> None:
+    """--system goes before the question."""
+    with Sandbox([done()]) as sandbox:
+        here("chat", "--base-url", sandbox.url, "--system", "Be short.", "Hi")
+    assert sandbox.requests[0].json["messages"] == [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": "Hi"},
+    ]
+
+
+def test_tool_call(chat: Run) -> None:
+    """It is told of on stderr; stdout has the text only."""
+    answer = chat([say("a"), tool("search", {"q": "x"}), say("b"), done()])
+    assert answer.stdout == "a\nb\n"
+    assert answer.stderr == 'websopy-sync: tool call: search({"q":"x"})\n'
+
+
+class Terminal:
+    """A process on a terminal of its own, with Ctrl-C and all."""
+
+    TAKE = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+        "os.execv(sys.executable, [sys.executable, '-m', 'websopy_sync', *sys.argv[1:]])"
+    )
+
+    def __init__(self, *arguments: str, shell: str = "", **more: str) -> None:
+        self._ours, theirs = pty.openpty()
+        command = ["sh", "-c", shell] if shell else [sys.executable, "-c", self.TAKE, *arguments]
+        self.process = subprocess.Popen(
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            env=environment(**more),
+        )
+        os.close(theirs)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+    def until(self, text: str) -> str:
+        """What appears up to a text, line ends as LF."""
+        return until_text(self._ours, text).replace("\r\n", "\n")
+
+    def answered(self) -> None:
+        """Wait for an answer and the prompt after it."""
+        until_text(self._ours, "an answer, and a prompt", pattern=rb"answer\r\n(\x1b\[\?2004h)?> $")
+
+    def type(self, text: str) -> None:
+        """Type; \x03 is Ctrl-C, \x04 Ctrl-D."""
+        self.type_bytes(text.encode())
+
+    def type_bytes(self, data: bytes) -> None:
+        """Type what need not be text."""
+        os.write(self._ours, data)
+
+    def ended(self) -> int:
+        """The exit code, once there is one."""
+        return self.process.wait(PATIENCE)
+
+
+def test_waiting_shows_on_a_terminal() -> None:
+    """While nothing has come it says so, and takes that back before the text."""
+    word = threading.Event()
+    with Sandbox([before_headers(wait(word)), say("AI"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, "Hi") as terminal:
+            assert terminal.until("waiting ...") == "waiting ..."
+            assert sandbox.wait_request()
+            word.set()
+            assert terminal.until("AI\r\n") == f"\r{' ' * 11}\rAI\n"
+            assert terminal.ended() == 0
+
+
+@pytest.mark.parametrize("script", [[status(401)], [no_ids(), cut()]])
+def test_waiting_is_taken_back_for_an_error(script: Steps) -> None:
+    """An error's line does not begin behind it."""
+    with Sandbox(script) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, "Hi") as terminal:
+            assert f"waiting ...\r{' ' * 11}\rwebsopy-sync: error: " in terminal.until("error: ")
+
+
+def test_conversation() -> None:
+    """Without MESSAGE on a terminal, one question after the other, each with the turns before."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, "--system", "s") as terminal:
+            terminal.until("> ")
+            terminal.type("one\n")
+            assert "answer\n> " in terminal.until("> ")
+            terminal.type("\n 二 \n")
+            assert "answer\n> " in terminal.until("answer\r\n> ").replace("\r\n", "\n")
+            terminal.type("\x04")
+            assert terminal.ended() == 0
+    turns = [[turn["content"] for turn in request.json["messages"]] for request in sandbox.requests]
+    assert turns == [["s", "one"], ["s", "one", "answer", "二"]]
+
+
+FOUR_LINES = "first\n  second\n\nfourth 四"
+
+
+def in_one_go(terminal: Terminal, text: str) -> None:
+    """As a terminal pastes that does not mark what is pasted."""
+    terminal.type(text.replace("\n", "\r") + "\r")
+
+
+def without_its_last_line_end(terminal: Terminal, text: str) -> None:
+    """What was copied without one waits for Enter."""
+    terminal.type(text.replace("\n", "\r"))
+    terminal.until("fourth 四")
+    terminal.type("\r")
+
+
+def in_parts(terminal: Terminal, text: str) -> None:
+    """As over a slow line."""
+    for line in text.splitlines():
+        terminal.type(f"{line}\r")
+        time.sleep(0.01)
+
+
+def marked(terminal: Terminal, text: str) -> None:
+    """As a terminal pastes that was told to mark it (bracketed paste), and then Enter."""
+    pasted = text.replace("\n", "\r")
+    terminal.type(f"\x1b[200~{pasted}\x1b[201~")
+    terminal.until("fourth 四")
+    terminal.type("\r")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("paste", "kind"),
+    [
+        (in_one_go, "dumb"),
+        (in_parts, "dumb"),
+        (without_its_last_line_end, "dumb"),
+        (in_one_go, "xterm-256color"),
+        (in_parts, "xterm-256color"),
+        (without_its_last_line_end, "xterm-256color"),
+        (marked, "xterm-256color"),
+        (marked, "tmux-256color"),
+    ],
+)
+def test_four_pasted_lines_are_one_message(
+    paste: Callable[[Terminal, str], None], kind: str
+) -> None:
+    """Not four, whichever way the terminal pastes; the next line is the next message."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, TERM=kind) as terminal:
+            terminal.until("> ")
+            paste(terminal, FOUR_LINES)
+            terminal.answered()
+            terminal.type("next\r")
+            terminal.answered()
+            terminal.type("\x04")
+            assert terminal.ended() == 0
+    assert asked(sandbox) == [FOUR_LINES, "next"]
+
+
+def test_pasted_lines_and_the_end_of_input() -> None:
+    """The lines are asked, and then the conversation is over."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            terminal.type("one\ntwo\n\x04")
+            terminal.until("answer")
+            assert terminal.ended() == 0
+    assert asked(sandbox) == ["one\ntwo"]
+
+
+def test_pasted_lines_while_the_answer_goes_elsewhere() -> None:
+    """`websopy-sync chat > FILE`: the prompt is on stderr then, and the rule is the same."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        pasted = f"{sys.executable} -m websopy_sync chat --base-url {sandbox.url} > /dev/null"
+        with Terminal(shell=pasted) as terminal:
+            terminal.until("> ")
+            terminal.type("one\ntwo\nthree\n")
+            terminal.until("> ")
+            terminal.type("\x04")
+            assert terminal.ended() == 0
+    assert asked(sandbox) == ["one\ntwo\nthree"]
+
+
+def test_typed_bytes_that_are_no_text() -> None:
+    """They are an error, and the conversation goes on."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            terminal.type_bytes(b"\xff\xfe\n")
+            assert "error: message: expected UTF-8 text" in terminal.until("> ")
+            terminal.type("two\n")
+            terminal.until("answer")
+    assert asked(sandbox) == ["two"]
+
+
+def test_an_argument_on_a_terminal() -> None:
+    """The terminal is not read: one question, one answer."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, "Hi") as terminal:
+            terminal.type("typed ahead\n")
+            terminal.until("answer")
+            assert terminal.ended() == 0
+    assert asked(sandbox) == ["Hi"]
+
+
+def test_conversation_goes_on_after_an_error() -> None:
+    """A question that failed costs its answer, not the conversation."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        sandbox.play(status(400))
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            terminal.type("one\n")
+            assert "websopy-sync: error: " in terminal.until("> ")
+            terminal.type("two\n")
+            terminal.until("answer")
+
+
+def test_ctrl_c_in_a_conversation() -> None:
+    """In an answer it cancels that, at the service too; at the prompt it ends the conversation."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        sandbox.play([say("never"), silence()])
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            terminal.type("one\n")
+            terminal.until("never")
+            terminal.type("\x03")
+            assert "\nwebsopy-sync: cancelled\n" in terminal.until("> ")
+            assert sandbox.wait_disconnect()
+            terminal.type("two\n")
+            terminal.until("answer\r\n> ")
+            # CPython loses a signal that comes between readline's prompt and its first select().
+            while terminal.process.poll() is None:
+                terminal.type("\x03")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    terminal.process.wait(1.0)
+            assert terminal.ended() == 130

@@ -1,0 +1,95 @@
+"""Chunks as the bytes of events: nothing that a model writes gets out of its line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from web_bodies import asked, chunks_of, events_of
+
+from websopy_sync.chunks import ContentChunk, DoneChunk
+from websopy_sync.sandbox import chunk, done, event, no_ids, say, tool
+from websopy_sync.web import sse_body
+
+
+def test_chunks_arrive_as_the_service_writes_them() -> None:
+    """The browser reads what the service's own guide documents."""
+    with asked(say("AI"), tool("search", '{"q":"猫"}'), done(20, 150)) as (stream, _):
+        events = events_of(sse_body(stream))
+    assert [event.event for event in events] == ["message"] * 3
+    assert [json.loads(event.data) for event in events] == [
+        {"type": "content", "content": "AI"},
+        {"type": "tool_call", "tool": {"name": "search", "arguments": '{"q":"猫"}'}},
+        {"type": "done", "usage": {"promptTokens": 20, "completionTokens": 150}},
+    ]
+
+
+def test_ids_count_from_one_whatever_the_service_called_its_events() -> None:
+    """An id is ours, so that it can hold nothing; resuming in the browser can build on it."""
+    with asked(say("a", id="evil"), no_ids(), say("b"), done()) as (stream, _):
+        assert [event.id for event in events_of(sse_body(stream))] == ["1", "2", "3"]
+
+
+def test_unknown_chunks_pass() -> None:
+    """A later service's chunks reach a page that knows them."""
+    with asked(chunk("thought", {"text": "hm", "depth": 3}), done()) as (stream, _):
+        first = events_of(sse_body(stream))[0]
+    assert json.loads(first.data) == {"type": "thought", "text": "hm", "depth": 3}
+
+
+INJECTIONS = [
+    "a\rb",
+    "a\nb",
+    "a\r\n\r\nb",
+    "\n\ndata: forged\n\n",
+    "\r\rid: 99\r\revent: error\rdata: {}\r\r",
+    "data: x",
+    "id: 7",
+    "event: error",
+    "retry: 1",
+    ": comment",
+    "\u2028data: forged\u2028\u2028",
+    "\u2029",
+    "\x85\x0b\x0c\x1c\x1d\x1e",
+    "</script><script>alert(1)</script>",
+    "<!-- <script>",
+    "]]>&amp;&lt;",
+    "\0",
+    "a\0b",
+    "\ufeffBOM",
+    "\x1b]0;owned\x07",
+    '"},{"type":"error"',
+    "\\u003c\\n",
+    "中文 🌱 👩‍👩‍👧",
+    "\u202eright to left",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", INJECTIONS, ids=ascii)
+def test_no_text_becomes_anything_but_itself(text: str) -> None:
+    """Nothing the model writes can end a line, an event or a script."""
+    with asked(say(text), done()) as (stream, _):
+        data = b"".join(sse_body(stream))
+    assert chunks_of([data]) == [ContentChunk(text), DoneChunk()]
+    assert [event.id for event in events_of([data])] == ["1", "2"]
+    assert not set("<>&\u2028\u2029\0\r") & set(data.decode())
+    assert data.decode().count("\n") == 3 * 2  # id, data, blank: one line each
+
+
+@pytest.mark.parametrize("text", INJECTIONS, ids=ascii)
+def test_no_unknown_field_becomes_anything_but_itself(text: str) -> None:
+    """The same for chunks that are passed on unread, their names included."""
+    with asked(chunk("later", {"note": text, text: 1}), done()) as (stream, _):
+        data = b"".join(sse_body(stream))
+    assert json.loads(events_of([data])[0].data) == {"type": "later", "note": text, text: 1}
+    assert not set("<>&\u2028\u2029\0\r") & set(data.decode())
+
+
+def test_half_a_surrogate_pair_does_not_break_the_answer() -> None:
+    """JSON can name what UTF-8 cannot hold, and a chunk that is passed on unread may do so."""
+    with asked(event('{"type": "later", "\\ud83d": "\\ud83d"}'), done()) as (stream, _):
+        first = events_of(sse_body(stream))[0]
+    (half,) = json.loads(first.data).keys() - {"type"}
+    assert half in ("\ud83d", "\ufffd")
+    assert json.loads(first.data)[half] in ("\ud83d", "\ufffd")
