@@ -1,7 +1,11 @@
 """A server that plays faults: raw sockets, one script a connection, all of it bounded in time.
 
-Knows bytes, HTTP framing, SSE and TLS. The package under test is met only at the end of the
-file, by `client` and `ask`, the shortest ways to put a question to the server.
+Used only for what the sandbox cannot play: bytes at a given moment, broken framing, resets, TLS.
+Knows nothing of the package under test, except in the last section: `client` and `ask` send one
+request to the server and collect the outcome.
+
+Its words differ from the sandbox's: `http_chunk` is HTTP's chunk (a chunk alone is a chunk of the
+stream), and `stall`, `raw_answer` and `status_answer` are scripts.
 
 A script is a function of a `Conn`. The first connection gets the first script, and so on; one
 connection too many, a script never played and an error in a script fail the test at the end of
@@ -48,7 +52,7 @@ IN_THREADS = os.environ.get("WEBSOPY_TESTS_READ_IN") == "threads"
 """Whether `listen` reads in a thread: receives wait in another way there (see `receiver`)."""
 
 QUICK = Timeouts(connect=1.0, first_chunk=1.0, idle=1.0, total=1.8)
-"""Limits under which no test hangs, and which none of a good answer comes near."""
+"""Short limits, so that no test hangs; no good answer comes near them."""
 
 
 class Gone(Exception):
@@ -66,7 +70,7 @@ class Request:
     target: str
     headers: list[tuple[str, bytes]]
     body: bytes
-    raw: bytes = attrs.field(repr=False)
+    raw_answer: bytes = attrs.field(repr=False)
 
     def header(self, name: str) -> bytes | None:
         """The value of a header, None when it is missing; fails when it came twice."""
@@ -101,17 +105,17 @@ class Framing:
     finish: Callable[[], bytes] = lambda: b""
 
 
-def chunk(data: bytes) -> bytes:
+def http_chunk(data: bytes) -> bytes:
     """One HTTP chunk."""
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def chunked() -> Framing:
-    """Each piece an HTTP chunk of its own."""
-    return Framing({"Transfer-Encoding": "chunked"}, wrap=chunk, finish=lambda: b"0\r\n\r\n")
+def http_chunked() -> Framing:
+    """Each piece becomes one HTTP chunk."""
+    return Framing({"Transfer-Encoding": "chunked"}, wrap=http_chunk, finish=lambda: b"0\r\n\r\n")
 
 
-def one_chunk(size: int) -> Framing:
+def one_http_chunk(size: int) -> Framing:
     """A single HTTP chunk of `size` bytes, however many pieces it trickles in."""
     return Framing(
         {"Transfer-Encoding": "chunked"}, begin=b"%x\r\n" % size, finish=lambda: b"\r\n0\r\n\r\n"
@@ -177,7 +181,7 @@ class Conn:
         self.sock = sock
         self.server = server
         self.number = number
-        self.framing = chunked()
+        self.framing = http_chunked()
         self.sent = 0
         self.gone_at: float | None = None
         self._unread = b""
@@ -187,7 +191,7 @@ class Conn:
     # reading
 
     def receive(self) -> bytes:
-        """What comes next; raises Gone at the end."""
+        """The next bytes; raises Gone at the end of the connection."""
         try:
             data = self.sock.recv(65536)
         except TimeoutError:
@@ -219,7 +223,7 @@ class Conn:
         return request
 
     def wait_gone(self, seconds: float = PATIENCE) -> None:
-        """Swallow what comes until the client leaves; fails when it does not."""
+        """Read and drop bytes until the client leaves; fails when it does not."""
         until = time.monotonic() + seconds
         while self.gone_at is None:
             self.sock.settimeout(max(until - time.monotonic(), 0.001))
@@ -229,7 +233,7 @@ class Conn:
     # writing
 
     def send(self, *pieces: bytes) -> None:
-        """These bytes, each piece a write of its own; raises Gone when nobody is there."""
+        """These bytes, each piece in its own write; raises Gone when the client left."""
         for piece in pieces:
             try:
                 self.sock.sendall(piece)
@@ -249,7 +253,7 @@ class Conn:
         reason: str = "Reason",
     ) -> None:
         """A head, an event stream unless `headers` say otherwise, and the body's beginning."""
-        self.framing = framing or chunked()
+        self.framing = framing or http_chunked()
         fields = {"Content-Type": "text/event-stream", **self.framing.headers, **(headers or {})}
         lines = [f"HTTP/1.1 {status} {reason}", *(f"{k}: {v}" for k, v in fields.items()), "", ""]
         self.send("\r\n".join(lines).encode("latin-1") + self.framing.begin)
@@ -298,8 +302,8 @@ class Conn:
             raise AssertionError("the client did not leave")
 
     def wait(self, word: threading.Event) -> None:
-        """Hold back until the test gives its word."""
-        assert word.wait(PATIENCE), "the test never gave its word"
+        """Wait until the test sets this event."""
+        assert word.wait(PATIENCE), "the test never set the event"
 
     def half_close(self) -> None:
         """FIN, but go on reading."""
@@ -348,7 +352,7 @@ class Server:
         self.errors: list[BaseException] = []
         self._threads: list[threading.Thread] = []
         self._listener = socket.socket()
-        # A small window: a client whose question is long notices soon that nobody reads it.
+        # A small window: a client with a long request notices soon that nobody reads it.
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(128)
@@ -415,7 +419,7 @@ class Server:
 
 
 def unexpected(conn: Conn) -> None:
-    """What a connection gets that nobody foresaw."""
+    """The script of a connection for which the test named none."""
     raise AssertionError(f"connection {conn.number + 1} was not expected")
 
 
@@ -439,7 +443,7 @@ def play(
 
 
 LAST = {"Connection": "close"}
-"""Said by scripts that end the connection, so that no client sends its next question into it."""
+"""Sent by scripts that end the connection, so that no client sends its next request into it."""
 
 
 def answer(
@@ -488,8 +492,8 @@ def body(*pieces: bytes, framing: Framing | None = None, end: bool = True) -> Sc
     return script
 
 
-def raw(*pieces: bytes) -> Script:
-    """These very bytes in answer to a request, then FIN."""
+def raw_answer(*pieces: bytes) -> Script:
+    """Exactly these bytes in response to a request, then FIN."""
 
     def script(conn: Conn) -> None:
         conn.read_request()
@@ -500,7 +504,7 @@ def raw(*pieces: bytes) -> Script:
     return script
 
 
-def status(
+def status_answer(
     code: int, headers: Mapping[str, str] | None = None, body: bytes = b"", **fields: Any
 ) -> Script:
     """An answer with a status and a small body, then the end of the connection."""
@@ -525,20 +529,20 @@ def reply_status(
     conn.send(body)
 
 
-def silence(conn: Conn) -> None:
-    """Read the question and say nothing."""
+def stall(conn: Conn) -> None:
+    """Read the request, then send nothing until the client leaves."""
     conn.read_request()
     conn.wait_gone()
 
 
 def hang_up(conn: Conn) -> None:
-    """Read the question and leave."""
+    """Read the request, then close the connection."""
     conn.read_request()
     conn.half_close()
 
 
 def reset(conn: Conn) -> None:
-    """Read the question and reset the connection."""
+    """Read the request, then reset the connection."""
     conn.read_request()
     conn.reset()
 
@@ -556,7 +560,7 @@ def stall_after(*pieces: bytes, framing: Framing | None = None) -> Script:
 
 
 def in_step(framing: Framing, events: list[bytes], word: threading.Semaphore) -> Script:
-    """A server that sends one event for each word it is given."""
+    """Sends one event each time the test releases the semaphore."""
 
     def script(conn: Conn) -> None:
         conn.read_request()
@@ -643,12 +647,12 @@ def output(process: Child, *, seconds: float = 10.0) -> list[str]:
     return printed.splitlines()
 
 
-# ------------------------------------------------------------------------------- asking a question
+# --------------------------------------------------------------------- one request, its outcome
 
 
 @attrs.define
 class Outcome:
-    """How one question ended: what came, and the package's own error if it raised one."""
+    """How one request ended: the chunks, and the package's own error if it raised one."""
 
     chunks: list[Any] = attrs.Factory(list)
     error: Any = None
@@ -670,7 +674,7 @@ def client(server: Server, **options: Any) -> WebsopyClient:
 
 
 def ask(server: Server, *, through: WebsopyClient | None = None, **call: Any) -> Outcome:
-    """One question to its end. Only the package's own errors are caught: others fail the test."""
+    """Send one request and read its stream to the end; only the package's errors are caught."""
     with contextlib.ExitStack() as stack:
         asker = through or stack.enter_context(client(server))
         return listen(lambda: asker.ai.chat_stream(call.pop("messages", PROMPT), **call))

@@ -24,14 +24,14 @@ from faults import (
     Framing,
     Outcome,
     Script,
-    chunked,
     client,
     encoded,
+    http_chunked,
     in_step,
     listen,
     play,
     reply,
-    silence,
+    stall,
     stall_after,
     text,
     to_close,
@@ -65,7 +65,9 @@ def asked(asker: WebsopyClient, **call: Any) -> Outcome:
     return listen(lambda: asker.ai.chat_stream("hi", **call))
 
 
-@pytest.mark.parametrize("framing", [chunked, lambda: encoded(chunked())], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    "framing", [http_chunked, lambda: encoded(http_chunked())], ids=["plain", "gzip"]
+)
 def test_each_chunk_before_the_next_is_sent(framing: Callable[[], Framing]) -> None:
     """It is handed over when it is there."""
     word = threading.Semaphore(0)
@@ -90,7 +92,7 @@ def test_each_chunk_before_the_next_is_sent(framing: Callable[[], Framing]) -> N
         ([text("a")], {"total": 0.3}, "total"),
     ],
 )
-@pytest.mark.parametrize("framing", [chunked, to_close])
+@pytest.mark.parametrize("framing", [http_chunked, to_close])
 def test_limits(
     pieces: list[bytes], limits: dict[str, float], phase: str, framing: Callable[[], Framing]
 ) -> None:
@@ -108,7 +110,7 @@ def test_limits(
 )
 def test_limits_before_the_head(limits: dict[str, float], phase: str) -> None:
     """The server has the question, so it is not asked again."""
-    with through(Own(), silence) as asker:
+    with through(Own(), stall) as asker:
         got = asked(asker, timeout=attrs.evolve(QUICK, **limits), max_retries=2)
     assert isinstance(got.error, APITimeoutError)
     assert (got.error.phase, got.error.sent, got.error.attempts) == (phase, True, 1)
@@ -135,7 +137,7 @@ def test_a_cut_answer_is_not_whole() -> None:
 
     def script(conn: Conn) -> None:
         conn.read_request()
-        conn.head(framing=chunked())
+        conn.head(framing=http_chunked())
         conn.body(text("a"))
 
     with through(Own(), script) as asker:
@@ -150,7 +152,7 @@ def test_a_connection_goes_back_as_it_was() -> None:
 
     def script(conn: Conn) -> None:
         conn.read_request()
-        reply(conn, "a", framing=chunked())
+        reply(conn, "a", framing=http_chunked())
         conn.wait_gone()
 
     with play(script) as server, requests.Session() as session:
@@ -165,7 +167,7 @@ def test_a_connection_goes_back_as_it_was() -> None:
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("framing", [chunked, to_close])
+@pytest.mark.parametrize("framing", [http_chunked, to_close])
 def test_cancel_reaches_a_blocked_reader(framing: Callable[[], Framing]) -> None:
     """The adapter's socket is as good as ours."""
     token = CancelToken()

@@ -15,15 +15,15 @@ from faults import (
     answer,
     ask,
     body,
-    chunk,
-    chunked,
     client,
     encoded,
     event,
+    http_chunk,
+    http_chunked,
     length,
-    one_chunk,
+    one_http_chunk,
     play,
-    raw,
+    raw_answer,
     stall_after,
     text,
     to_close,
@@ -48,10 +48,10 @@ TO_CLOSE = HEAD + b"Connection: close\r\n\r\n"
 HALF = text("half")
 WHOLE = text("hi") + DONE
 FRAMINGS = {
-    "chunked": chunked,
+    "chunked": http_chunked,
     "close": to_close,
     "length": lambda: length(len(WHOLE)),
-    "one chunk": lambda: one_chunk(len(WHOLE)),
+    "one chunk": lambda: one_http_chunk(len(WHOLE)),
 }
 
 
@@ -78,7 +78,7 @@ def test_whole_answer(name: str) -> None:
 def test_byte_by_byte(name: str) -> None:
     """Cut at every byte, HTTP chunks and characters too, it is the same answer."""
     sent = text("中文…") + DONE
-    sizes = {"length": lambda: length(len(sent)), "one chunk": lambda: one_chunk(len(sent))}
+    sizes = {"length": lambda: length(len(sent)), "one chunk": lambda: one_http_chunk(len(sent))}
     framing = sizes.get(name, FRAMINGS[name])()
 
     def script(conn: Conn) -> None:
@@ -95,7 +95,9 @@ def test_byte_by_byte(name: str) -> None:
 
 def test_chunks_cut_at_every_byte() -> None:
     """The chunked framing itself may come a byte at a time."""
-    wire = CHUNKED + b"".join(chunk(piece) for piece in (HALF[:9], HALF[9:], DONE)) + b"0\r\n\r\n"
+    wire = (
+        CHUNKED + b"".join(http_chunk(piece) for piece in (HALF[:9], HALF[9:], DONE)) + b"0\r\n\r\n"
+    )
 
     def script(conn: Conn) -> None:
         conn.read_request()
@@ -113,7 +115,7 @@ def test_chunks_cut_at_every_byte() -> None:
 def test_chunk_size_as_it_may_be(size_line: bytes) -> None:
     """Leading zeros, capitals, extensions and blanks behind the size are fine."""
     wire = size_line % len(WHOLE) + b"\r\n" + WHOLE + b"\r\n0\r\n\r\n"
-    with play(raw(CHUNKED + wire)) as server:
+    with play(raw_answer(CHUNKED + wire)) as server:
         got = ask(server)
     assert (got.text, got.error) == ("hi", None)
 
@@ -141,8 +143,8 @@ def test_chunk_size_as_it_may_be(size_line: bytes) -> None:
 )
 def test_chunk_size_as_it_may_not_be(size_line: bytes) -> None:
     """A chunk size that is none is a protocol error with what had come before."""
-    wire = chunk(HALF) + size_line + b"\r\n" + WHOLE + b"\r\n0\r\n\r\n"
-    with play(raw(CHUNKED + wire)) as server:
+    wire = http_chunk(HALF) + size_line + b"\r\n" + WHOLE + b"\r\n0\r\n\r\n"
+    with play(raw_answer(CHUNKED + wire)) as server:
         got = ask(server)
     assert type(got.error) is StreamProtocolError
     assert (got.text, got.error.partial.content) == ("half", "half")
@@ -150,7 +152,9 @@ def test_chunk_size_as_it_may_not_be(size_line: bytes) -> None:
 
 def test_chunk_without_its_line_end() -> None:
     """Data that does not end where its size says is a protocol error."""
-    with play(raw(CHUNKED + chunk(HALF)[:-2] + b"XX" + chunk(WHOLE) + b"0\r\n\r\n")) as server:
+    with play(
+        raw_answer(CHUNKED + http_chunk(HALF)[:-2] + b"XX" + http_chunk(WHOLE) + b"0\r\n\r\n")
+    ) as server:
         got = ask(server)
     assert type(got.error) is StreamProtocolError
     assert "hi" not in got.text
@@ -161,7 +165,7 @@ def test_endless_chunk_size() -> None:
 
     def script(conn: Conn) -> None:
         conn.read_request()
-        conn.send(CHUNKED + chunk(HALF) + b"5;")
+        conn.send(CHUNKED + http_chunk(HALF) + b"5;")
         conn.flood(b"x" * 8192, limit=32_000_000)
 
     with play(script) as server:
@@ -178,7 +182,7 @@ def test_trailers(trailer: bytes) -> None:
     def script(conn: Conn) -> None:
         for _ in range(2):
             conn.read_request()
-            conn.send(CHUNKED + chunk(WHOLE) + b"0\r\n" + trailer + b"\r\n")
+            conn.send(CHUNKED + http_chunk(WHOLE) + b"0\r\n" + trailer + b"\r\n")
         conn.wait_gone()
 
     with play(script) as server, client(server) as asker:
@@ -190,7 +194,7 @@ def test_endless_trailers_without_done() -> None:
 
     def script(conn: Conn) -> None:
         conn.read_request()
-        conn.send(CHUNKED + chunk(HALF) + b"0\r\n")
+        conn.send(CHUNKED + http_chunk(HALF) + b"0\r\n")
         conn.flood(b"X-Again: x\r\n" * 100, limit=32_000_000)
 
     with play(script) as server:
@@ -206,7 +210,7 @@ def test_trickling_trailers() -> None:
 
     def script(conn: Conn) -> None:
         conn.read_request()
-        conn.send(CHUNKED + chunk(HALF) + b"0\r\n")
+        conn.send(CHUNKED + http_chunk(HALF) + b"0\r\n")
         conn.trickle(b"X-Slow: " + b"x" * 200)
 
     limits = Timeouts(connect=5, first_chunk=5, idle=5, total=0.3)
@@ -250,14 +254,14 @@ def test_cut_in_a_character() -> None:
 )
 def test_cut_in_a_chunk_header(start: bytes) -> None:
     """A cut in the framing is a cut."""
-    with play(raw(CHUNKED + chunk(HALF) + start)) as server:
+    with play(raw_answer(CHUNKED + http_chunk(HALF) + start)) as server:
         interrupted(ask(server))
 
 
 @pytest.mark.parametrize("missing", [1, 2])
 def test_cut_at_the_end_of_a_chunk(missing: int) -> None:
     """An event whose chunk lacks only its line end is whole."""
-    with play(raw(CHUNKED + chunk(HALF)[:-missing])) as server:
+    with play(raw_answer(CHUNKED + http_chunk(HALF)[:-missing])) as server:
         interrupted(ask(server))
 
 
@@ -350,7 +354,7 @@ def then_garbage(conn: Conn) -> None:
 
 
 def then_a_flood(conn: Conn) -> None:
-    conn.flood(chunk(text("not this") * 1000), limit=32_000_000)
+    conn.flood(http_chunk(text("not this") * 1000), limit=32_000_000)
     assert conn.sent < 16_000_000
 
 
@@ -401,11 +405,11 @@ def test_done_in_an_open_body(framing: Any) -> None:
 
 def test_answer_nobody_asked_for() -> None:
     """A second answer behind the first is never taken for the one to the next question."""
-    extra = CHUNKED + chunk(text("poison") + DONE) + b"0\r\n\r\n"
+    extra = CHUNKED + http_chunk(text("poison") + DONE) + b"0\r\n\r\n"
 
     def script(conn: Conn) -> None:
         conn.read_request()
-        conn.send(CHUNKED + chunk(WHOLE) + b"0\r\n\r\n" + extra)
+        conn.send(CHUNKED + http_chunk(WHOLE) + b"0\r\n\r\n" + extra)
         conn.wait_gone()
 
     with play(script, answer("next")) as server, client(server) as asker:
@@ -417,7 +421,7 @@ def test_answer_nobody_asked_for() -> None:
 def test_answer_nobody_asked_for_behind_a_refusal(body_size: int) -> None:
     """The same behind a refusal, with and without a body."""
     refusal = b"HTTP/1.1 400 No\r\nContent-Length: %d\r\n\r\n" % body_size + b"oops"[:body_size]
-    extra = CHUNKED + chunk(text("poison") + DONE) + b"0\r\n\r\n"
+    extra = CHUNKED + http_chunk(text("poison") + DONE) + b"0\r\n\r\n"
 
     def script(conn: Conn) -> None:
         conn.read_request()
@@ -437,7 +441,7 @@ def test_late_answer_nobody_asked_for() -> None:
         conn.read_request()
         faults.reply(conn, "hi")
         conn.pause(0.05)
-        conn.send(CHUNKED + chunk(text("poison") + DONE) + b"0\r\n\r\n")
+        conn.send(CHUNKED + http_chunk(text("poison") + DONE) + b"0\r\n\r\n")
         poisoned.set()
         conn.wait_gone()
 
@@ -529,9 +533,9 @@ def test_corrupt_after_an_event() -> None:
 
     def script(conn: Conn) -> None:
         conn.read_request()
-        conn.head(framing=encoded(chunked()))
+        conn.head(framing=encoded(http_chunked()))
         conn.body(HALF)
-        conn.send(chunk(b"\xff\xfe\xfd corrupt" * 10))
+        conn.send(http_chunk(b"\xff\xfe\xfd corrupt" * 10))
         conn.wait_gone()
 
     with play(script) as server:
@@ -552,7 +556,7 @@ def test_gzip_without_its_end() -> None:
 
     def script(conn: Conn) -> None:
         conn.read_request()
-        conn.head(framing=encoded(chunked()))
+        conn.head(framing=encoded(http_chunked()))
         conn.body(HALF)
         conn.send(b"0\r\n\r\n")
 

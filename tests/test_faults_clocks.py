@@ -18,10 +18,10 @@ from faults import (
     answer,
     ask,
     authority,
-    chunked,
     client,
     encoded,
     event,
+    http_chunked,
     play,
     text,
     to_close,
@@ -107,8 +107,8 @@ def whole_answer_at_once(framing: Callable[[], Framing]) -> Script:
 
 
 FRAMINGS: dict[str, Callable[[], Framing]] = {
-    "chunked": chunked,
-    "gzip": lambda: encoded(chunked()),
+    "chunked": http_chunked,
+    "gzip": lambda: encoded(http_chunked()),
     "to the close": to_close,
 }
 
@@ -131,14 +131,16 @@ def test_chunks_that_wait_in_the_socket(framing: Callable[[], Framing], tls: boo
 @over(WAYS)
 def test_chunks_that_wait_by_every_way(way: Way) -> None:
     """Whatever the bytes are wrapped in."""
-    script = whole_answer_at_once(chunked)
+    script = whole_answer_at_once(http_chunked)
     with travel(way, script, timeout=limits(first_chunk=0.3)) as journey:
         stream = journey.asker.ai.chat_stream("hi")
         time.sleep(0.3)
         assert stream.get_final_text() == "ab"
 
 
-@pytest.mark.parametrize("framing", [chunked, lambda: encoded(chunked())], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    "framing", [http_chunked, lambda: encoded(http_chunked())], ids=["plain", "gzip"]
+)
 def test_chunks_that_wait_in_an_own_adapters_socket(framing: Callable[[], Framing]) -> None:
     """So it is over an adapter of the user's own."""
     with play(always=whole_answer_at_once(framing)) as server, requests.Session() as session:
@@ -216,7 +218,7 @@ def test_what_is_no_chunk_cannot_be_late_for_ever(piece: bytes) -> None:
     def flood(conn: Conn) -> None:
         conn.read_request()
         conn.head()
-        conn.flood(faults.chunk(piece), limit=1 << 30)
+        conn.flood(faults.http_chunk(piece), limit=1 << 30)
 
     with play(flood) as server, client(server, timeout=limits(first_chunk=0.2)) as asker:
         stream = asker.ai.chat_stream("hi")
@@ -230,7 +232,7 @@ def test_what_is_no_chunk_cannot_be_late_for_ever(piece: bytes) -> None:
 
 def test_total_limit_is_not_late() -> None:
     """The total one is on the whole call: what waits then comes too late."""
-    with play(whole_answer_at_once(chunked)) as server:
+    with play(whole_answer_at_once(http_chunked)) as server:
         with client(server, timeout=limits(total=0.2)) as asker:
             stream = asker.ai.chat_stream("hi")
             time.sleep(0.25)
@@ -300,7 +302,7 @@ def test_cut_after_a_refusal_whose_body_does_not_end() -> None:
 @pytest.mark.parametrize("fault", [faults.reset, faults.body(text("a"), end=False)])
 def test_failure_while_a_time_out_is_handled(fault: Script) -> None:
     """A caller that asks again because of a time-out is told of the new failure, not of that."""
-    with play(faults.silence, fault) as server, client(server, max_retries=0) as asker:
+    with play(faults.stall, fault) as server, client(server, max_retries=0) as asker:
         with pytest.raises(WebsopyError) as caught:
             try:
                 asker.ai.chat("hi", timeout=limits(first_chunk=0.1))

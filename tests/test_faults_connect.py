@@ -14,7 +14,19 @@ from typing import Any
 import faults
 import pytest
 import requests
-from faults import KEY, QUICK, Conn, answer, ask, client, hang_up, listen, listen_here, play, raw
+from faults import (
+    KEY,
+    QUICK,
+    Conn,
+    answer,
+    ask,
+    client,
+    hang_up,
+    listen,
+    listen_here,
+    play,
+    raw_answer,
+)
 
 from websopy_sync import (
     APIConnectionError,
@@ -529,7 +541,7 @@ def test_answer_before_the_question_was_read() -> None:
 )
 def test_server_that_speaks_something_else(banner: bytes) -> None:
     """A server that does not speak HTTP is our own error, a cut or a protocol error."""
-    with play(raw(banner)) as server:
+    with play(raw_answer(banner)) as server:
         got = ask(server, max_retries=0)
     assert isinstance(got.error, StreamProtocolError | APIConnectionError)
     assert isinstance(got.error, WebsopyError)
@@ -537,7 +549,7 @@ def test_server_that_speaks_something_else(banner: bytes) -> None:
 
 def test_banner_with_a_line_end_is_a_protocol_error() -> None:
     """A whole line that is no status line is no lost connection."""
-    with play(raw(b"220 mail ready\r\n\r\n")) as server:
+    with play(raw_answer(b"220 mail ready\r\n\r\n")) as server:
         assert type(ask(server).error) is StreamProtocolError
 
 

@@ -164,13 +164,13 @@ def test_any_answer(stream: bytes, how: str) -> None:
     sent = {
         "chunked": head
         + b"Transfer-Encoding: chunked\r\n\r\n"
-        + faults.chunk(stream)
+        + faults.http_chunk(stream)
         + b"0\r\n\r\n",
         "close": head + b"\r\n" + stream,
         "raw": head + b"Transfer-Encoding: chunked\r\n\r\n" + stream,
         "head": stream,
     }[how]
-    with faults.play(faults.raw(sent), always=faults.hang_up) as server:
+    with faults.play(faults.raw_answer(sent), always=faults.hang_up) as server:
         got = faults.ask(server, max_retries=0)
     assert got.error is None or isinstance(got.error, WebsopyError)
     if got.error is None:

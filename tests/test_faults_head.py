@@ -14,8 +14,8 @@ from faults import (
     client,
     listen,
     play,
-    raw,
-    silence,
+    raw_answer,
+    stall,
     text,
     to_close,
 )
@@ -45,7 +45,7 @@ def limits(**chosen: float) -> Timeouts:
 
 def test_silence_after_the_question() -> None:
     """The first-chunk limit ends it; the question was sent, so it is not sent again."""
-    with play(silence) as server:
+    with play(stall) as server:
         got = ask(server, timeout=limits(first_chunk=0.2))
     assert type(got.error) is APITimeoutError
     assert (got.error.phase, got.error.sent, got.error.attempts) == ("first_chunk", True, 1)
@@ -55,7 +55,7 @@ def test_silence_after_the_question() -> None:
 @pytest.mark.timing
 def test_silence_and_the_total_limit() -> None:
     """So does the total limit."""
-    with play(silence) as server:
+    with play(stall) as server:
         got = ask(server, timeout=limits(total=0.2))
     assert (type(got.error), got.error.phase, got.error.sent) == (APITimeoutError, "total", True)
     assert 0.15 < got.seconds < 0.8
@@ -131,7 +131,7 @@ def test_call_returns_with_the_head() -> None:
 @pytest.mark.parametrize("size", [0, 1, 8, 12, 15, 16, 17, 20, len(GOOD) - 4, len(GOOD) - 2])
 def test_cut_in_the_head(size: int) -> None:
     """The end of the bytes inside the head is a lost connection, never the head's end."""
-    with play(raw(GOOD[:size])) as server:
+    with play(raw_answer(GOOD[:size])) as server:
         got = ask(server, max_retries=0)
     assert type(got.error) is APIConnectionError
     assert got.error.sent is True
@@ -140,14 +140,14 @@ def test_cut_in_the_head(size: int) -> None:
 @pytest.mark.parametrize("head", [b"HTTP/1.1 2", GOOD[:30]])
 def test_cut_in_the_head_is_asked_again(head: bytes) -> None:
     """No head came, so it is asked again, with the same key."""
-    with play(raw(head), answer("again")) as server:
+    with play(raw_answer(head), answer("again")) as server:
         assert ask(server).text == "again"
         assert len({request.header("idempotency-key") for request in server.requests}) == 1
 
 
 def test_cut_status_error() -> None:
     """A refusal whose head is cut is no refusal yet."""
-    with play(raw(b"HTTP/1.1 401 No\r\nContent-Le")) as server:
+    with play(raw_answer(b"HTTP/1.1 401 No\r\nContent-Le")) as server:
         assert type(ask(server, max_retries=0).error) is APIConnectionError
 
 
@@ -179,7 +179,7 @@ def test_reset_in_the_head(head: bytes) -> None:
 )  # fmt: skip
 def test_malformed_status_line(line: bytes) -> None:
     """A status line that is none is a protocol error, and not asked again."""
-    with play(raw(line + b"\r\n" + TYPE + b"Connection: close\r\n\r\n" + BODY)) as server:
+    with play(raw_answer(line + b"\r\n" + TYPE + b"Connection: close\r\n\r\n" + BODY)) as server:
         got = ask(server)
     assert type(got.error) is StreamProtocolError
     assert got.chunks == []
@@ -191,14 +191,14 @@ def test_malformed_status_line(line: bytes) -> None:
 )  # fmt: skip
 def test_unusual_status_line(line: bytes) -> None:
     """A status line with an empty, missing or odd reason is fine."""
-    with play(raw(line + b"\r\n" + TYPE + b"Connection: close\r\n\r\n" + BODY)) as server:
+    with play(raw_answer(line + b"\r\n" + TYPE + b"Connection: close\r\n\r\n" + BODY)) as server:
         got = ask(server)
     assert (got.text, got.error) == ("hi", None)
 
 
 def test_bare_line_feeds() -> None:
     """Line ends may be bare LF (RFC 9112 2.2)."""
-    with play(raw(GOOD.replace(b"\r\n", b"\n") + BODY)) as server:
+    with play(raw_answer(GOOD.replace(b"\r\n", b"\n") + BODY)) as server:
         assert ask(server).text == "hi"
 
 
@@ -208,7 +208,7 @@ def test_bare_line_feeds() -> None:
 def test_header_line_that_is_none(line: bytes) -> None:
     """A line without a name does not end the head: what follows it is not taken for the body."""
     head = b"HTTP/1.1 200 OK\r\n" + TYPE + line + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with play(raw(head + faults.chunk(BODY) + b"0\r\n\r\n")) as server:
+    with play(raw_answer(head + faults.http_chunk(BODY) + b"0\r\n\r\n")) as server:
         got = ask(server)
     assert type(got.error) is StreamProtocolError
 
@@ -216,14 +216,14 @@ def test_header_line_that_is_none(line: bytes) -> None:
 def test_folded_header() -> None:
     """A folded header line (RFC 9112 5.2) does not disturb the others."""
     folded = b"X-Fold: a\r\n b\r\n"
-    with play(raw(GOOD.replace(TYPE, folded + TYPE) + BODY)) as server:
+    with play(raw_answer(GOOD.replace(TYPE, folded + TYPE) + BODY)) as server:
         assert ask(server).text == "hi"
 
 
 @pytest.mark.parametrize("value", [b"\xff\xfe", "中文".encode(), b"a\tb", b"a\x00b", b"x" * 60_000])
 def test_odd_header_values(value: bytes) -> None:
     """Whatever bytes a header has that nobody asked for, the answer counts."""
-    with play(raw(GOOD.replace(TYPE, b"X-Odd: " + value + b"\r\n" + TYPE) + BODY)) as server:
+    with play(raw_answer(GOOD.replace(TYPE, b"X-Odd: " + value + b"\r\n" + TYPE) + BODY)) as server:
         got = ask(server)
     assert (got.text, got.error) == ("hi", None)
     str(got.stream.headers["x-odd"]).encode("utf-8", "surrogateescape")
@@ -237,14 +237,14 @@ def headers(count: int) -> bytes:
 
 def test_a_hundred_headers() -> None:
     """A hundred headers are the most."""
-    with play(raw(headers(100) + BODY)) as server:
+    with play(raw_answer(headers(100) + BODY)) as server:
         assert ask(server).text == "hi"
 
 
 @pytest.mark.parametrize("count", [101, 150, 3000])
 def test_more_than_a_hundred_headers(count: int) -> None:
     """One more is a protocol error, not asked again."""
-    with play(raw(headers(count) + BODY)) as server:
+    with play(raw_answer(headers(count) + BODY)) as server:
         got = ask(server)
     assert type(got.error) is StreamProtocolError
 
@@ -270,7 +270,7 @@ def test_endless_line(start: bytes) -> None:
 def test_header_line_too_long() -> None:
     """A single line of more than 64 KiB is one too long though it ends."""
     long = b"X-Long: " + b"x" * 66_000 + b"\r\n"
-    with play(raw(GOOD.replace(TYPE, long + TYPE) + BODY)) as server:
+    with play(raw_answer(GOOD.replace(TYPE, long + TYPE) + BODY)) as server:
         assert type(ask(server).error) is StreamProtocolError
 
 
@@ -296,7 +296,7 @@ def test_endless_headers() -> None:
 def test_interim_answers(code: int, count: int) -> None:
     """Up to 16 interim answers are passed over, with their headers."""
     interim = b"HTTP/1.1 %d Early\r\nLink: </style>\r\nContent-Type: text/html\r\n\r\n" % code
-    with play(raw(interim * count + GOOD + BODY)) as server:
+    with play(raw_answer(interim * count + GOOD + BODY)) as server:
         got = ask(server)
     assert (got.text, got.error) == ("hi", None)
     assert "link" not in {name.lower() for name in got.stream.headers}
@@ -305,14 +305,14 @@ def test_interim_answers(code: int, count: int) -> None:
 def test_interim_answer_and_a_refusal() -> None:
     """The status after an interim answer is the one that counts."""
     refusal = b"HTTP/1.1 401 No\r\nContent-Length: 3\r\n\r\nbad"
-    with play(raw(b"HTTP/1.1 103 Early Hints\r\n\r\n" + refusal)) as server:
+    with play(raw_answer(b"HTTP/1.1 103 Early Hints\r\n\r\n" + refusal)) as server:
         got = ask(server)
     assert (got.error.status_code, got.error.body) == (401, "bad")
 
 
 def test_seventeen_interim_answers() -> None:
     """The seventeenth is a protocol error."""
-    with play(raw(b"HTTP/1.1 102 Processing\r\n\r\n" * 17 + GOOD + BODY)) as server:
+    with play(raw_answer(b"HTTP/1.1 102 Processing\r\n\r\n" * 17 + GOOD + BODY)) as server:
         assert type(ask(server).error) is StreamProtocolError
 
 
@@ -332,14 +332,14 @@ def test_endless_interim_answers(code: int) -> None:
 
 def test_cut_after_an_interim_answer() -> None:
     """An interim answer is no answer."""
-    with play(raw(b"HTTP/1.1 102 Processing\r\n\r\n")) as server:
+    with play(raw_answer(b"HTTP/1.1 102 Processing\r\n\r\n")) as server:
         assert type(ask(server, max_retries=0).error) is APIConnectionError
 
 
 def test_switching_protocols() -> None:
     """Nobody asked for another protocol."""
     with play(
-        raw(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+        raw_answer(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
     ) as server:
         got = ask(server)
     assert isinstance(got.error, StreamProtocolError | APIStatusError)
@@ -381,7 +381,7 @@ def test_content_type_refused(value: str) -> None:
 
 def test_no_content_type() -> None:
     """No type at all is none that we can read."""
-    with play(raw(GOOD.replace(TYPE, b"") + BODY)) as server:
+    with play(raw_answer(GOOD.replace(TYPE, b"") + BODY)) as server:
         assert type(ask(server).error) is StreamProtocolError
 
 
@@ -395,7 +395,7 @@ def test_no_content_type() -> None:
 def test_snippet_tells_what_came(value: str, page: str) -> None:
     """The message names the type and shows the page's beginning, at most 200 characters of it."""
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {value}\r\nConnection: close\r\n\r\n"
-    with play(raw((head + page + "x" * 100_000).encode())) as server:
+    with play(raw_answer((head + page + "x" * 100_000).encode())) as server:
         got = ask(server)
     assert type(got.error) is StreamProtocolError
     assert value.split(";")[0] in str(got.error) and page[:30].split('"')[0] in str(got.error)
@@ -408,7 +408,7 @@ def test_other_type_that_never_ends() -> None:
     def script(conn: Conn) -> None:
         conn.read_request()
         conn.head(headers={"Content-Type": "text/html"})
-        conn.flood(faults.chunk(b"<p>" * 10_000), limit=64_000_000)
+        conn.flood(faults.http_chunk(b"<p>" * 10_000), limit=64_000_000)
 
     with play(script) as server:
         got = ask(server, timeout=limits())
@@ -435,7 +435,7 @@ def test_other_type_that_is_silent() -> None:
 def test_other_success(code: int) -> None:
     """A success that is not 200 is no answer, though its type were right; not asked again."""
     with play(
-        raw(GOOD.replace(b"200", b"%d" % code) + (b"" if code in (204, 205) else BODY))
+        raw_answer(GOOD.replace(b"200", b"%d" % code) + (b"" if code in (204, 205) else BODY))
     ) as server:
         got = ask(server)
         assert len(server.requests) == 1
@@ -446,7 +446,7 @@ def test_other_success(code: int) -> None:
 
 def test_other_success_through_events() -> None:
     """The native layer does not take 204 for an answer either."""
-    with play(raw(b"HTTP/1.1 204 No Content\r\n\r\n")) as server, client(server) as asker:
+    with play(raw_answer(b"HTTP/1.1 204 No Content\r\n\r\n")) as server, client(server) as asker:
         got = listen(lambda: asker.events("GET", "/ai/chat", params={"message": "hi"}))
     assert isinstance(got.error, APIError)
 
@@ -460,7 +460,7 @@ def test_other_success_through_events() -> None:
 def test_bad_content_length(value: str) -> None:
     """A length that is none never makes a wrong answer out of a right one."""
     head = b"HTTP/1.1 200 OK\r\n" + TYPE + b"Content-Length: " + value.encode() + b"\r\n\r\n"
-    with play(raw(head + BODY)) as server:
+    with play(raw_answer(head + BODY)) as server:
         got = ask(server)
     if got.error is None:
         assert got.text == "hi"
@@ -471,7 +471,7 @@ def test_bad_content_length(value: str) -> None:
 def test_two_content_lengths() -> None:
     """Two lengths that differ are not guessed about."""
     head = b"HTTP/1.1 200 OK\r\n" + TYPE + b"Content-Length: 10\r\nContent-Length: 900\r\n\r\n"
-    with play(raw(head + BODY)) as server:
+    with play(raw_answer(head + BODY)) as server:
         got = ask(server)
     assert isinstance(got.error, StreamProtocolError | StreamInterruptedError)
 
@@ -481,7 +481,7 @@ def test_length_and_chunks() -> None:
     head = (
         b"HTTP/1.1 200 OK\r\n" + TYPE + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
-    with play(raw(head + faults.chunk(BODY) + b"0\r\n\r\n")) as server:
+    with play(raw_answer(head + faults.http_chunk(BODY) + b"0\r\n\r\n")) as server:
         got = ask(server)
     assert (got.text, got.error) == ("hi", None)
 
@@ -492,7 +492,7 @@ def test_length_and_chunks() -> None:
 def test_unknown_transfer_encoding(value: str) -> None:
     """A transfer coding that we do not know never becomes wrong text."""
     head = GOOD.replace(TYPE, TYPE + b"Transfer-Encoding: " + value.encode() + b"\r\n")
-    with play(raw(head + BODY)) as server:
+    with play(raw_answer(head + BODY)) as server:
         got = ask(server)
     if got.error is None:
         assert got.text == "hi"
@@ -503,13 +503,13 @@ def test_unknown_transfer_encoding(value: str) -> None:
 def test_chunked_written_oddly() -> None:
     """The coding's name has no case."""
     head = b"HTTP/1.1 200 OK\r\n" + TYPE + b"transfer-encoding: Chunked\r\n\r\n"
-    with play(raw(head + faults.chunk(BODY) + b"0\r\n\r\n")) as server:
+    with play(raw_answer(head + faults.http_chunk(BODY) + b"0\r\n\r\n")) as server:
         assert ask(server).text == "hi"
 
 
 def test_http_1_0_answer() -> None:
     """An old server that ends its body by closing is fine; the next question connects anew."""
-    old = raw(b"HTTP/1.0 200 OK\r\n" + TYPE + b"\r\n" + BODY)
+    old = raw_answer(b"HTTP/1.0 200 OK\r\n" + TYPE + b"\r\n" + BODY)
     with play(old, answer("two")) as server, client(server) as asker:
         assert [ask(server, through=asker).text for _ in range(2)] == ["hi", "two"]
 

@@ -32,9 +32,9 @@ from faults import (
     client,
     output,
     play,
-    silence,
+    stall,
     stall_after,
-    status,
+    status_answer,
     text,
 )
 
@@ -144,11 +144,11 @@ def cut_with_id(conn: Conn) -> None:
 
 
 STALLS: dict[str, Script] = {
-    "head": silence,
+    "head": stall,
     "body": stall_after(HALF),
     "body by length": stall_after(HALF, framing=faults.length(9999)),
     "error body": stalled_error_body,
-    "retry wait": status(503, {"Retry-After": "4"}),
+    "retry wait": status_answer(503, {"Retry-After": "4"}),
     "wait to resume": cut_with_id,
 }
 
@@ -351,7 +351,7 @@ def test_a_time_limit_comes_out_of_a_hook(
 ) -> None:
     """It is no plugin's failure. The plugins before and after the slow one hear of one end."""
     last_script = body(HALF, end=False) if hook == "on_error" else answer("half")
-    scripts = [status(503, {"Retry-After": "0"}), last_script]
+    scripts = [status_answer(503, {"Retry-After": "0"}), last_script]
     needed = {"on_request": 0, "on_retry": 1}.get(hook, 2)
     first, last, slow = Endings(), Endings(), kind(hook)
     with play(*scripts[:needed]) as server:

@@ -17,13 +17,13 @@ from faults import (
     Conn,
     Framing,
     authority,
-    chunk,
-    chunked,
     client,
     encoded,
+    http_chunk,
+    http_chunked,
     in_step,
     length,
-    one_chunk,
+    one_http_chunk,
     play,
     text,
     to_close,
@@ -34,13 +34,13 @@ EVENTS = [*map(text, WORDS)]
 SIZE = sum(map(len, EVENTS)) + len(DONE)
 
 FRAMINGS: dict[str, Callable[[], Framing]] = {
-    "chunked": chunked,
-    "one chunk that trickles": lambda: one_chunk(SIZE),
+    "chunked": http_chunked,
+    "one chunk that trickles": lambda: one_http_chunk(SIZE),
     "length": lambda: length(SIZE),
     "close": to_close,
-    "gzip, chunked": lambda: encoded(chunked()),
+    "gzip, chunked": lambda: encoded(http_chunked()),
     "gzip, close": lambda: encoded(to_close()),
-    "deflate, chunked": lambda: encoded(chunked(), coding="deflate"),
+    "deflate, chunked": lambda: encoded(http_chunked(), coding="deflate"),
 }
 
 
@@ -67,7 +67,7 @@ def test_every_line_end(end: str, name: str) -> None:
     word = threading.Semaphore(0)
     events = [event.replace(b"\n", end.encode()) for event in EVENTS]
     size = sum(map(len, events)) + len(DONE)
-    framing = one_chunk(size) if name.startswith("one") else FRAMINGS[name]()
+    framing = one_http_chunk(size) if name.startswith("one") else FRAMINGS[name]()
     with play(in_step(framing, events, word)) as server, client(server) as asker:
         for piece in asker.ai.chat_stream("hi"):
             if piece.type == "content":
@@ -90,7 +90,7 @@ def test_native_events() -> None:
 def test_text_stream() -> None:
     """So is the text alone."""
     word = threading.Semaphore(0)
-    with play(in_step(chunked(), EVENTS, word)) as server, client(server) as asker:
+    with play(in_step(http_chunked(), EVENTS, word)) as server, client(server) as asker:
         for _ in asker.ai.chat_stream("hi").text_stream:
             word.release()
 
@@ -122,8 +122,8 @@ def test_event_and_the_beginning_of_a_chunk_header() -> None:
     def script(conn: Conn) -> None:
         conn.read_request()
         conn.head()
-        rest = chunk(text("two") + DONE)
-        conn.send(chunk(text("one")) + rest[:1])
+        rest = http_chunk(text("two") + DONE)
+        conn.send(http_chunk(text("one")) + rest[:1])
         conn.wait(told)
         conn.send(rest[1:], b"0\r\n\r\n")
 
@@ -142,9 +142,9 @@ def test_event_whose_chunk_is_not_whole() -> None:
     def script(conn: Conn) -> None:
         conn.read_request()
         conn.head()
-        conn.send(chunk(text("one"))[:-2])
+        conn.send(http_chunk(text("one"))[:-2])
         conn.wait(told)
-        conn.send(b"\r\n", chunk(DONE), b"0\r\n\r\n")
+        conn.send(b"\r\n", http_chunk(DONE), b"0\r\n\r\n")
 
     with play(script) as server, client(server) as asker:
         stream = asker.ai.chat_stream("hi")
@@ -192,7 +192,10 @@ def measured_delay(name: str) -> float:
     came: list[float] = []
     events = [text(f"token {number:02}") for number in range(20)]
     size = sum(map(len, events)) + len(DONE)
-    framing = {"length": lambda: length(size), "one chunk that trickles": lambda: one_chunk(size)}
+    framing = {
+        "length": lambda: length(size),
+        "one chunk that trickles": lambda: one_http_chunk(size),
+    }
 
     def script(conn: Conn) -> None:
         conn.read_request()

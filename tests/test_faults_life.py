@@ -37,9 +37,9 @@ from faults import (
     output,
     play,
     reply,
-    silence,
+    stall,
     stall_after,
-    status,
+    status_answer,
     text,
 )
 
@@ -415,7 +415,9 @@ def test_cancel_in_the_body() -> None:
     assert endings.ends == ["StreamCancelledError cancelled"]
 
 
-@pytest.mark.parametrize("framing", [faults.chunked, faults.to_close, lambda: faults.length(9999)])
+@pytest.mark.parametrize(
+    "framing", [faults.http_chunked, faults.to_close, lambda: faults.length(9999)]
+)
 def test_cancel_in_every_framing(framing: Any) -> None:
     """A shutdown that looks like an orderly end is not taken for one."""
 
@@ -435,7 +437,7 @@ def test_cancel_in_every_framing(framing: Any) -> None:
 def test_cancel_before_the_head() -> None:
     """A token ends a call that has no stream yet."""
     token, endings = CancelToken(), ChunksAndEndings()
-    with play(silence) as server, client(server, plugins=[endings], timeout=FAR) as asker:
+    with play(stall) as server, client(server, plugins=[endings], timeout=FAR) as asker:
         threading.Timer(0.1, token.cancel).start()
         got = listen(lambda: asker.ai.chat_stream("hi", cancel_token=token))
     assert type(got.error) is StreamCancelledError
@@ -515,7 +517,7 @@ def test_token_lets_go_of_a_stream_that_ended(end: str) -> None:
     scripts = {
         "done": answer("a"),
         "cut": body(HALF, end=False),
-        "refused": faults.status(401),
+        "refused": faults.status_answer(401),
     }
     with play(scripts.get(end, stall_after(HALF))) as server, client(server) as asker:
         with contextlib.suppress(WebsopyError):
@@ -588,7 +590,7 @@ class AlarmError(Exception):
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("script", [silence, stall_after(HALF)])
+@pytest.mark.parametrize("script", [stall, stall_after(HALF)])
 @pytest.mark.parametrize("kind", [AlarmError, MemoryError])
 def test_exception_out_of_a_signal_handler(script: Script, kind: type[Exception]) -> None:
     """What a signal handler raises into a blocked read comes out as it is; nothing is re-sent."""
@@ -639,7 +641,7 @@ def test_cancel_while_bytes_rush_in() -> None:
     def busy(conn: Conn) -> None:
         conn.read_request()
         conn.head()
-        conn.flood(faults.chunk(text("x" * 1000)), limit=400_000_000)
+        conn.flood(faults.http_chunk(text("x" * 1000)), limit=400_000_000)
 
     with play(busy) as server, client(server, timeout=FAR) as asker:
         stream = asker.ai.chat_stream("hi", keep_message=False)
@@ -657,11 +659,11 @@ def test_cancel_while_bytes_rush_in() -> None:
 
 
 def strict_states() -> Iterator[tuple[str, Script, bool]]:
-    yield "head", silence, False
+    yield "head", stall, False
     yield "body", stall_after(HALF), False
-    yield "tls head", silence, True
+    yield "tls head", stall, True
     yield "tls body", stall_after(HALF), True
-    yield "back-off", status(503, {"Retry-After": "2"}), False
+    yield "back-off", status_answer(503, {"Retry-After": "2"}), False
     yield "resuming", body(b"retry: 3000\n\n", text("half", id="1"), end=False), False
 
 
@@ -732,7 +734,7 @@ def back_off(conn: Conn) -> None:
     faults.reply_status(conn, 500)
 
 
-STRICT = [silence, stall_after(), trickle_head, trickle_comments, trickle_chunks, trickle_trailers,
+STRICT = [stall, stall_after(), trickle_head, trickle_comments, trickle_chunks, trickle_trailers,
           trickle_refusal, back_off]  # fmt: skip
 
 
@@ -775,8 +777,8 @@ def test_done_gives_the_connection_back_in_every_framing(framing: str) -> None:
             conn.read_request()
             made = {
                 "length": lambda: faults.length(len(whole)),
-                "gzip": lambda: faults.encoded(faults.chunked()),
-                "one chunk": lambda: faults.one_chunk(len(whole)),
+                "gzip": lambda: faults.encoded(faults.http_chunked()),
+                "one chunk": lambda: faults.one_http_chunk(len(whole)),
             }[framing]()
             conn.head(framing=made)
             conn.body(whole)
@@ -938,9 +940,9 @@ def test_exactly_one_end(name: str) -> None:
 @pytest.mark.parametrize(
     ("script", "end"),
     [
-        (status(401), "AuthenticationError"), (faults.hang_up, "APIConnectionError"),
+        (status_answer(401), "AuthenticationError"), (faults.hang_up, "APIConnectionError"),
         (answer(headers={"Content-Type": "text/html"}), "StreamProtocolError"),
-        (silence, "APITimeoutError"),
+        (stall, "APITimeoutError"),
     ],
 )  # fmt: skip
 def test_exactly_one_end_without_a_stream(script: Script, end: str) -> None:
@@ -978,7 +980,7 @@ def test_plugin_that_raises(hook: str, caplog: pytest.LogCaptureFixture) -> None
 
     broken = type("Broken", (), {hook: hookimpl(fail)})()
     endings = ChunksAndEndings()
-    scripts = [status(503, {"Retry-After": "0"}), answer("a", "b"), body(HALF, end=False)]
+    scripts = [status_answer(503, {"Retry-After": "0"}), answer("a", "b"), body(HALF, end=False)]
     with play(*scripts) as server, client(server, plugins=[broken, endings]) as asker:
         assert ask(server, through=asker).text == "ab"
         assert type(ask(server, through=asker).error) is StreamInterruptedError
@@ -1225,9 +1227,9 @@ INTERRUPTED = """
 
 
 def stalled_states() -> Iterator[tuple[str, Script, list[str]]]:
-    yield "head", silence, []
+    yield "head", stall, []
     yield "body", stall_after(HALF), ["half"]
-    yield "back-off", status(503, {"Retry-After": "10"}), ["waiting"]
+    yield "back-off", status_answer(503, {"Retry-After": "10"}), ["waiting"]
     resuming = body(b"retry: 10000\n\n", text("half", id="1"), end=False)
     yield "resuming", resuming, ["half", "waiting"]
 
@@ -1319,7 +1321,7 @@ def test_every_kind_of_error_is_here() -> None:
 REAL = {
     "connection": faults.hang_up,
     "time": stall_after(HALF),
-    "status": status(429, {"Retry-After": "5", "X-Request-Id": "r"}, b"slow"),
+    "status": status_answer(429, {"Retry-After": "5", "X-Request-Id": "r"}, b"slow"),
     "interrupted": body(text("half", id="7"), b"id: \n\n", end=False),
     "protocol": body(HALF, b"data: x\n\n"),
     "server": body(HALF, event({"type": "error", "error": {"message": "m", "code": "c"}})),
@@ -1349,15 +1351,15 @@ def test_nothing_is_left_of_many_failures() -> None:
     """After fifty answers of every kind there are the threads and descriptors of before."""
     kinds: list[Script] = [
         answer(),
-        status(500),
+        status_answer(500),
         faults.hang_up,
         faults.reset,
         body(HALF, end=False),
         stall_after(HALF),
-        silence,
+        stall,
         body(b"data: x\n\n"),
         answer(headers={"Content-Type": "text/html"}),
-        status(301, {"Location": "/"}),
+        status_answer(301, {"Location": "/"}),
     ]
     limits = Timeouts(connect=1, first_chunk=0.05, idle=0.05, total=1)
     gc.collect()

@@ -21,9 +21,9 @@ from faults import (
     answers,
     ask,
     child,
-    chunk,
-    chunked,
     client,
+    http_chunk,
+    http_chunked,
     output,
     play,
     text,
@@ -195,7 +195,7 @@ def test_gzip_bomb_of_a_page(code: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("framing", [chunked, to_close, lambda: faults.length(1 << 30)])
+@pytest.mark.parametrize("framing", [http_chunked, to_close, lambda: faults.length(1 << 30)])
 @pytest.mark.parametrize("code", [200, 500])
 def test_gigabyte_of_a_page(code: int, framing: Callable[[], Framing]) -> None:
     """A gigabyte of HTML, with 200 or 500, costs as much as a small page."""
@@ -216,7 +216,7 @@ def test_chunk_of_a_gigabyte() -> None:
 
     def script(conn: Conn) -> None:
         conn.read_request()
-        conn.head(framing=faults.one_chunk(1 << 30))
+        conn.head(framing=faults.one_http_chunk(1 << 30))
         for _ in range(100):
             conn.send(text("x" * 1000) * 100)
         conn.send(DONE)
@@ -270,7 +270,7 @@ def test_many_small_packets() -> None:
     def script(conn: Conn) -> None:
         conn.read_request()
         conn.head()
-        conn.send(b"".join(chunk(content[at : at + 1]) for at in range(len(content))))
+        conn.send(b"".join(http_chunk(content[at : at + 1]) for at in range(len(content))))
         conn.end()
 
     end, count, grown = growth(script)
@@ -287,8 +287,8 @@ def own_objects() -> int:
 def test_many_answers_leave_no_objects() -> None:
     """Two hundred answers, good and bad, leave as many objects as fifty."""
     kinds: list[Script] = [
-        faults.body(text("half"), end=False), faults.body(b"data: x\n\n"), faults.status(400),
-        faults.hang_up,
+        faults.body(text("half"), end=False), faults.body(b"data: x\n\n"),
+        faults.status_answer(400), faults.hang_up,
     ]  # fmt: skip
 
     def ask_all(server: faults.Server, asker: object) -> None:

@@ -24,9 +24,9 @@ from faults import (
     authority,
     client,
     play,
-    silence,
+    stall,
     stall_after,
-    status,
+    status_answer,
     text,
 )
 from test_custom_adapter import Own
@@ -96,7 +96,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @over(WAYS)
 @every_kind
-@pytest.mark.parametrize("script", [silence, stall_after(text("a"))], ids=["head", "body"])
+@pytest.mark.parametrize("script", [stall, stall_after(text("a"))], ids=["head", "body"])
 def test_raised_while_an_answer_is_awaited(
     way: Way, kind: type[BaseException], script: Script
 ) -> None:
@@ -108,7 +108,7 @@ def test_raised_while_an_answer_is_awaited(
 
 
 @every_kind
-@pytest.mark.parametrize("script", [silence, stall_after(text("a"))], ids=["head", "body"])
+@pytest.mark.parametrize("script", [stall, stall_after(text("a"))], ids=["head", "body"])
 def test_raised_under_an_own_adapter(kind: type[BaseException], script: Script) -> None:
     """Under an adapter of the user's own too."""
     with play(script) as server, requests.Session() as session:
@@ -150,7 +150,7 @@ every_form = pytest.mark.parametrize("ask", FORMS)
 
 
 @every_form
-@pytest.mark.parametrize("script", [silence, stall_after(text("a"))], ids=["head", "body"])
+@pytest.mark.parametrize("script", [stall, stall_after(text("a"))], ids=["head", "body"])
 def test_raised_in_every_form_of_asking(
     ask: Callable[[WebsopyClient], Any], script: Script
 ) -> None:
@@ -164,7 +164,10 @@ def test_raised_in_every_form_of_asking(
 @every_form
 def test_raised_in_the_wait_before_a_repeat(ask: Callable[[WebsopyClient], Any]) -> None:
     """Where the refusal's own words were looked at before."""
-    with play(status(503, {"Retry-After": "3"})) as server, client(server, timeout=FAR) as asker:
+    with (
+        play(status_answer(503, {"Retry-After": "3"})) as server,
+        client(server, timeout=FAR) as asker,
+    ):
         with pytest.raises(SystemExit) as caught, raised_soon(SystemExit, 0.3):
             ask(asker)
     assert_no_secret(caught.value)
@@ -250,7 +253,7 @@ def test_raised_in_a_hook(kind: type[BaseException], hook: str) -> None:
         raise kind
 
     plugin = type("Plugin", (), {hook: hookimpl(raising)})()
-    scripts = [status(503), stall_after(text("a"))] if hook == "on_retry" else None
+    scripts = [status_answer(503), stall_after(text("a"))] if hook == "on_retry" else None
     timeout = Timeouts(connect=5, first_chunk=5, idle=0.2, total=5)
     scripts = scripts or ([] if hook == "on_request" else [stall_after(text("a"))])
     scripts = scripts[:1] if hook == "on_retry" else scripts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import faults
 import pytest
-from faults import Conn, answer, ask, client, listen, play, status
+from faults import Conn, answer, ask, client, listen, play, status_answer
 from tables import each
 
 from websopy_sync import APIStatusError, Timeouts
@@ -14,7 +14,7 @@ CODES = [300, 301, 302, 303, 305, 307, 308]
 
 def moved(code: int, target: str | None) -> faults.Script:
     """A redirect to that place; one without a target when None."""
-    return status(code, {} if target is None else {"Location": target}, b"moved")
+    return status_answer(code, {} if target is None else {"Location": target}, b"moved")
 
 
 @each("code", CODES)
@@ -81,7 +81,7 @@ def test_body_that_never_ends() -> None:
     def script(conn: Conn) -> None:
         conn.read_request()
         conn.head(307, {"Location": "/v1/elsewhere"})
-        conn.flood(faults.chunk(b"moved " * 10_000), limit=64_000_000)
+        conn.flood(faults.http_chunk(b"moved " * 10_000), limit=64_000_000)
 
     with play(script) as server:
         got = ask(server, timeout=Timeouts(total=5))

@@ -15,16 +15,16 @@ from faults import (
     Script,
     ask,
     body,
-    chunked,
     client,
     event,
+    http_chunked,
     length,
     listen,
     play,
-    raw,
-    silence,
+    raw_answer,
+    stall,
     stall_after,
-    status,
+    status_answer,
     text,
     to_close,
 )
@@ -46,10 +46,10 @@ SOON = b"retry: 1\n\n"
 
 HEL, LO, THERE = text("Hel", id="1"), text("lo ", id="2"), text("there", id="3")
 END = event({"type": "done", "usage": faults.USAGE}, id="4")
-NO_CONTENT = raw(b"HTTP/1.1 204 No Content\r\n\r\n")
+NO_CONTENT = raw_answer(b"HTTP/1.1 204 No Content\r\n\r\n")
 
 
-def part(*pieces: bytes, end: bool = False, framing: Any = chunked) -> Script:
+def part(*pieces: bytes, end: bool = False, framing: Any = http_chunked) -> Script:
     """A piece of an answer, cut off after it; with `end`, ended in good order."""
     return body(SOON, *pieces, framing=framing(), end=end)
 
@@ -383,7 +383,7 @@ def test_no_content_ends_it() -> None:
 @pytest.mark.parametrize(
     "barren",
     [part(), part(end=True), part(b": hello\n\n"), faults.hang_up, faults.reset, part(HEL),
-     status(503, {"Retry-After": "0"})],
+     status_answer(503, {"Retry-After": "0"})],
     ids=["cut", "empty", "comment", "no head", "reset", "replay", "503"],
 )  # fmt: skip
 def test_three_barren_reconnections(barren: Script) -> None:
@@ -401,11 +401,15 @@ def test_three_barren_reconnections(barren: Script) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        status(400), status(401), status(404), status(409), status(501),
-        status(301, {"Location": "/x"}),
-        raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<p>"), raw(b"no HTTP\r\n\r\n"),
-        raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: br\r\n\r\n"),
-        status(503, {"Retry-After": "3600"}),
+        status_answer(400), status_answer(401), status_answer(404), status_answer(409),
+        status_answer(501),
+        status_answer(301, {"Location": "/x"}),
+        raw_answer(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<p>"),
+        raw_answer(b"no HTTP\r\n\r\n"),
+        raw_answer(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: br\r\n\r\n"
+        ),
+        status_answer(503, {"Retry-After": "3600"}),
     ],
 )  # fmt: skip
 def test_refused(fault: Script) -> None:
@@ -416,7 +420,9 @@ def test_refused(fault: Script) -> None:
     assert (got.text, got.error.partial.content, got.error.attempts) == ("Hel", "Hel", 2)
 
 
-@pytest.mark.parametrize("fault", [status(503, {"Retry-After": "0"}), faults.hang_up, faults.reset])
+@pytest.mark.parametrize(
+    "fault", [status_answer(503, {"Retry-After": "0"}), faults.hang_up, faults.reset]
+)
 def test_failure_and_then_success(fault: Script) -> None:
     """A resumption may fail once and work then."""
     with play(part(HEL), fault, part(LO, END, end=True)) as server:
@@ -638,7 +644,7 @@ def test_cancel_in_the_wait() -> None:
 def test_silence_after_a_resumption() -> None:
     """A resumption that stays silent ends at the idle limit, with what had come."""
     limits = Timeouts(connect=5, first_chunk=5, idle=0.3, total=5)
-    for quiet in (silence, stall_after()):
+    for quiet in (stall, stall_after()):
         with play(part(HEL), quiet) as server:
             got = ask(server, timeout=limits)
         assert type(got.error) is APITimeoutError

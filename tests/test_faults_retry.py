@@ -23,8 +23,8 @@ from faults import (
     play,
     reply,
     reply_status,
-    silence,
-    status,
+    stall,
+    status_answer,
     text,
 )
 
@@ -47,7 +47,7 @@ AT_ONCE = {"Retry-After": "0"}
 
 def again(code: int = 503) -> faults.Script:
     """A refusal that asks to come back at once."""
-    return status(code, AT_ONCE)
+    return status_answer(code, AT_ONCE)
 
 
 def refusing(code: int, headers: dict[str, str]) -> faults.Script:
@@ -131,14 +131,14 @@ def test_call_beats_client() -> None:
 
 def test_last_error_is_raised() -> None:
     """When all is in vain the last refusal comes out."""
-    with play(again(503), again(500), status(429, AT_ONCE, b"slow")) as server:
+    with play(again(503), again(500), status_answer(429, AT_ONCE, b"slow")) as server:
         got = ask(server, max_retries=2)
     assert (type(got.error), got.error.body) == (RateLimitError, "slow")
 
 
 def test_refusal_that_mends_nothing_stops_it() -> None:
     """503, then 400: the 400 is raised."""
-    with play(again(503), status(400)) as server:
+    with play(again(503), status_answer(400)) as server:
         assert (ask(server).error.status_code, len(server.requests)) == (400, 2)
 
 
@@ -146,7 +146,7 @@ def test_refusal_that_mends_nothing_stops_it() -> None:
 def test_time_out_after_sending_is_not_repeated(limit: str) -> None:
     """A question that a silent server has is not sent again."""
     limits = Timeouts(**{"connect": 5, "first_chunk": 5, "idle": 5, "total": 5, limit: 0.15})
-    with play(silence) as server:
+    with play(stall) as server:
         got = ask(server, timeout=limits)
     assert (type(got.error), got.error.sent, got.error.attempts) == (APITimeoutError, True, 1)
 
@@ -172,7 +172,7 @@ def test_hooks_see_each_wait() -> None:
         def on_retry(self, error: Exception, delay: float) -> None:
             seen.append((type(error), delay))
 
-    with play(status(500), again(429), answer()) as server:
+    with play(status_answer(500), again(429), answer()) as server:
         with client(server, plugins=[Watcher()]) as asker:
             got = ask(server, through=asker)
     assert seen[0] == ("request", got.stream.idempotency_key)
@@ -238,7 +238,7 @@ def date_in(seconds: float) -> str:
 )  # fmt: skip
 def test_what_the_error_says(value: str, seconds: Any) -> None:
     """.retry_after is what the header asks for, or None for what is no time."""
-    with play(status(429, {"Retry-After": value.encode().decode("latin-1")})) as server:
+    with play(status_answer(429, {"Retry-After": value.encode().decode("latin-1")})) as server:
         got = ask(server, max_retries=0)
     assert type(got.error) is RateLimitError
     if seconds != "any":
@@ -247,7 +247,7 @@ def test_what_the_error_says(value: str, seconds: Any) -> None:
 
 def test_absurd_number() -> None:
     """A number beyond all floats neither waits nor breaks."""
-    with play(status(429, {"Retry-After": "9" * 400})) as server:
+    with play(status_answer(429, {"Retry-After": "9" * 400})) as server:
         got = ask(server, max_retries=0)
     assert type(got.error) is RateLimitError
 
@@ -255,7 +255,7 @@ def test_absurd_number() -> None:
 @pytest.mark.parametrize(("ahead", "least", "most"), [(30, 27, 31), (600, 597, 601), (-30, 0, 0)])
 def test_date(ahead: float, least: float, most: float) -> None:
     """A date counts from now; one that has passed is now."""
-    with play(status(503, {"Retry-After": date_in(ahead)})) as server:
+    with play(status_answer(503, {"Retry-After": date_in(ahead)})) as server:
         got = ask(server, max_retries=0)
     assert least <= got.error.retry_after <= most
 
@@ -264,7 +264,7 @@ def test_date(ahead: float, least: float, most: float) -> None:
 @pytest.mark.parametrize("code", [429, 503, 500])
 def test_obeyed(code: int) -> None:
     """The next try comes no sooner than asked for."""
-    with play(status(code, {"Retry-After": "1"}), answer("later")) as server:
+    with play(status_answer(code, {"Retry-After": "1"}), answer("later")) as server:
         got = ask(server)
     assert got.text == "later"
     assert 0.95 < got.seconds < 1.7
@@ -273,7 +273,7 @@ def test_obeyed(code: int) -> None:
 @pytest.mark.slow
 def test_date_obeyed() -> None:
     """A date is obeyed too."""
-    with play(status(429, {"Retry-After": date_in(2)}), answer("later")) as server:
+    with play(status_answer(429, {"Retry-After": date_in(2)}), answer("later")) as server:
         got = ask(server, timeout=Timeouts(total=4))
     assert got.text == "later"
     assert 0.8 < got.seconds < 2.6
@@ -284,7 +284,7 @@ def test_date_obeyed() -> None:
 )
 def test_too_long(value: str) -> None:
     """More than a minute is not waited: the error comes at once and says how long."""
-    with play(status(429, {"Retry-After": value})) as server:
+    with play(status_answer(429, {"Retry-After": value})) as server:
         got = ask(server, timeout=Timeouts(total=1000))
     assert (type(got.error), got.error.attempts) == (RateLimitError, 1)
     assert got.error.retry_after > 60
@@ -293,7 +293,7 @@ def test_too_long(value: str) -> None:
 
 def test_beyond_the_deadline() -> None:
     """A wait that the total limit does not allow is not begun."""
-    with play(status(429, {"Retry-After": "5"})) as server:
+    with play(status_answer(429, {"Retry-After": "5"})) as server:
         got = ask(server, timeout=Timeouts(total=1))
     assert (type(got.error), got.error.retry_after) == (RateLimitError, 5)
     assert got.seconds < 0.5
@@ -304,7 +304,7 @@ def test_beyond_the_deadline() -> None:
 )
 def test_garbage_is_no_reason_to_stop(value: str) -> None:
     """What is no time is as if it were not there: back-off, and again."""
-    with play(status(429, {"Retry-After": value}), answer("again")) as server:
+    with play(status_answer(429, {"Retry-After": value}), answer("again")) as server:
         got = ask(server)
     assert got.text == "again"
     assert got.seconds < 1.0
@@ -312,7 +312,7 @@ def test_garbage_is_no_reason_to_stop(value: str) -> None:
 
 def test_garbage_does_not_hide_the_status() -> None:
     """A bad date on a 400 leaves the 400."""
-    with play(status(400, {"Retry-After": "Fri, 29 Sep 100000 16:26:57 GMT"})) as server:
+    with play(status_answer(400, {"Retry-After": "Fri, 29 Sep 100000 16:26:57 GMT"})) as server:
         assert ask(server).error.status_code == 400
 
 
@@ -369,7 +369,7 @@ def test_cancel_in_the_wait(seconds: float) -> None:
         def on_retry(self) -> None:
             threading.Timer(seconds, token.cancel).start() if seconds else token.cancel()
 
-    with play(status(503, {"Retry-After": "30"})) as server:
+    with play(status_answer(503, {"Retry-After": "30"})) as server:
         with client(server, plugins=[Thrower()], timeout=Timeouts(total=100)) as asker:
             got = ask(server, through=asker, cancel_token=token)
     assert (type(got.error), got.error.reason) == (StreamCancelledError, "cancelled")
@@ -385,7 +385,7 @@ def test_client_closed_in_the_wait() -> None:
         def on_retry(self) -> None:
             waiting.set()
 
-    with play(status(503, {"Retry-After": "30"})) as server:
+    with play(status_answer(503, {"Retry-After": "30"})) as server:
         asker = client(server, plugins=[Teller()], timeout=Timeouts(total=100))
         closer = threading.Thread(target=lambda: (waiting.wait(2), time.sleep(0.05), asker.close()))
         closer.start()

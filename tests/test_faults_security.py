@@ -38,10 +38,10 @@ from faults import (
     listen,
     output,
     play,
-    raw,
-    silence,
+    raw_answer,
+    stall,
     stall_after,
-    status,
+    status_answer,
     text,
 )
 
@@ -403,7 +403,7 @@ def test_cookies() -> None:
 
 def test_cookies_of_a_refusal() -> None:
     """Nor does one that came with a refusal, between two tries."""
-    refusal = status(503, {"Set-Cookie": "track=me; Path=/", "Retry-After": "0"})
+    refusal = status_answer(503, {"Set-Cookie": "track=me; Path=/", "Retry-After": "0"})
     with play(refusal, answer()) as server:
         ask(server)
         assert server.requests[1].header("cookie") is None
@@ -576,7 +576,7 @@ def test_wrong_certificate_behind_a_proxy(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("code", [400, 403, 404, 407, 500, 502, 503, 301])
 def test_proxy_that_refuses_the_tunnel(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused tunnel is a connection error, nothing sent; the proxy's password is not in it."""
-    refusal = status(
+    refusal = status_answer(
         code, {"Proxy-Authenticate": "Basic", "Location": "http://evil.example/"}, b"no"
     )
     with play(refusal) as proxy:
@@ -597,7 +597,7 @@ def test_proxy_that_refuses_the_tunnel(code: int, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("code", [407, 502])
 def test_http_proxy_that_refuses(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plain proxy's refusal is a status like others, without its password."""
-    with play(always=status(code, {"Retry-After": "0"})) as proxy:
+    with play(always=status_answer(code, {"Retry-After": "0"})) as proxy:
         monkeypatch.setenv("http_proxy", proxy_url(proxy, password=True))
         with client(proxy, base_url="http://chat.example/v1", max_retries=0) as asker:
             got = ask(proxy, through=asker)
@@ -637,7 +637,7 @@ def test_proxy_that_never_opens_the_tunnel(fault: Script, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "fault", [faults.hang_up, faults.reset, raw(b"SSH-2.0\r\n"), raw(b"HTTP/1.1 2")]
+    "fault", [faults.hang_up, faults.reset, raw_answer(b"SSH-2.0\r\n"), raw_answer(b"HTTP/1.1 2")]
 )
 def test_proxy_that_breaks(fault: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that breaks off is a connection error, nothing sent."""
@@ -707,7 +707,7 @@ def fault_echo(code: int) -> Script:
         "X-Prompt": PROMPT,
         "Location": f"/?m={PROMPT}",
     }
-    return status(code, headers, ECHO, reason=f"Bad {KEY}")
+    return status_answer(code, headers, ECHO, reason=f"Bad {KEY}")
 
 
 def echo_page(conn: Conn) -> None:
@@ -720,7 +720,7 @@ def echo_page(conn: Conn) -> None:
 SECRETIVE: dict[str, Script] = {
     "lost": faults.hang_up,
     "reset": faults.reset,
-    "silent": silence,
+    "silent": stall,
     "stalled": stall_after(text("half")),
     "cut": body(text("half"), end=False),
     "400": fault_echo(400),
@@ -729,13 +729,15 @@ SECRETIVE: dict[str, Script] = {
     "500": fault_echo(500),
     "307": fault_echo(307),
     "page": echo_page,
-    "status line": raw(f"HTTP/1.1 {KEY} {PROMPT}\r\n\r\n".encode()),
-    "no http": raw(f"{KEY} {PROMPT}\r\n\r\n".encode()),
-    "header": raw(f"HTTP/1.1 200 OK\r\n{KEY} {PROMPT}\r\nContent-Length: {KEY}\r\n\r\n".encode()),
-    "length": raw(STREAM + f"Content-Length: {KEY}\r\n\r\n".encode()),
-    "transfer": raw(STREAM + f"Transfer-Encoding: {KEY}\r\n\r\n".encode()),
-    "coding": raw(STREAM + f"Content-Encoding: {PROMPT}\r\n\r\n".encode()),
-    "chunk size": raw(
+    "status line": raw_answer(f"HTTP/1.1 {KEY} {PROMPT}\r\n\r\n".encode()),
+    "no http": raw_answer(f"{KEY} {PROMPT}\r\n\r\n".encode()),
+    "header": raw_answer(
+        f"HTTP/1.1 200 OK\r\n{KEY} {PROMPT}\r\nContent-Length: {KEY}\r\n\r\n".encode()
+    ),
+    "length": raw_answer(STREAM + f"Content-Length: {KEY}\r\n\r\n".encode()),
+    "transfer": raw_answer(STREAM + f"Transfer-Encoding: {KEY}\r\n\r\n".encode()),
+    "coding": raw_answer(STREAM + f"Content-Encoding: {PROMPT}\r\n\r\n".encode()),
+    "chunk size": raw_answer(
         STREAM + b"Transfer-Encoding: chunked\r\n\r\n" + f"{KEY} {PROMPT}\r\n".encode()
     ),
     "no json": body(f"data: {KEY} {PROMPT}\n\n".encode()),
@@ -822,7 +824,7 @@ def test_echo_in_every_writing(form: str, written: int) -> None:
         (json.dumps(json.dumps([question])), json.dumps(question)),
         (quote_plus(question), question.replace("\n", " ").encode().decode("latin-1")),
     ][written]
-    echo = status(301, {"Location": header}, page.encode())
+    echo = status_answer(301, {"Location": header}, page.encode())
     with all_logs() as records, play(echo) as server:
         error = secret_error(server, form, question)
     assert_hidden(error, question)
@@ -837,8 +839,8 @@ def test_echo_that_a_snippet_cuts(before: int) -> None:
     pages = [
         body(f"data: {data}\n\n".encode()),
         body(event({"type": "content", "content": [data]})),
-        raw(f"{data}\r\n\r\n".encode()),
-        status(400, body=data.encode()),
+        raw_answer(f"{data}\r\n\r\n".encode()),
+        status_answer(400, body=data.encode()),
         answer(data, headers={"Content-Type": "text/html"}),
     ]
     for page in pages:
@@ -849,7 +851,7 @@ def test_echo_that_a_snippet_cuts(before: int) -> None:
 
 def test_echo_that_the_limit_of_a_body_cuts() -> None:
     """Nor does the end of what is kept of an error body."""
-    with play(status(400, body=b"x" * 65526 + KEY.encode() * 3)) as server:
+    with play(status_answer(400, body=b"x" * 65526 + KEY.encode() * 3)) as server:
         got = ask(server)
     assert KEY[:8] not in got.error.body
 
@@ -859,7 +861,7 @@ def test_echo_of_a_long_question(size: int) -> None:
     """Nor does an echo that is cut because the question is longer than what is kept."""
     question = "-".join(f"secret{number}" for number in range(size // 10))
     for page in (question.encode(), json.dumps({"error": f"bad question: {question}"}).encode()):
-        with play(status(400, body=page)) as server:
+        with play(status_answer(400, body=page)) as server:
             got = ask(server, messages=question)
         assert "secret1-secret2" not in got.error.body
         assert "secret1-secret2" not in str(got.error)
@@ -868,7 +870,7 @@ def test_echo_of_a_long_question(size: int) -> None:
 def test_echo_of_a_long_talk_is_looked_for_quickly() -> None:
     """However long the talk and the refusal are, looking for echoes takes no noticeable time."""
     turns = [{"role": "user", "content": f"turn {turn} " * 2_000} for turn in range(50)]
-    with play(status(400, body=b"turn " * 13_000)) as server:
+    with play(status_answer(400, body=b"turn " * 13_000)) as server:
         begun = time.thread_time()
         got = ask(server, messages=turns)
         assert time.thread_time() - begun < 1.0
@@ -912,10 +914,10 @@ def test_prompt_wherever_it_was_sent(name: str, how: str) -> None:
     go = json.dumps({"error": {"message": f"bad: {SENTENCE}"}}, ensure_ascii=False)
     go = go.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     scripts: dict[str, Script] = {
-        "status": status(400, body=go.encode()),
+        "status": status_answer(400, body=go.encode()),
         "error chunk": body(event({"type": "error", "error": {"message": f"no: {SENTENCE}"}})),
         "no json": body(f"data: {SENTENCE}\n\n".encode()),
-        "header": status(400, {"X-Echo": SENTENCE.encode().decode("latin-1")}),
+        "header": status_answer(400, {"X-Echo": SENTENCE.encode().decode("latin-1")}),
     }
     options = dict(QUESTIONS[name])
     messages = options.pop("messages", "hi there")
@@ -937,7 +939,7 @@ def test_prompt_wherever_it_was_sent(name: str, how: str) -> None:
 def test_credentials_in_pieces(secret: str, echo: str) -> None:
     """Neither the key nor the user's own credentials come back, whole, cut or without a prefix."""
     headers = {"Authorization": "Bearer hunter2-hunter2", "X-Api-Key": "hunter2-hunter2"}
-    page = status(401, {"X-Echo": secret, f"X-{secret}": "1"}, echo.format(secret).encode())
+    page = status_answer(401, {"X-Echo": secret, f"X-{secret}": "1"}, echo.format(secret).encode())
     with play(page) as server, client(server, default_headers={"X-Api-Key": secret}) as asker:
         got = ask(server, through=asker, extra_headers=headers)
     shown = f"{got.error!r} {got.error} {vars(got.error)!r}"
@@ -949,7 +951,7 @@ def test_credentials_in_pieces(secret: str, echo: str) -> None:
 def test_prompt_of_one_short_word_breaks_no_error(prompt: str) -> None:
     """Codes stay, and a body that is JSON stays JSON, for a prompt of one word too."""
     error = {"code": "rate_limit", "type": "rate_limit_error", "message": f"not {prompt}, please"}
-    page = status(429, {"X-Error-Code": "rate_limit"}, json.dumps({"error": error}).encode())
+    page = status_answer(429, {"X-Error-Code": "rate_limit"}, json.dumps({"error": error}).encode())
     with play(page) as server:
         got = ask(server, messages=prompt, max_retries=0)
     assert json.loads(got.error.body) == {"error": {**error, "message": "not ***, please"}}
@@ -965,7 +967,7 @@ def test_prompt_of_one_short_word_breaks_no_error(prompt: str) -> None:
 def test_refusal_of_many_large_headers_costs_little() -> None:
     """95 headers of 60 KB cost no CPU that a server could choose, and the status surfaces."""
     headers = {f"X-{number}": "%41 some question " * 3_300 for number in range(95)}
-    with play(status(400, headers, b"%41" * 30_000)) as server:
+    with play(status_answer(400, headers, b"%41" * 30_000)) as server:
         begun = time.thread_time()
         got = ask(server, messages="some question of mine " * 100, timeout=Timeouts(total=5))
         assert time.thread_time() - begun < 1.5
@@ -976,7 +978,7 @@ def test_refusal_of_many_large_headers_costs_little() -> None:
 def test_redaction_ends_with_the_total_limit() -> None:
     """When there is no time to search a text, it is withheld."""
     prompt = "some question of mine " * 500_000
-    with play(status(400, body=b"some question of mine")) as server, client(server) as asker:
+    with play(status_answer(400, body=b"some question of mine")) as server, client(server) as asker:
         got = ask(server, through=asker, messages=prompt, timeout=Timeouts(total=0.6))
     assert "question" not in f"{got.error} {vars(got.error)}"
 

@@ -16,10 +16,10 @@ from faults import (
     Conn,
     ask,
     body,
-    chunk,
-    chunked,
     client,
     event,
+    http_chunk,
+    http_chunked,
     length,
     listen,
     play,
@@ -189,7 +189,7 @@ def test_event_without_end(name: str) -> None:
         conn.read_request()
         conn.head()
         conn.body(text("half"), start or b"data: x\n")
-        conn.flood(chunk(piece), limit=64 * MIB)
+        conn.flood(http_chunk(piece), limit=64 * MIB)
 
     with play(script) as server, client(server, max_event_size=MIB) as asker:
         got = ask(server, through=asker)
@@ -229,7 +229,7 @@ def test_endless_comment() -> None:
     assert got.error.partial.content == "half"
 
 
-@pytest.mark.parametrize("framing", [chunked, to_close])
+@pytest.mark.parametrize("framing", [http_chunked, to_close])
 def test_limit_is_exact(framing: Any) -> None:
     """An event of just max_event_size passes; the least that cannot be one does not."""
     near = text("x" * 9_000)
@@ -306,7 +306,7 @@ def test_names_of_events_are_not_types() -> None:
 def test_native_events_end_with_their_bytes() -> None:
     """The native layer knows of no done: each event is handed over, also after a done chunk."""
     pieces = [event({"type": "done"}, id="1"), b"event: x\ndata: y\n\n"]
-    with play(body(*pieces), always=faults.raw(b"HTTP/1.1 204 No\r\n\r\n")) as server:
+    with play(body(*pieces), always=faults.raw_answer(b"HTTP/1.1 204 No\r\n\r\n")) as server:
         with client(server, max_retries=0) as asker:
             got = listen(lambda: asker.events("GET", "/ai/chat", params={"message": "hi"}))
     assert [came.event for came in got.chunks] == ["message", "x"]

@@ -14,13 +14,13 @@ from faults import (
     Framing,
     answer,
     ask,
-    chunk,
     client,
+    http_chunk,
     length,
     play,
-    raw,
+    raw_answer,
     reply_status,
-    status,
+    status_answer,
     to_close,
 )
 from tables import each
@@ -60,7 +60,7 @@ MEGABYTE = b"0" * 1_000_000
 def test_class_and_fields(code: int) -> None:
     """Each status has its class; the error holds status, body, headers and request id."""
     sent = b"" if code == 304 else '{"error": "nö"}'.encode()
-    with play(status(code, {"X-Request-Id": "r-7", "X-Limit": "0"}, sent)) as server:
+    with play(status_answer(code, {"X-Request-Id": "r-7", "X-Limit": "0"}, sent)) as server:
         got = ask(server, max_retries=0)
     assert type(got.error) is CLASSES[code]
     assert (got.error.status_code, got.error.request_id) == (code, "r-7")
@@ -73,7 +73,7 @@ def test_class_and_fields(code: int) -> None:
 @each("code", [300, 304, 400, 401, 402, 403, 404, 405, 410, 413, 418, 422, 501, 505])
 def test_not_asked_again(code: int) -> None:
     """A refusal that asking again does not mend is raised at the first time."""
-    with play(status(code)) as server:
+    with play(status_answer(code)) as server:
         got = ask(server)
     assert (got.error.status_code, got.error.attempts) == (code, 1)
     assert got.error.retryable is False
@@ -81,7 +81,7 @@ def test_not_asked_again(code: int) -> None:
 
 def test_raised_at_the_call() -> None:
     """A refused key raises where the question is asked, not in the loop."""
-    with play(status(401)) as server, client(server) as asker:
+    with play(status_answer(401)) as server, client(server) as asker:
         with pytest.raises(AuthenticationError):
             asker.ai.chat_stream("hi")
 
@@ -96,13 +96,13 @@ def test_refusal_that_looks_like_an_answer() -> None:
 
 def test_no_body() -> None:
     """A refusal without a body is one all the same."""
-    with play(raw(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")) as server:
+    with play(raw_answer(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")) as server:
         assert ask(server, max_retries=0).error.body == ""
 
 
 def test_body_that_is_no_utf8() -> None:
     """The body is text that can be encoded, whatever its bytes."""
-    with play(status(500, body=b"caf\xe9 \xed\xa0\x80 end")) as server:
+    with play(status_answer(500, body=b"caf\xe9 \xed\xa0\x80 end")) as server:
         got = ask(server, max_retries=0)
     assert got.error.body.startswith("caf\ufffd") and got.error.body.endswith("end")
     got.error.body.encode()
@@ -194,7 +194,7 @@ def endless(conn: Conn) -> None:
 def endless_chunks(conn: Conn) -> None:
     conn.read_request()
     conn.head(500)
-    conn.flood(chunk(MEGABYTE), limit=64_000_000)
+    conn.flood(http_chunk(MEGABYTE), limit=64_000_000)
 
 
 def gigabyte(conn: Conn) -> None:
@@ -218,14 +218,14 @@ def test_flood(fault: faults.Script) -> None:
 def test_body_of_64_kib_is_whole() -> None:
     """A body of exactly 64 KiB is kept whole; of a longer one its beginning."""
     for size in (65536, 70000):
-        with play(status(500, body=b"x" * size)) as server:
+        with play(status_answer(500, body=b"x" * size)) as server:
             assert ask(server, max_retries=0).error.body == "x" * 65536
 
 
 def test_gzip_body() -> None:
     """A compressed body is readable."""
     packed = gzip.compress(b'{"error": "packed"}')
-    with play(status(500, {"Content-Encoding": "gzip"}, packed)) as server:
+    with play(status_answer(500, {"Content-Encoding": "gzip"}, packed)) as server:
         assert "packed" in ask(server, max_retries=0).error.body
 
 
@@ -233,7 +233,7 @@ def test_gzip_body() -> None:
 def test_gzip_bomb() -> None:
     """A bomb is inflated as far as it is kept."""
     bomb = gzip.compress(b"0" * 100_000_000)
-    with play(status(500, {"Content-Encoding": "gzip"}, bomb)) as server:
+    with play(status_answer(500, {"Content-Encoding": "gzip"}, bomb)) as server:
         got = ask(server, max_retries=0)
     assert type(got.error) is InternalServerError
     assert len(got.error.body) <= 65536
@@ -242,7 +242,7 @@ def test_gzip_bomb() -> None:
 
 def refusal(head: str, *pieces: bytes) -> faults.Script:
     """A 500 with these header lines and this body, and then FIN."""
-    return raw(f"HTTP/1.1 500 Oh\r\n{head}\r\n\r\n".encode(), *pieces)
+    return raw_answer(f"HTTP/1.1 500 Oh\r\n{head}\r\n\r\n".encode(), *pieces)
 
 
 @each(
@@ -324,7 +324,7 @@ def test_connection_of_a_small_refusal_is_used_again() -> None:
 )  # fmt: skip
 def test_what_the_service_says_can_be_read(sent: Any) -> None:
     """The service's own words are on the error."""
-    with play(status(402, body=json.dumps(sent).encode())) as server:
+    with play(status_answer(402, body=json.dumps(sent).encode())) as server:
         got = ask(server)
     assert json.loads(got.error.body) == sent
 
@@ -334,7 +334,7 @@ def test_what_the_service_says_can_be_read(sent: Any) -> None:
 )
 def test_body_that_is_odd_json(sent: bytes) -> None:
     """Whatever JSON the body is, no foreign exception comes of it."""
-    with play(status(400, body=sent)) as server:
+    with play(status_answer(400, body=sent)) as server:
         got = ask(server)
     assert type(got.error) is BadRequestError
     str(got.error).encode()
@@ -342,14 +342,14 @@ def test_body_that_is_odd_json(sent: bytes) -> None:
 
 def test_status_of_events() -> None:
     """The native layer raises the same errors."""
-    with play(status(404, body=b"gone")) as server, client(server) as asker:
+    with play(status_answer(404, body=b"gone")) as server, client(server) as asker:
         with pytest.raises(NotFoundError):
             list(asker.events("GET", "/ai/chat", params={"message": "hi"}))
 
 
 def test_refused_before_anything_else() -> None:
     """A status error has no partial answer, and it is no connection error."""
-    with play(status(400)) as server:
+    with play(status_answer(400)) as server:
         got = ask(server)
     assert not isinstance(got.error, APIConnectionError)
     assert got.error.partial is None or got.error.partial.content == ""

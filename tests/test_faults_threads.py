@@ -27,9 +27,9 @@ from faults import (
     event,
     output,
     play,
-    silence,
+    stall,
     stall_after,
-    status,
+    status_answer,
     text,
 )
 
@@ -231,7 +231,7 @@ def flood(conn: Conn) -> None:
     """An answer without end."""
     conn.read_request()
     conn.head()
-    conn.flood(faults.chunk(HALF + event({"type": "news"})), limit=10_000_000)
+    conn.flood(faults.http_chunk(HALF + event({"type": "news"})), limit=10_000_000)
 
 
 def leaving(reader: Callable[[Any], object], *others: Callable[[Any], object]) -> None:
@@ -306,7 +306,7 @@ def test_closed_native_events() -> None:
     def script(conn: Conn) -> None:
         conn.read_request()
         conn.head()
-        conn.flood(faults.chunk(b"data: x\n\n"), limit=10_000_000)
+        conn.flood(faults.http_chunk(b"data: x\n\n"), limit=10_000_000)
 
     with play(always=script) as server, client(server, timeout=FAR) as asker:
         for _ in rounds():
@@ -345,7 +345,10 @@ def test_ended_in_a_hook(hook: str, call: str) -> None:
         getattr(stream, call)()
 
     plugin, endings = type("Ends", (), {hook: hookimpl(end)})(), Endings()
-    scripts = [status(503, {"Retry-After": "0"}), answer("a") if hook != "on_error" else silence]
+    scripts = [
+        status_answer(503, {"Retry-After": "0"}),
+        answer("a") if hook != "on_error" else stall,
+    ]
     limits = Timeouts(connect=5, first_chunk=0.3, idle=5, total=5)
     with play(*scripts[: {"on_request": 0, "on_retry": 1}.get(hook, 2)]) as server:
         with client(server, plugins=[plugin, endings], timeout=limits) as asker:
@@ -400,7 +403,7 @@ def test_client_closed_by_two_threads() -> None:
 def test_client_closed_while_a_retry_waits() -> None:
     """The wait ends at once; nothing is sent again."""
     endings = Endings()
-    with play(status(503, {"Retry-After": "4"})) as server:
+    with play(status_answer(503, {"Retry-After": "4"})) as server:
         asker = client(server, plugins=[endings], timeout=FAR)
         begun = time.monotonic()
         timer = threading.Timer(0.1, asker.close)

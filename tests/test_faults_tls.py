@@ -353,7 +353,7 @@ def test_cancel_of_a_busy_stream_never_yields_ciphertext(version: str) -> None:
 def test_cancel_before_the_head_of_a_busy_server() -> None:
     """The same while the head has not come."""
     token = CancelToken()
-    with play(faults.silence, tls=authority().server()) as server:
+    with play(faults.stall, tls=authority().server()) as server:
         threading.Timer(0.1, token.cancel).start()
         got = ask(server, cancel_token=token)
     assert type(got.error) is StreamCancelledError

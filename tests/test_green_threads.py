@@ -21,7 +21,7 @@ from faults import (
     child,
     output,
     play,
-    silence,
+    stall,
     stall_after,
     text,
 )
@@ -125,7 +125,7 @@ def test_connection_is_used_again(library: str, tls: bool, run: Callable[..., li
 @pytest.mark.parametrize(
     ("script", "how"),
     [
-        pytest.param(silence, "token.cancel", id="head", marks=slow),
+        pytest.param(stall, "token.cancel", id="head", marks=slow),
         pytest.param(stall_after(text("a")), "token.cancel", id="body"),
         pytest.param(stall_after(text("a")), "stream.cancel", id="stream", marks=slow),
         pytest.param(stall_after(text("a")), "stream.close", id="close"),
@@ -158,7 +158,7 @@ def test_cancel_in_the_wait_before_a_repeat(library: str, run: Callable[..., lis
         later(token.cancel)
         timed(lambda: client.ai.chat("hi", cancel_token=token).content)
     """
-    refusal = faults.status(503, {"Retry-After": "3"})
+    refusal = faults.status_answer(503, {"Retry-After": "3"})
     assert run(library, code, refusal) == ["StreamCancelledError soon"]
 
 
@@ -192,7 +192,7 @@ def test_break_closes(library: str, tls: bool, run: Callable[..., list[str]]) ->
 @pytest.mark.parametrize(
     ("phase", "script"),
     [
-        pytest.param("first_chunk", silence, marks=slow),
+        pytest.param("first_chunk", stall, marks=slow),
         ("idle", stall_after(text("a"))),
         pytest.param("total", stall_after(text("a")), marks=slow),
     ],

@@ -219,7 +219,7 @@ def test_lost_before_the_head_is_asked_again(way: Way) -> None:
 )
 def test_cut_in_the_head(way: Way, head: bytes) -> None:
     """An end inside the head is a lost connection too."""
-    with travel(way, faults.raw(head), max_retries=0) as journey:
+    with travel(way, faults.raw_answer(head), max_retries=0) as journey:
         got = journey.ask()
     assert (type(got.error), got.error.sent) == (APIConnectionError, True)
 
@@ -263,7 +263,7 @@ def test_end_of_native_events(way: Way) -> None:
 def test_limit_before_the_head(way: Way, phase: str) -> None:
     """A service that says nothing is given up at the limit."""
     limits = Timeouts(**{**attrs.asdict(QUICK), phase: 0.3})
-    with travel(way, faults.silence, timeout=limits) as journey:
+    with travel(way, faults.stall, timeout=limits) as journey:
         got = journey.ask()
     assert type(got.error) is APITimeoutError
     assert (got.error.phase, got.error.sent) == (phase, True)
@@ -300,7 +300,7 @@ def test_limit_in_the_body(way: Way, phase: str) -> None:
 
 @pytest.mark.timing
 @every_way
-@pytest.mark.parametrize("script", [faults.silence, stall_after(text("half"))])
+@pytest.mark.parametrize("script", [faults.stall, stall_after(text("half"))])
 def test_cancel(way: Way, script: Script) -> None:
     """cancel() ends the wait for the head and for the body at once."""
     token = CancelToken()
@@ -324,7 +324,7 @@ def test_each_event_at_once(way: Way) -> None:
     """An event is handed over before the next one is sent."""
     word = threading.Semaphore(0)
     events = [text(str(number)) for number in range(5)]
-    with travel(way, faults.in_step(faults.chunked(), events, word)) as journey:
+    with travel(way, faults.in_step(faults.http_chunked(), events, word)) as journey:
         seen = []
         for piece in journey.asker.ai.chat_stream("hi"):
             seen.append(piece.type)
@@ -370,7 +370,7 @@ def test_large_question(way: Way) -> None:
 @every_way
 def test_refusal(way: Way) -> None:
     """The service's status surfaces."""
-    with travel(way, faults.status(401, body=b"{}"), max_retries=0) as journey:
+    with travel(way, faults.status_answer(401, body=b"{}"), max_retries=0) as journey:
         got = journey.ask()
     assert isinstance(got.error, APIStatusError)
     assert got.error.status_code == 401
@@ -379,7 +379,7 @@ def test_refusal(way: Way) -> None:
 @every_way
 def test_no_http(way: Way) -> None:
     """A service that does not speak HTTP is a protocol error."""
-    with travel(way, faults.raw(b"220 mail ready\r\n\r\n"), max_retries=0) as journey:
+    with travel(way, faults.raw_answer(b"220 mail ready\r\n\r\n"), max_retries=0) as journey:
         assert type(journey.ask().error) is StreamProtocolError
 
 
@@ -391,7 +391,7 @@ def test_answer_nobody_asked_for(way: Way) -> None:
         conn.read_request()
         conn.head()
         conn.body(text("one"))
-        stray = faults.chunk(text("stray") + DONE) + b"0\r\n\r\n"
+        stray = faults.http_chunk(text("stray") + DONE) + b"0\r\n\r\n"
         conn.send(
             conn.framing.wrap(DONE) + b"0\r\n\r\n"
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -405,7 +405,7 @@ def test_answer_nobody_asked_for(way: Way) -> None:
 
 @every_way
 @pytest.mark.parametrize(
-    "script", [faults.hang_up, faults.silence, body(text("half"), end=False), stall_after(DONE[:9])]
+    "script", [faults.hang_up, faults.stall, body(text("half"), end=False), stall_after(DONE[:9])]
 )
 def test_error_names_host_and_port(way: Way, script: Script) -> None:
     """An error names the service and the proxy it was asked by, and never the proxy's password."""

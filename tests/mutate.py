@@ -1,0 +1,146 @@
+"""Changes one expression or statement of a module at a time, and lists what its tests let pass.
+
+    python tests/mutate.py sse retry resume lifecycle transport.body_framing
+
+Each mutant is run against `tests/test_<module>.py` alone, in a copy of the tree. A line of the
+output is a survivor: a change that no test of the module sees. CONTRIBUTING.md says which ones
+are known. Not part of the suite, as it takes minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import concurrent.futures
+import copy
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("websopy_sync", "tests", "conftest.py", "pyproject.toml")
+SECONDS = 60.0
+"""A mutant whose tests take longer hangs, and so is seen."""
+
+UNCHANGED = ("annotation", "returns", "decorator_list", "bases", "args")
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv,
+    ast.Break: ast.Continue, ast.Continue: ast.Break,
+}  # fmt: skip
+
+
+def changed(node: ast.AST) -> Iterator[ast.AST]:
+    """The node with one change, once for each change that is made here."""
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        yield ast.Compare(node.left, [SWAPS[type(node.ops[0])](), *node.ops[1:]], node.comparators)
+    elif isinstance(node, ast.BoolOp | ast.BinOp) and type(node.op) in SWAPS:
+        other = copy.copy(node)
+        other.op = SWAPS[type(node.op)]()  # type: ignore[assignment]  # one operator for another
+        yield other
+    elif isinstance(node, ast.Break | ast.Continue):
+        yield SWAPS[type(node)]()
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield node.operand
+    elif isinstance(node, ast.Constant):
+        yield from changed_constant(node.value)
+    elif isinstance(node, ast.If | ast.IfExp | ast.While):
+        other = copy.copy(node)
+        other.test = ast.UnaryOp(ast.Not(), node.test)
+        yield other
+    elif isinstance(node, ast.Return) and node.value is not None:
+        yield ast.Return(ast.Constant(None))
+    elif isinstance(node, ast.Assign | ast.AugAssign | ast.Expr | ast.Raise | ast.Delete):
+        yield ast.Pass()
+
+
+def changed_constant(value: object) -> Iterator[ast.AST]:
+    """Another constant of the same type; texts stay, as most are messages."""
+    if isinstance(value, bool):
+        yield ast.Constant(not value)
+    elif isinstance(value, int | float):
+        yield ast.Constant(value + 1)
+    elif isinstance(value, bytes):
+        yield ast.Constant(value + b"?")
+
+
+def mutants(tree: ast.Module) -> Iterator[tuple[int, str, str]]:
+    """Line, what was changed, and the whole module's new source."""
+    for parent in ast.walk(tree):
+        for field, value in ast.iter_fields(parent):
+            if field in UNCHANGED and not isinstance(parent, ast.Call):
+                continue
+            nodes = value if isinstance(value, list) else [value]
+            for place, node in enumerate(nodes):
+                is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+                if not isinstance(node, ast.AST) or is_docstring:
+                    continue
+                for other in changed(node):
+                    new = [*nodes[:place], other, *nodes[place + 1 :]]
+                    setattr(parent, field, new if isinstance(value, list) else other)
+                    source = ast.unparse(ast.fix_missing_locations(tree))
+                    was, now = (ast.unparse(each).partition("\n")[0] for each in (node, other))
+                    yield getattr(node, "lineno", 0), f"{was}  ->  {now}", source
+                    setattr(parent, field, value)
+
+
+def survives(folder: Path, module: str, source: str) -> bool:
+    """Whether the module's own tests pass with this source."""
+    (folder / "websopy_sync" / f"{module.replace('.', '/')}.py").write_text(source, "utf-8")
+    tests = f"tests/test_{module.rpartition('.')[2]}.py"
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        return not subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, timeout=SECONDS
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def run(module: str, workers: int, step: int) -> None:
+    """Print the survivors of one module, and how many mutants there were."""
+    original = (ROOT / "websopy_sync" / f"{module.replace('.', '/')}.py").read_text("utf-8")
+    every = list(mutants(ast.parse(original)))[::step]
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = [Path(scratch, str(number)) for number in range(workers)]
+        for folder in folders:
+            for name in COPIED:
+                copy_of = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+                folder.mkdir(exist_ok=True)
+                copy_of(ROOT / name, folder / name)
+        assert survives(folders[0], module, original), f"the tests of {module} fail as they are"
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            shares = [every[number::workers] for number in range(workers)]
+            found = pool.map(
+                lambda folder, share: [one for one in share if survives(folder, module, one[2])],
+                folders,
+                shares,
+            )
+            survivors = sorted(one[:2] for share in found for one in share)
+    for line, change in survivors:
+        print(f"{module}:{line}: {change}")
+    seconds = time.monotonic() - begun
+    print(f"{module}: {len(survivors)} of {len(every)} survived, {seconds:.0f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="+", help="dotted from the package: transport.pool")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--step", type=int, default=1, help="3: every third mutant only")
+    arguments = parser.parse_args()
+    for module in arguments.modules:
+        run(module, arguments.workers, arguments.step)
+
+
+if __name__ == "__main__":
+    main()
