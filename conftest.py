@@ -200,3 +200,24 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "timing: holds seconds to a clock; noxfile.py may run it twice"
     )
     config.addinivalue_line("markers", "leaves(what): may leave threads or sockets behind")
+    # pytest-xdist would not give a new worker the rest of the crashed one's file, and never end.
+    if getattr(config.option, "maxworkerrestart", "") is None:
+        config.option.maxworkerrestart = "0"
+
+
+# --- a worker of pytest-xdist that crashes -------------------------------------------------------
+
+CRASHED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Note the crash, after which xdist ends the run early."""
+    if error:
+        node.config.stash[CRASHED] = True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Exit as an interrupted run does: 1 would say that some tests failed and all others ran."""
+    if CRASHED in session.config.stash:
+        session.exitstatus = pytest.ExitCode.INTERRUPTED
