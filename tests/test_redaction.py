@@ -243,6 +243,16 @@ def test_message_of_ours() -> None:
     assert redactor.message(prompt) == prompt
 
 
+def test_message_about_an_events_data() -> None:
+    """Secrets are removed first, and the message is truncated afterwards."""
+    redactor = redactor_of("hunter")
+    assert redactor.data_message("chunk: no, got hunter") == "chunk: no, got ***"
+    assert redactor.data_message("event too large: hunter") == "event too large: hunter"
+    for length in range(240, 320):
+        message = redactor.data_message(f"chunk: no, got {'x' * length}={KEY}" + "y" * 200)
+        assert len(message) <= 301 and KEY[:4] not in message
+
+
 # -------------------------------------------------------------------------------------- any writing
 
 

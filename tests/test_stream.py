@@ -428,6 +428,27 @@ def test_chunks_move_the_idle_limit(ask: Ask) -> None:
     assert stream.get_final_text() == "a" * 8
 
 
+def test_text_that_is_held_back_moves_the_idle_limit(ask: Ask) -> None:
+    """Half of a character is a sign of life, though there is no chunk to hand over yet."""
+    half = event('{"type":"content","content":"\\ud83d"}')
+    held = [
+        step for _ in range(8) for step in (event('{"type":"content","content":""}'), pause(0.05))
+    ]
+    rest = event('{"type":"content","content":"\\ude00"}')
+    stream = ask(say("a"), half, *held, rest, done(), timeout=Timeouts(idle=0.2))
+    assert stream.get_final_text() == "a😀"
+
+
+def test_bad_data_is_shown_without_secrets_and_in_short(ask: Ask) -> None:
+    """A word as short as a password is removed too, and before the message is truncated."""
+    data = "no json: hunter " + "x" * 100_000
+    with pytest.raises(StreamProtocolError) as caught:
+        list(ask(say("a"), event(data), extra_body={"prompt": "hunter"}))
+    message = str(caught.value)
+    assert "no json: *** xxx" in message and len(message) < 310
+    assert caught.value.partial == Message("a")
+
+
 def test_the_total_limit_ends_any_trickle(ask: Ask) -> None:
     """However alive it is."""
     trickle = [step for _ in range(100) for step in (say("a"), pause(0.02))]
