@@ -256,6 +256,17 @@ def test_the_servers_delay_outlives_the_connection() -> None:
     assert delays == [0.02, 0.02]
 
 
+def test_half_an_event_does_not_leak_into_the_next_connection() -> None:
+    """The standard drops it with its connection."""
+    source, _ = source_of(
+        Response(b"retry: 0\nid: 1\ndata: a\n\nid: 9\ndata: ha", CUT),
+        Response(b"id: 2\ndata: b\n\n"),
+        ends_at_eof=True,
+    )
+    assert read(source) == ["a", "b"]
+    assert source.last_event_id == "2"
+
+
 def test_a_failed_reconnection_is_retried() -> None:
     """For what may pass, as a request is."""
     source, transport = source_of(

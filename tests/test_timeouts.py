@@ -126,6 +126,11 @@ def test_without_limits_there_is_no_end(clock: Clock) -> None:
     assert deadlines.allows(1e12)
 
 
+def test_no_phase_has_begun_at_first(clock: Clock) -> None:
+    """The idle limit counts from the first chunk on."""
+    assert Deadlines(None, idle=4, clock=clock).remaining() == math.inf
+
+
 def test_remaining_is_the_nearest_limit(clock: Clock) -> None:
     """The phase or the total, whichever is nearer."""
     deadlines = Deadlines(100, clock=clock)
