@@ -1,7 +1,7 @@
-"""The values a user holds: chunks, tool calls, usage, and the message they add up to.
+"""The pieces of a response that a user gets: chunks, tool calls and usage.
 
-Plain frozen values. Knows nothing of the wire: names here are Python's, and the dicts of
-`to_dict` are this package's own, not the service's JSON (that is `wire`).
+Frozen values. Knows nothing of a service's JSON, which `wires` reads and writes: the names here are
+Python's, and the dicts of `to_dict` are this package's own.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ __all__ = [
 ]
 
 MAX_COUNT = 2**63 - 1
-"""Most tokens that a usage may count: what 64 bits hold, in databases too."""
+"""Largest number of tokens in a usage: what a signed 64-bit integer holds, in databases too."""
 
 if TYPE_CHECKING:
-    # None of the known names, so that `chunk.type ==` narrows. It has to be a literal: pyright
-    # leaves a class whose `type` is none in every branch.
+    # A literal that differs from the known names, so that `chunk.type ==` narrows the union. With
+    # `str`, pyright would keep UnknownChunk in every branch.
     UnknownType = Literal["(a type that this version does not know)"]
 else:
     UnknownType = str
@@ -46,7 +46,7 @@ def _is_str(instance: object, attribute: attrs.Attribute[Any], value: object) ->
 
 def _is_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    if not (whole and 0 <= value <= MAX_COUNT):  # type: ignore[operator]  # it is an int here
+    if not (whole and 0 <= value <= MAX_COUNT):  # type: ignore[operator]  # `whole` says that it is an int
         got = "another one" if whole else type(value).__name__
         raise TypeError(f"{attribute.name}: expected an int from 0 to {MAX_COUNT}, got {got}")
 
@@ -136,13 +136,13 @@ class ToolCall:
         return _build(cls, fields)
 
 
-# Chunks of a stream are built by `wire`, which has checked every field: a validator would cost
-# each of them 0.3 µs again. `from_dict` checks instead.
+# Chunks have no validators: a wire checks each field before it makes one, and `from_dict` checks
+# too. A validator would add 0.3 µs to each chunk of a stream.
 
 
 @attrs.frozen
 class ContentChunk:
-    """A piece of the answer's text.
+    """A piece of the text.
 
     Attributes:
         content: The text.
@@ -174,7 +174,7 @@ class ToolCallChunk:
 
 @attrs.frozen
 class DoneChunk:
-    """The answer is complete.
+    """The message is complete.
 
     Attributes:
         usage: Its tokens, None when the service did not say.
@@ -190,10 +190,9 @@ class DoneChunk:
 
 @attrs.frozen
 class ErrorChunk:
-    """The service gave up on the answer; the next step of the loop raises StreamServerError.
+    """The service failed; the next step of the loop raises StreamServerError.
 
-    The texts are the service's as they came. They may repeat what was sent to it; the error's texts
-    do not.
+    The texts are the service's own, and may echo the request. Those of the error do not.
 
     Attributes:
         message: What happened.

@@ -1,6 +1,6 @@
-"""Chunks → Message: what an answer has come to so far.
+"""The message that chunks add up to, and the builder that adds them.
 
-Knows nothing of where chunks come from.
+Pure. Knows nothing of where chunks come from.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from .chunks import DoneChunk, StreamChunk, ToolCall, ToolCallChunk, Usage
 __all__ = ["MAX_ANSWER_SIZE", "Message", "MessageBuilder", "size_of"]
 
 MAX_ANSWER_SIZE = 64 * 1024 * 1024
-"""Characters that one answer may have unless told otherwise."""
+"""Default limit for the characters of one message."""
 
 SMALLEST_CALL = 64
-"""Characters that a tool call counts for at least: an empty one takes memory as well."""
+"""Characters that each tool call counts for at least: an empty one takes memory too."""
 
 
 def _as_tuple(tool_calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
@@ -28,7 +28,7 @@ def _as_tuple(tool_calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
 
 @attrs.frozen
 class Message:
-    """An answer, whole or as far as it came. Without any chunk it is `Message()`.
+    """The model's message, complete or as far as it came; `Message()` before the first chunk.
 
     Attributes:
         content: All its text.
@@ -46,7 +46,7 @@ class Message:
 
 
 def size_of(chunk: StreamChunk) -> int:
-    """What a chunk counts for in `max_answer_size`."""
+    """The characters that a chunk counts for in `max_answer_size`."""
     if isinstance(chunk, ToolCallChunk):
         tool = chunk.tool
         return max(len(tool.name) + len(tool.arguments) + len(tool.id or ""), SMALLEST_CALL)
@@ -56,22 +56,22 @@ def size_of(chunk: StreamChunk) -> int:
 class MessageBuilder:
     """Adds chunks up to a message.
 
-    keep: False lets text and tool calls go as they pass, so that memory stays flat; only the
-    usage is kept then.
+    Args:
+        keep: False keeps only the usage, so that memory stays flat.
 
-    `add_text(text)` is what add() does with a content chunk's text. A StringIO holds the text in
-    one growing buffer: a list of pieces would cost some 60 bytes more a chunk.
+    Attributes:
+        add_text: Adds the text of a content chunk: the fast path of `add`.
     """
 
     def __init__(self, *, keep: bool = True) -> None:
-        self._text = io.StringIO()
+        self._text = io.StringIO()  # a list of pieces takes about 60 bytes more a chunk
         self._tool_calls: list[ToolCall] = []
         self._usage: Usage | None = None
         self._keep = keep
         self.add_text: Callable[[str], int] = self._text.write if keep else len
 
     def add(self, chunk: StreamChunk) -> None:
-        """Take the next chunk."""
+        """Add the next chunk."""
         if chunk.type == "content":
             self.add_text(chunk.content)
         elif isinstance(chunk, ToolCallChunk) and self._keep:
@@ -81,5 +81,5 @@ class MessageBuilder:
 
     @property
     def message(self) -> Message:
-        """The message so far. It costs a copy of the text."""
+        """The message so far; each access copies the text."""
         return Message(self._text.getvalue(), tuple(self._tool_calls), self._usage)

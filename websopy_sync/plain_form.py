@@ -1,10 +1,9 @@
-"""Text in one plain form, however often and in whatever way it was escaped.
+"""The plain form of a text, which is the same however the text was escaped.
 
-Two texts have the same plain form when one is an escaped writing of the other: escapes of JSON,
-HTML, URLs and reprs are undone, level by level, and what servers write in several ways is left out:
-white space, quotes, backslashes and plus signs. Knows nothing of secrets.
+Pure. Undoes the escapes of JSON, HTML, URLs and reprs, level by level. Leaves out what servers
+write in several ways: white space, quotes, backslashes and plus signs. Knows nothing of secrets.
 
-The plain form is UTF-8, so that a character that was cut in two is a part of the whole one.
+The plain form is bytes of UTF-8, so that half of a truncated character still matches.
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ import attrs
 __all__ = ["PlainText", "plain_form"]
 
 MAX_LEVELS = 8
-"""How often a text may have been escaped."""
+"""Levels of escaping that are undone."""
 
 _HEX = rb"[0-9a-fA-F]"
 _BACKSLASHED = re.compile(
-    # Of a run of backslashes, only its start is tried, and as a whole: that is linear.
+    # A match starts only at the start of a run of backslashes and takes the whole run, so the
+    # search is linear.
     rb"(?<!\\)\\++(?:u\{(H{1,6})\}|(u[dD][89abAB]HH\\++u[dD][c-fC-F]HH)|u(HHHH)|U(H{8})"
     rb"|(xHH(?:\\++xHH)*)|[nrtbf]|(/))".replace(b"H", _HEX)
 )
@@ -41,7 +41,7 @@ def _of_backslashed(match: re.Match[bytes]) -> bytes:
     if pair:
         units = bytes.fromhex("".join(re.findall("u(....)", pair.decode())))
         return units.decode("utf-16-be").encode()
-    if raw:  # of a character in Latin-1, or of a byte in UTF-8
+    if raw:  # \xHH stands for a byte of UTF-8, or for a character of Latin-1
         data = bytes.fromhex("".join(re.findall("x(..)", raw.decode())))
         try:
             return data.decode().encode()
@@ -75,7 +75,13 @@ def plain_form(data: bytes) -> bytes:
 
 @attrs.define(repr=False)
 class PlainText:
-    """The plain form of a text, which knows where in the text each of its bytes was."""
+    """A plain form that knows the place of each of its bytes in the text.
+
+    Attributes:
+        data: The plain form.
+        starts: For each byte, where its writing starts in the text.
+        ends: For each byte, where its writing ends in the text.
+    """
 
     data: bytes
     starts: Sequence[int]
@@ -118,7 +124,7 @@ class PlainText:
             self.ends = [self.ends[place] for place in kept]
 
     def stands_alone(self, first: int, end: int) -> bool:
-        """Whether no letter, digit, hyphen or underscore touches these bytes."""
+        """Whether these bytes are a word: no letter, digit, hyphen or underscore touches them."""
         before = first == 0 or self._is_gap(first) or not _in_word(self.data[first - 1])
         at_end = end == len(self.data)
         return before and (at_end or self._is_gap(end) or not _in_word(self.data[end]))

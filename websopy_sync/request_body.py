@@ -17,12 +17,12 @@ __all__ = ["copied_body", "encode_body", "same_json"]
 
 
 def copied_body(body: dict[str, Any]) -> dict[str, Any]:
-    """A body in which every dict and list may be edited, and no caller's object changes.
+    """A copy of a body in which every dict and list may be edited.
 
-    Texts are shared, as they cannot be edited: a question of 20 MB costs no more than a short one.
-    A tuple becomes a list, which is the same in JSON.
+    Texts are shared, so 20 MB of them cost no more than a short one. A tuple becomes a list, which
+    is the same in JSON.
     """
-    # A stack of its own: what JSON's encoder can nest is deeper than what Python can recurse.
+    # No recursion: the encoder of `json` nests deeper than Python can recurse.
     copy = dict(body)
     pending: list[Any] = [copy]
     while pending:
@@ -35,9 +35,9 @@ def copied_body(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def same_json(one: object, other: object) -> bool:
-    """Whether two values are the same text in JSON, to its last sign and the order of its keys.
+    """Whether two values have the same JSON text, the order of keys included.
 
-    What is not known for sure counts as different. An object that both share is not looked into.
+    Values of types other than JSON's count as different. Shared objects are not compared further.
     """
     pending: list[tuple[object, object]] = [(one, other)]
     while pending:
@@ -50,7 +50,7 @@ def same_json(one: object, other: object) -> bool:
 
 
 def _parts(one: Any, other: Any) -> Iterable[tuple[object, object]] | None:
-    """What is to be compared within two values; None when they differ already."""
+    """The pairs of parts that must be equal; None when the values differ by themselves."""
     sequences = (list, tuple)
     if type(one) is type(other) is dict and len(one) == len(other):
         return zip((*one, *one.values()), (*other, *other.values()), strict=True)
@@ -63,7 +63,7 @@ def _parts(one: Any, other: Any) -> Iterable[tuple[object, object]] | None:
 
 
 def encode_body(body: object) -> bytes | ConfigError:
-    """A body as UTF-8 JSON; a problem is returned, not raised, as it would hold the prompt."""
+    """A body as UTF-8 JSON, or the error that says why it cannot be encoded."""
     if not isinstance(body, dict):
         return ConfigError(f"body: expected a dict, got {type(body).__name__}")
     parts = []

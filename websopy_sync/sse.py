@@ -1,14 +1,7 @@
 """Server-Sent Events: bytes in, events out, and back. A protocol core with no I/O.
 
-Follows the WHATWG text to the letter (HTML Standard, 9.2.5 "Parsing an event stream" and 9.2.6
-"Interpreting an event stream"); section names below are of that text. Knows nothing of HTTP or
-of what the data means.
-
-How it stays linear and prompt: bytes are taken up to the last line end that is there; what is
-behind it waits, unjoined, for the next one. Line ends can be found in the bytes, because neither
-CR nor LF is ever part of a longer UTF-8 sequence, good or broken; so each stretch of whole lines
-is decoded at once. A CR ends its line at once, and an LF that follows it, now or in the next
-feed, belongs to it.
+Follows the HTML Standard: 9.2.5 "Parsing an event stream" and 9.2.6 "Interpreting an event
+stream". Section numbers below refer to it. Knows nothing of HTTP or of what the data means.
 """
 
 from __future__ import annotations
@@ -25,12 +18,12 @@ from .surrogates import scalar_text
 __all__ = ["MAX_EVENT_SIZE", "Decoder", "Fields", "ServerSentEvent", "encode"]
 
 MAX_EVENT_SIZE = 16 * 1024 * 1024
-"""Bytes that one event, or one line, may have unless told otherwise."""
+"""Default limit for the bytes of one event, or one line."""
 
 _BOM = "\ufeff"
 
 Fields = tuple[str, str, str, bool]
-"""The type, data and id of an event, and whether it brought that id itself."""
+"""An event's type, data and last event ID, and whether the event itself has that ID."""
 
 
 @attrs.frozen
@@ -49,14 +42,15 @@ class ServerSentEvent:
 
 
 class Decoder:
-    """Turns the bytes of one stream, cut anywhere, into its events.
+    """Turns the bytes of one connection, split anywhere, into events.
 
-    last_event_id: what a former connection had reached; the standard keeps it over reconnections.
-    max_event_size: bytes one event or one line may have. ignore: a type of events that are left
-    out, such as pings, and do not count for `resumable`.
+    An event that is incomplete when the bytes end is dropped, as the standard says.
 
-    A decoder serves one connection. What is left when the bytes end was no whole event, and is
-    dropped with the decoder, as the standard says.
+    Args:
+        last_event_id: The last event ID of the previous connection, "" for none.
+        max_event_size: Bytes that one event, or one line, may have.
+        ignore: A type of events that are left out, such as pings. They do not count for
+            `resumable`.
     """
 
     def __init__(
@@ -67,43 +61,56 @@ class Decoder:
         ignore: str | None = None,
     ) -> None:
         self.last_event_id: str = last_event_id
-        """The last event ID, committed by the last blank line."""
+        """The last event ID, as of the last blank line."""
         self.retry_ms: int | None = None
-        """Milliseconds the server asks to wait before reconnecting; None until it did."""
+        """Milliseconds to wait before a reconnection, None until the server sends them."""
         self.resumable: bool = True
-        """Whether the last event ID names all that was dispatched: False from an event that
-        brought no id of its own until the next id."""
+        """Whether the last event ID covers every dispatched event: False from an event without
+        its own ID to the next ID."""
         self._max_event_size = max_event_size
-        # A character has at most four bytes: lines of so many need not be measured.
+        # A character has at most four bytes, so shorter lines need no encoding to be measured.
         self._surely_small = max_event_size >> 2
         self._ignore = ignore
-        self._waiting = bytearray()  # a line whose end has not come; it grows without copies
+        self._waiting = bytearray()  # an incomplete line; a bytearray grows without copies
         self._after_cr = False
         self._at_start = True
         self._id_buffer = last_event_id
-        self._id_came = False  # an id line has, since the last blank one
-        self._in_event = False  # lines have come since the last blank one
+        self._id_came = False  # there was an id line since the last blank line
+        self._in_event = False  # there were lines since the last blank line
         self._event_type = ""
-        self._data = io.StringIO()  # of many short lines, a list would take ten times the room
+        self._data = io.StringIO()  # a list of many short lines would take ten times the memory
         self._data_lines = 0
-        self._data_size = 0  # bytes of those lines on the wire
+        self._data_size = 0  # bytes of those lines as sent
         self._failure = ""
-        self._calm = False  # nothing is left over that the next event must heed or change
+        self._calm = False  # no state is left that affects the next event or is affected by it
 
     def feed(self, data: bytes) -> Iterable[ServerSentEvent]:
-        """Take the next bytes; the events they complete, in order.
+        """Decode the next bytes.
 
-        The bytes are taken at once, whether the result is iterated or not.
+        They are decoded at once, whether or not the result is iterated.
 
-        Raises StreamProtocolError for an event or line above max_event_size: out of the
-        iteration, after the events before it. The decoder is of no use after that.
+        Args:
+            data: The bytes.
+
+        Returns:
+            The events that they complete, in order.
+
+        Raises:
+            StreamProtocolError: An event or line is larger than max_event_size. The iteration
+                raises it after the events before. The decoder cannot be used any more.
         """
         return itertools.starmap(_event_of, self.take(data))
 
     def take(self, data: bytes) -> Iterable[Fields]:
-        """What `feed` gives, as bare fields: an object for each would cost 22 bytecodes."""
-        # Most often one event of one data line comes alone, after another such one: 51 bytecodes
-        # instead of 180.
+        """Decode the next bytes like `feed`, into tuples, which cost less than objects.
+
+        Args:
+            data: The bytes.
+
+        Raises:
+            StreamProtocolError: As `feed` does.
+        """
+        # Fast path: one `data:` line alone, after another such event (docs/benchmarks.md).
         if (
             self._calm
             and data.startswith(b"data: ")
@@ -131,9 +138,11 @@ class Decoder:
             self._after_cr = False
             if data[0] == 0x0A:
                 data = data[1:]
-        if 0x0D in data:  # a CR; looking for b"\r" costs ten times as much
+        if 0x0D in data:  # a CR; searching for b"\r" takes ten times as long
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        # Neither CR nor LF is part of a longer UTF-8 sequence, valid or not, so whole lines can be
+        # cut off in the bytes and decoded together.
         end = data.rfind(b"\n") + 1
         if not end:
             return self._wait(data, [])
@@ -146,7 +155,7 @@ class Decoder:
         return self._wait(data[end:], events) if end < len(data) else self._result(events)
 
     def _wait(self, data: bytes, events: list[Fields]) -> Iterable[Fields]:
-        """Keep the beginning of a line until its end comes."""
+        """Keep an incomplete line until its end arrives."""
         self._waiting += data
         if len(self._waiting) + self._data_size > self._max_event_size:
             self._fail()
@@ -162,7 +171,7 @@ class Decoder:
         self._data_lines = 0
 
     def _take_lines(self, lines: bytes) -> list[Fields]:
-        """The events of some whole lines; `lines` ends in LF."""
+        """The events that these complete lines dispatch; `lines` ends in LF."""
         text = lines.decode("utf-8", "replace")
         if self._at_start:
             self._at_start = False
@@ -170,9 +179,9 @@ class Decoder:
         events: list[Fields] = []
         blocks = text.split("\n\n")
         rest = blocks.pop()
-        in_event = self._in_event  # the blank line behind each block ends its event
+        in_event = self._in_event  # the blank line after each block ends its event
         for block in blocks:
-            # Most events are one data line and nothing before it: no need to walk its lines.
+            # Fast path: an event that is one data line (docs/benchmarks.md).
             if block.startswith("data: ") and not in_event and "\n" not in block:
                 if len(block) > self._surely_small and self._too_large(block):
                     break
@@ -193,7 +202,7 @@ class Decoder:
             self._take_line(line, events)
 
     def _take_line(self, line: str, events: list[Fields]) -> None:
-        """9.2.6: what to do with one line, without its end."""
+        """Process a line, given without its end (9.2.6)."""
         if self._failure or (len(line) > self._surely_small and self._too_large(line)):
             return
         if not line:
@@ -212,7 +221,7 @@ class Decoder:
                 self._id_buffer = value
                 self._id_came = True
         elif field == "retry" and value.isascii() and value.isdigit():
-            # A number too long for int() asks for longer than anybody waits.
+            # int() refuses more than 4,300 digits; 10**18 ms is longer than any limit of ours.
             self.retry_ms = int(value[-18:]) if len(value.lstrip("0")) <= 18 else 10**18
 
     def _add_data(self, line: str, value: str) -> None:
@@ -223,13 +232,13 @@ class Decoder:
             self._fail()
 
     def _too_large(self, line: str) -> bool:
-        """Whether a line is above the limit, which ends the decoder."""
+        """Whether a line exceeds the limit; if so, decoding ends."""
         if _size(line) > self._max_event_size:
             self._fail()
         return self._failure != ""
 
     def _dispatch(self, events: list[Fields]) -> None:
-        """9.2.6: dispatch the event."""
+        """Dispatch the event (9.2.6)."""
         dispatched = self._data_lines > 0 and self._event_type != self._ignore
         self.last_event_id = self._id_buffer
         named = self._id_came and self._id_buffer != ""
@@ -250,7 +259,7 @@ def _event_of(event: str, data: str, id_: str, _: bool) -> ServerSentEvent:
 
 
 def _size(text: str) -> int:
-    """Bytes of a text in UTF-8, without a copy for the common case."""
+    """Bytes of a text in UTF-8; ASCII is not copied."""
     return len(text) if text.isascii() else len(text.encode("utf-8"))
 
 

@@ -35,7 +35,7 @@ class Reader(Protocol):
         Returns:
             One chunk, or several in order. An empty sequence when the data is held back until more
             comes: it counts as progress. None for data that counts for nothing, such as a ping. A
-            DoneChunk or ErrorChunk ends the answer.
+            DoneChunk or ErrorChunk ends the response.
 
         Raises:
             StreamProtocolError: The data is not what the service sends. The message may quote it
@@ -101,12 +101,12 @@ class Wire:
         raise NotImplementedError
 
     def text_of(self, data: str) -> str | None:
-        """What an event's data adds to the answer, to compare it with another event's.
+        """What an event's data adds to the message, to compare it with another event's.
 
         Only for a wire that is `resumable`.
 
         Returns:
-            Some text; "" when the data adds nothing, None when it ends the answer.
+            Some text; "" when the data adds nothing, None when it ends the message.
         """
         raise NotImplementedError
 

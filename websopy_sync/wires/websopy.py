@@ -63,9 +63,9 @@ class Websopy(Wire):
         return WebsopyReader()
 
     def text_of(self, data: str) -> str | None:
-        """What an event's data adds to the answer; see `Wire.text_of`.
+        """What an event's data adds to the message; see `Wire.text_of`.
 
-        A tool call's id is left out: a service that starts the answer again may make a new one.
+        A tool call's id is left out: a service that starts again may make a new one.
         """
         try:
             chunk = parse_chunk(data)
