@@ -1,4 +1,4 @@
-"""The chat example on Django, in one file: one page, and one view that passes answers on to it.
+"""The chat example on Django, in one file: one page, and one view that streams answers to it.
 
     python examples/chat/django_app.py --sandbox
 
@@ -42,7 +42,7 @@ def favicon(request: HttpRequest) -> FileResponse:
 
 @require_POST
 def chat(request: HttpRequest) -> Any:
-    """An answer, while it is being written."""
+    """Stream an answer to the page."""
     try:
         stream = settings.WEBSOPY_CLIENT.ai.chat_stream(page.messages_of(_json(request)))
     except WebsopyError as error:

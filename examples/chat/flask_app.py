@@ -1,4 +1,4 @@
-"""The chat example on Flask: one page, and one view that passes answers on to it.
+"""The chat example on Flask: one page, and one view that streams answers to it.
 
     python examples/chat/flask_app.py --sandbox
 
@@ -33,8 +33,8 @@ def create_app(client: WebsopyClient | None = None, *, heartbeat: float = 15.0) 
 
     @app.post("/api/chat")
     def chat() -> ResponseReturnValue:
-        # get_json() takes nothing that is not sent as JSON, and so nothing from another site's
-        # form: a page elsewhere cannot ask in a visitor's name.
+        # get_json() accepts only JSON, and so no form of another site: a foreign page cannot send
+        # requests in a visitor's name.
         try:
             stream = client.ai.chat_stream(page.messages_of(request.get_json()))
         except WebsopyError as error:

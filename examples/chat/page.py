@@ -1,4 +1,4 @@
-"""What both back ends of the chat example share: the built page, its headers, the command line.
+"""The parts that both back ends of the chat example share: page, headers, command line.
 
 Knows neither Flask nor Django.
 """
@@ -23,11 +23,11 @@ from websopy_sync.web import public_error
 
 HERE = Path(__file__).resolve().parent
 DIST = HERE / "dist"
-"""What `npm run build` makes: index.html, favicon.svg and assets/."""
+"""The output of `npm run build`: index.html, favicon.svg and assets/."""
 
 HEADERS = {
-    # Scripts and styles from this server only, none of them in the page itself, and no way for a
-    # string to become markup: what the model writes is text wherever it ends up.
+    # Scripts and styles come from this server only, never from the page itself, and no string can
+    # become markup: the model's text stays text.
     "Content-Security-Policy": "; ".join(
         [
             "default-src 'none'",
@@ -50,16 +50,16 @@ HEADERS = {
 
 
 def messages_of(body: Any) -> Any:
-    """The conversation in a request's JSON. The client checks what is in it."""
+    """The messages in a request's JSON. The client checks them."""
     if not isinstance(body, dict):
         raise ConfigError("expected a JSON object with messages")
     return body.get("messages")
 
 
 def failure(error: WebsopyError) -> tuple[dict[str, Any], int]:
-    """Body and status for a question that got no answer at all."""
-    told = public_error(error)
-    body = {"error": {"code": told.code, "message": told.message}}
+    """The body and status of a response when the request to the service failed."""
+    public = public_error(error)
+    body = {"error": {"code": public.code, "message": public.message}}
     if isinstance(error, ConfigError):
         return {"error": {"code": "refused", "message": "The question cannot be sent."}}, 400
     if isinstance(error, RateLimitError):
@@ -68,7 +68,7 @@ def failure(error: WebsopyError) -> tuple[dict[str, Any], int]:
 
 
 class Options:
-    """What the command line asks for; closes on leaving what it opened."""
+    """The command line's options, as a context manager that opens and closes the client."""
 
     def __init__(self, description: str) -> None:
         parser = argparse.ArgumentParser(description=description)
@@ -104,7 +104,7 @@ def _client() -> WebsopyClient:
 
 
 def check_built() -> None:
-    """End the program, with what to do, when the page has not been built."""
+    """End the program with instructions if the page has not been built."""
     if not (DIST / "index.html").exists():
         sys.exit(
             "The page has not been built yet. With Node 20.19 or newer, run this once:\n"

@@ -1,4 +1,4 @@
-"""websopy-stopwatch: says on stderr how long each answer took."""
+"""websopy-stopwatch: writes to stderr how long each answer took."""
 
 import sys
 import time
@@ -8,27 +8,27 @@ from websopy_sync import ChatStream, StreamLocal, hookimpl
 
 
 class Stopwatch:
-    """Each client makes one of its own; the methods are named after the hooks."""
+    """Each client makes its own instance. A method has the name of its hook."""
 
     def __init__(self) -> None:
         self.started: StreamLocal[float] = StreamLocal()
 
     @hookimpl
     def on_request(self, request: Any, stream: ChatStream) -> None:
-        """A question is about to be sent."""
+        """Start the clock: the request is about to be sent."""
         self.started[stream] = time.monotonic()
 
     @hookimpl
     def on_done(self, stream: ChatStream) -> None:
-        """Its answer is complete."""
+        """Stop the clock: the answer is complete."""
         self.stop(stream)
 
     @hookimpl
     def on_error(self, stream: ChatStream) -> None:
-        """Or it ended in any other way."""
+        """Stop the clock: the answer ended in any other way."""
         self.stop(stream)
 
     def stop(self, stream: ChatStream) -> None:
-        """No hook: just what both ends have in common."""
+        """Write the time. Without `@hookimpl`, so it is no hook."""
         seconds = time.monotonic() - self.started.pop(stream)
         print(f"stopwatch: {stream.state} after {seconds:.2f} s", file=sys.stderr)

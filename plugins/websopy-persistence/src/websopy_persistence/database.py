@@ -101,7 +101,7 @@ class Database:
 
     @classmethod
     def _file(cls, path: Path, busy_timeout: float) -> Database:
-        # Absolute, because the process may change its folder before the first stream.
+        # Absolute: the process may change its directory before the first stream.
         path = Path(os.path.abspath(path.expanduser()))
         return cls(URL.create("sqlite+pysqlite", database=str(path)), path, busy_timeout)
 
@@ -120,14 +120,14 @@ class Database:
 
     @property
     def description(self) -> str:
-        """Its address for people: no password, and no options, which may hold one."""
+        """Its address for people, without the password and without options, which may have one."""
         if self.path is not None:
             return str(self.path)
         return self.url.set(query={}).render_as_string(hide_password=True)
 
     @property
     def secret(self) -> str | None:
-        """The password in the URL, to be kept out of every message."""
+        """The password in the URL, which no message may show."""
         return self.url.password
 
     def engine_for_writing(self) -> Engine:
@@ -139,7 +139,7 @@ class Database:
         begin = functools.partial(_begin_immediate, self.busy_timeout)
         engine = self._engine(_connected_for_writing, begin)
         if self.url.get_backend_name() == "postgresql":
-            # For this transaction only: behind a pooler, the session is somebody else's next.
+            # SET LOCAL, for this transaction: a pooler gives the session to another client.
             limits = (
                 f"SELECT set_config('lock_timeout', '{self._busy_ms}', true), "
                 f"set_config('statement_timeout', '{STATEMENT_TIMEOUT * 1000}', true)"
@@ -148,7 +148,7 @@ class Database:
         return engine
 
     def engine_for_reading(self) -> Engine:
-        """An engine for looking. It never creates the file of an SQLite database."""
+        """An engine for reading. It never creates the file of an SQLite database."""
         return self._engine(_connected_for_reading, _begin)
 
     def create_file(self) -> None:
@@ -165,7 +165,7 @@ class Database:
             pass
 
     def file_identity(self) -> tuple[int, int] | None:
-        """Which file is at the path now. SQLite itself writes on into a file that was removed."""
+        """The file at the path now. SQLite keeps writing to a file that was removed."""
         if self.path is None:
             return None
         status = os.stat(self.path)
@@ -182,7 +182,7 @@ class Database:
         return engine
 
     def _server_options(self) -> dict[str, Any]:
-        # What the URL says itself goes before these.
+        # The URL's own options override these.
         options: dict[str, Any] = {}
         if self.url.get_driver_name() == "psycopg":
             options = {
@@ -281,7 +281,7 @@ def _created(url: URL, **options: Any) -> Engine:
         engine = create_engine(
             url,
             poolclass=NullPool,
-            pool_reset_on_return=None,  # what is closed needs no ROLLBACK first
+            pool_reset_on_return=None,  # a closed connection needs no ROLLBACK
             hide_parameters=True,
             **options,
         )

@@ -1,7 +1,7 @@
 """The errors of the history, and a log line for a database's own error.
 
-A database's message may quote stored text, or a refused password; `tell` returns only what is safe
-to log. Knows nothing of tables or threads.
+A database's message may quote stored text, or a refused password. `safe_to_log` leaves that out.
+Knows nothing of tables or threads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from websopy_sync.errors import WebsopyError
 
-__all__ = ["ForeignDatabaseError", "HistoryError", "UnknownStreamError", "tell"]
+__all__ = ["ForeignDatabaseError", "HistoryError", "UnknownStreamError", "safe_to_log"]
 
 LONGEST = 200
 """Most characters of a database's message."""
@@ -30,7 +30,7 @@ class ForeignDatabaseError(HistoryError):
     """The database belongs to another program, or to a later version of this one."""
 
 
-def tell(error: BaseException, *, secret: str | None = None) -> str:
+def safe_to_log(error: BaseException, *, secret: str | None = None) -> str:
     """A failure in one line for a log, without stored text.
 
     Of connection and disk errors it has the first line. Others ("bad value", "duplicate key") often

@@ -24,7 +24,7 @@ from websopy_sync.message import Message
 
 from . import schema
 from .database import Database
-from .errors import HistoryError, UnknownStreamError, tell
+from .errors import HistoryError, UnknownStreamError, safe_to_log
 from .forks import connected
 from .identity import Identity
 from .records import Failure, Status
@@ -286,7 +286,7 @@ class History:
             with connected(self.database.fork_patience), self._engine.connect() as connection:
                 yield connection if self._is_ready(connection) else None
         except (SQLAlchemyError, OSError) as error:
-            problem = tell(error, secret=self.database.secret)
+            problem = safe_to_log(error, secret=self.database.secret)
         if problem:  # raised here, without the database's own error, which may quote anything
             raise HistoryError(f"the history at {self.database.description}: {problem}")
 

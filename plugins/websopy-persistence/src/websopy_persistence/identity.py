@@ -56,10 +56,12 @@ class Identity:
         return _SEPARATOR.join((self.host, str(self.pid), self.started, self.boot, self.space))
 
     def life_of(self, other: Identity, *, same_machine: bool) -> Life:
-        """Whether `other` lives, as far as this process can tell for certain.
+        """Whether another process runs, if this one can know it for certain.
 
-        same_machine: all processes that can write there run on this machine, as those of an
-        SQLite file with a write-ahead log do. Then another boot id means before a restart.
+        Args:
+            other: The other process.
+            same_machine: Whether all writers of the database run on this machine, as for an SQLite
+                file with a write-ahead log. Another boot id then means before a restart.
         """
         if (self.boot, self.space) == (other.boot, other.space) and (self.boot or same_machine):
             return _life_here(other) if self.host == other.host or self.boot else "unknown"
@@ -69,7 +71,7 @@ class Identity:
 
 
 def _life_here(process: Identity) -> Life:
-    if os.name != "posix":  # there, os.kill(pid, 0) would end it
+    if os.name != "posix":  # os.kill(pid, 0) would end it on Windows
         return "unknown"
     try:
         os.kill(process.pid, 0)
@@ -84,13 +86,13 @@ def _life_here(process: Identity) -> Life:
 
 
 def _start_time(pid: int) -> str | None:
-    """Clock ticks from boot to the process's start; None when it is gone or nothing tells.
+    """Clock ticks from boot to the process's start; None when it has ended or is unknown.
 
     proc(5): the 22nd field; the 2nd, a name in brackets, may hold anything, brackets too.
     """
     state, *fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split() or [""]
     if state in ("Z", "X"):
-        return "dead"  # its end only was not collected by its parent yet
+        return "dead"  # a zombie: its parent has not collected it yet
     return fields[18] if len(fields) > 18 else None
 
 

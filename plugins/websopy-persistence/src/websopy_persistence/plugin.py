@@ -45,7 +45,7 @@ class _Recording:
         began: When the request was sent, in monotonic seconds.
         begun: Whether it has a row, or will have one.
         whole: Whether the writer took every chunk so far.
-        told: The number of chunks so far.
+        received: The number of chunks so far.
         first_chunk_seconds: Seconds from the request to the first chunk.
         has_text: Whether a chunk had text.
     """
@@ -54,7 +54,7 @@ class _Recording:
     began: float
     begun: bool = True
     whole: bool = True
-    told: int = 0
+    received: int = 0
     first_chunk_seconds: float | None = None
     has_text: bool = False
 
@@ -150,7 +150,7 @@ class PersistencePlugin:
         seconds = time.monotonic() - recording.began
         if recording.first_chunk_seconds is None:
             recording.first_chunk_seconds = seconds
-        seq, recording.told = recording.told, recording.told + 1
+        seq, recording.received = recording.received, recording.received + 1
         if isinstance(chunk, ContentChunk):
             characters = len(chunk.content)
             recording.has_text = recording.has_text or characters > 0
@@ -206,7 +206,7 @@ class PersistencePlugin:
                 status=status,
                 finished=datetime.now(UTC),
                 seconds=time.monotonic() - recording.began,
-                told=recording.told,
+                received=recording.received,
                 answer=None if unknown else message.content,
                 first_chunk_seconds=recording.first_chunk_seconds,
                 usage=message.usage,

@@ -164,7 +164,7 @@ class End:
         status: The outcome.
         finished: When.
         seconds: The time since the request.
-        told: The number of chunks that came, stored or not.
+        received: The number of chunks that came, stored or not.
         answer: The text. None when the stream did not keep it: the stored chunks have it then.
         first_chunk_seconds: The time from the request to the first chunk.
         usage: As the service reports it.
@@ -179,7 +179,7 @@ class End:
     status: Status
     finished: datetime
     seconds: float
-    told: int
+    received: int
     answer: str | None = None
     first_chunk_seconds: float | None = None
     usage: Usage | None = None

@@ -60,7 +60,7 @@ def end_values(end: End, *, stored: int) -> dict[str, Any]:
         "finished": end.finished,
         "seconds": end.seconds,
         "first_chunk_seconds": end.first_chunk_seconds,
-        "lost": max(end.told - stored, 0),
+        "lost": max(end.received - stored, 0),
         "request_id": clipped(end.request_id, _LONG),
         "status_code": end.status_code,
         "retries": end.retries,

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from .errors import tell
+from .errors import safe_to_log
 
 __all__ = ["Trouble", "log"]
 
@@ -48,7 +48,7 @@ class Trouble:
     def began(self, error: BaseException) -> None:
         """Report a failure, unless it continues or was reported just now."""
         ongoing = bool(self.problem)
-        self.problem = tell(error, secret=self._secret)
+        self.problem = safe_to_log(error, secret=self._secret)
         before, when = self._reported
         if ongoing or (before == self.problem and self._clock() < when + QUIET):
             return

@@ -176,14 +176,16 @@ class TokensPlugin:
 
     def _report(self, answer: Answer, message: Message, outcome: str) -> Report:
         usage, source, exact = message.usage, "service", True
-        told = usage is not None
+        reported = usage is not None
         if usage is None:
             completion = answer.final_completion_tokens(message)
             usage = Usage(answer.prompt_tokens, completion)
             source, exact = self.counter.name, self.counter.exact
         price = self._prices.get(answer.model)
         cost = price.cost(usage) if price else None
-        return Report(answer.model, usage, source, not told, not (told or exact), cost, outcome)
+        return Report(
+            answer.model, usage, source, not reported, not (reported or exact), cost, outcome
+        )
 
 
 def _was_refused(error: BaseException) -> bool:
