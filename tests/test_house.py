@@ -86,7 +86,7 @@ FLOORS = (
     {"web.body"},
     {"web.django_view", "web.flask_view"},
     {"web"},
-    {"sandbox.http_writer", "sandbox.service"},
+    {"sandbox.compiled_script", "sandbox.http_writer", "sandbox.service"},
     {"sandbox.dispatcher"},
     {"sandbox.http_handler"},
     {"sandbox.server"},

@@ -12,7 +12,8 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from .script import Script, Steps, problem, status
+from .compiled_script import Script
+from .script import Steps, problem, status
 from .service import RecordedRequest, default_script, refusal
 
 __all__ = ["Dispatcher", "Playback"]

@@ -21,6 +21,7 @@ from typing import cast
 from ..sockets import shut_down
 from ..wires.websopy import Websopy
 from .channel import DeadlineReader, TimeoutWriter
+from .compiled_script import bytes_of
 from .dispatcher import Dispatcher, Playback
 from .http_writer import Framer, framer
 from .script import (
@@ -32,7 +33,6 @@ from .script import (
     Silence,
     Step,
     Wait,
-    bytes_of,
     problem,
     status,
 )

@@ -17,9 +17,10 @@ from typing import Self
 
 from ..sockets import shut_down
 from ..transport.proxies import add_own_service, remove_own_service
+from .compiled_script import Script
 from .dispatcher import Dispatcher
 from .http_handler import HTTPHandler
-from .script import Framing, Script, Steps
+from .script import Framing, Steps
 from .service import PREFIX, RecordedRequest
 
 __all__ = ["Sandbox"]

@@ -1,0 +1,100 @@
+"""A script, ready to be played: flat, numbered, and with the bytes of each step.
+
+The steps themselves are in script.py. Opens no socket and waits for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import get_args
+
+import attrs
+
+from ..sse import ServerSentEvent, encode
+from .script import BeforeHeaders, Event, Headers, NoIds, Raw, Step, Steps
+
+__all__ = ["Script", "bytes_of"]
+
+
+def bytes_of(step: Step) -> bytes:
+    """What a step adds to the body, before framing."""
+    if isinstance(step, Event):
+        return encode(ServerSentEvent(step.event, step.data, step.id or ""))
+    return step.data if isinstance(step, Raw) else b""
+
+
+@attrs.frozen
+class Script:
+    """A script, ready to be played.
+
+    Attributes:
+        before: The steps before the headers.
+        headers: The headers, status and framing.
+        body: The other steps. Every event has its id, "" for none.
+        data: What each step of `body` adds to the response's body, before framing.
+    """
+
+    before: tuple[Step, ...]
+    headers: Headers
+    body: tuple[Step, ...]
+    data: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, steps: Steps) -> Script:
+        """The script of these steps.
+
+        Raises:
+            TypeError: One is no step.
+            ConfigError: SSE cannot carry an event.
+        """
+        flat = tuple(_flat(steps))
+        heads = [step for step in flat if isinstance(step, Headers)]
+        head = Headers(
+            {name: value for head in heads for name, value in head.headers.items()},
+            status=next((head.status for head in heads if head.status != 200), 200),
+            framing=next((head.framing for head in heads if head.framing), None),
+        )
+        before = [s for step in flat if isinstance(step, BeforeHeaders) for s in step.steps]
+        rest = [step for step in flat if not isinstance(step, Headers | BeforeHeaders)]
+        body = tuple(_numbered(rest))
+        return cls(tuple(before), head, body, tuple(bytes_of(step) for step in body))
+
+    def after(self, last_event_id: str, *, played: int) -> list[int] | None:
+        """The indexes in `body` of the steps after an event, for a client that resumes.
+
+        Args:
+            last_event_id: The id of that event.
+            played: Index after the last step that has begun. Before it only events are repeated,
+                so that a cut does not cut its own resumption.
+
+        Returns:
+            The indexes; None when no event has that id.
+        """
+        ids = [step.id if isinstance(step, Event) else None for step in self.body]
+        if last_event_id not in ids:
+            return None
+        return [
+            place
+            for place in range(ids.index(last_event_id) + 1, len(ids))
+            if place >= played or ids[place] is not None
+        ]
+
+
+def _flat(steps: Steps) -> Iterator[Step]:
+    for step in steps:
+        if isinstance(step, get_args(Step)):
+            yield step
+        elif isinstance(step, list | tuple):
+            yield from _flat(step)
+        else:
+            raise TypeError(f"script: expected steps such as say('AI'), got {step!r:.200}")
+
+
+def _numbered(steps: Iterable[Step]) -> Iterator[Step]:
+    number, numbering = 0, True
+    for step in steps:
+        numbering = numbering and not isinstance(step, NoIds)
+        if isinstance(step, Event) and step.id is None:
+            number += 1
+            step = attrs.evolve(step, id=str(number) if numbering else "")
+        yield step
