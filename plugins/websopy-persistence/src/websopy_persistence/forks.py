@@ -109,20 +109,23 @@ def connected(patience: float) -> Iterator[None]:
 
 
 def at_exit(function: Callable[[], object]) -> Callable[[], object]:
-    """Have a function called when this process ends; what takes that back.
+    """Call a function when this process ends; returns a function that cancels this.
 
-    A child of multiprocessing's calls no atexit function before Python 3.13, only finalizers.
+    Before Python 3.13, a multiprocessing child runs only finalizers, and no atexit function.
+
+    Args:
+        function: The function.
     """
     atexit.register(function)
     if multiprocessing.parent_process() is None:
         return functools.partial(atexit.unregister, function)
     finalizer = multiprocessing.util.Finalize(None, function, exitpriority=0)
 
-    def take_back() -> None:
+    def cancel() -> None:
         atexit.unregister(function)
         finalizer.cancel()
 
-    return take_back
+    return cancel
 
 
 def fork_waits() -> bool:
@@ -139,7 +142,7 @@ def register(holder: Holder) -> None:
 
 @functools.cache
 def _listen() -> None:
-    # Once a process: os has no way to take it back, so each holder's own would keep it for ever.
+    # Once per process: it cannot be undone, so one per holder would keep each holder for ever.
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             before=_before, after_in_parent=_gate.open, after_in_child=_after_in_child
@@ -153,10 +156,10 @@ def _before() -> None:
 
 
 def _after_in_child() -> None:
-    # Other threads may have held the locks; those threads are not here.
+    # Threads that held the locks do not exist in the child.
     global _holders_lock
     _holders_lock = threading.RLock()
-    _gate.__init__()  # type: ignore[misc]  # the same gate, as threads find it by its name
+    _gate.__init__()  # type: ignore[misc]  # in place: threads refer to this object
     for holder in _held():
         holder.start_over()
 

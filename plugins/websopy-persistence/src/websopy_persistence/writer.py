@@ -124,13 +124,10 @@ class Writer:
         self._all_seen = time.monotonic()
         self._pid = os.getpid()  # last: from now on all of this belongs to this process
 
-    # --- for any thread --------------------------------------------------------------------------
+    # Called by any thread
 
     def put(self, record: Record) -> bool:
-        """Have a record stored. False when too much waits already; an End is always taken.
-
-        Returns at once.
-        """
+        """Queue a record, and return at once. False when it is refused; an End never is."""
         self._check_process()
         inbox = self._inbox
         taken = inbox.put(record)
@@ -141,7 +138,7 @@ class Writer:
         return taken
 
     def flush(self, seconds: float) -> bool:
-        """Wait until all that was put so far is stored, at most so many seconds; whether it is."""
+        """Wait until all records so far are stored, at most so many seconds; False if not."""
         self._check_process()
         stored = threading.Event()
         with self._lock:
@@ -152,9 +149,12 @@ class Writer:
         return stored.wait(seconds)
 
     def close(self, seconds: float = 5.0) -> None:
-        """Try once more to store what waits, then let go of thread and connection.
+        """Try once more to store what waits, then end the thread and close the connection.
 
-        Waits at most so many seconds. What is put afterwards starts anew.
+        Records that are put later start both again.
+
+        Args:
+            seconds: The longest wait.
         """
         self._check_process()
         with self._lock:
@@ -162,9 +162,11 @@ class Writer:
                 return
             self._stopping = True
             thread = self._thread
-            if thread is None:  # none could be started, so the work is done here
+            if thread is None:  # none could be started: this thread does the work
                 self._thread = threading.current_thread()
-            self._rouse(_FORCE)  # here, or a thread that has just ended would be started again
+            self._rouse(
+                _FORCE
+            )  # inside the lock, or a thread that has just ended would start again
         if thread is None:
             self._run()
         elif thread is not threading.current_thread():
@@ -172,21 +174,21 @@ class Writer:
 
     @property
     def lost_chunks(self) -> int:
-        """How many chunks will never be stored."""
+        """The number of chunks that will never be stored."""
         return self._inbox.lost_chunks
 
     def miss(self) -> None:
-        """Count a chunk that is not put, because the one before it was refused."""
+        """Count a chunk that is not put because an earlier one was refused."""
         self._check_process()
         self._inbox.lose(chunks=1)
 
     @property
     def lost_streams(self) -> int:
-        """How many streams were not stored at all."""
+        """The number of streams that are not stored at all."""
         return self._inbox.lost_streams
 
     def _check_process(self) -> None:
-        if self._pid != os.getpid():  # forked by something that tells Python nothing
+        if self._pid != os.getpid():  # forked by code that does not run Python's fork hooks
             self.start_over()
 
     def disconnect(self) -> None:
@@ -194,9 +196,9 @@ class Writer:
         self._close_store()
 
     def _rouse(self, urgency: int) -> None:
-        # Without a lock, as each chunk comes by here. What is put before this is seen by the thread
-        # or left to this: _take() sets _woken before it takes, _may_end() forgets the thread before
-        # it looks for the last time.
+        # Without a lock, as each chunk passes here. The thread sees the record, or this starts one:
+        # _take() resets _woken before it takes, and _may_end() clears _thread before it looks at
+        # the inbox for the last time.
         if urgency > self._woken:
             self._woken = urgency
             self._wake.put(urgency)
@@ -211,12 +213,12 @@ class Writer:
             try:
                 self._thread.start()
                 self._at_exit = at_exit(self.close)
-            except RuntimeError as error:  # no thread to be had, or the interpreter is ending
+            except RuntimeError as error:  # no thread can be started, or the interpreter is ending
                 self._thread = None
                 if threading.main_thread().is_alive():
                     self._trouble.began(error)
 
-    # --- in the writer's thread ------------------------------------------------------------------
+    # Called in the writer's thread
 
     def _run(self) -> None:
         while True:
@@ -229,7 +231,7 @@ class Writer:
                 return
 
     def _rest(self) -> bool:
-        """Sleep until there is something to do. True when nothing came in the whole time."""
+        """Sleep until there is work. True when nothing came during the whole wait."""
         calm, nothing_came = not self._is_backing_off(), True
         until = time.monotonic() + self._patience()
         while (left := until - time.monotonic()) > 0:
@@ -254,20 +256,20 @@ class Writer:
         return limits.touch if self._ledger.entries else limits.idle
 
     def _due(self) -> Sequence[Entry]:
-        """What is to be written now: what waits, and now and then a sign of life of each."""
+        """The streams to write now: those that wait, and once in `touch` seconds all of them."""
         if time.monotonic() < self._all_seen + self._limits.touch:
             return self._ledger.waiting()
         self._all_seen = time.monotonic()
         return list(self._ledger.entries.values())
 
     def _take(self) -> bool:
-        """Take over what was put. True when all that came before a close() is taken now."""
+        """Take the records from the inbox. True when this includes all from before a close()."""
         with self._lock:
             stopping = self._stopping
             self._taken_flushes += self._flushes
             self._flushes.clear()
-        # In this order, or what a destructor puts meanwhile would wait for the next record: the
-        # garbage collector may run it here, in this thread.
+        # The order matters: the garbage collector may run a destructor here, in this thread, which
+        # puts a record. It must not wait for the next one.
         while not self._wake.empty():
             self._wake.get()
         self._woken = 0
@@ -278,7 +280,7 @@ class Writer:
         return stopping
 
     def _try(self, entries: Sequence[Entry]) -> None:
-        """Write, or take note that it could not be done. Nothing comes out of here."""
+        """Write, or note the failure. Raises nothing."""
         if entries:
             try:
                 self._write_between_forks(entries)
@@ -297,12 +299,14 @@ class Writer:
             try:
                 with connected(self._fork_patience):
                     return self._write_all(entries)
-            except ForkWaitsError:  # the next connected() waits until it is over
+            except ForkWaitsError:  # the next connected() waits for the end of the fork
                 continue
 
     def _write_all(self, entries: Sequence[Entry]) -> None:
-        """Write in one transaction; if that fails, stream by stream, so that one bad chunk, or
-        one that is too large, keeps no other stream from being stored."""
+        """Write in one transaction; if that fails, stream by stream.
+
+        So a bad or too large chunk does not keep other streams from being stored.
+        """
         self._open()
         try:
             self._write(entries)
@@ -315,7 +319,7 @@ class Writer:
             self._doubt()
         failure = None
         for entry in entries:
-            self._open()  # raises when it is the database as a whole
+            self._open()  # raises when the whole database fails
             try:
                 self._write([entry])
             except ForkWaitsError:
@@ -350,7 +354,7 @@ class Writer:
         self._close_store()
 
     def _blame(self, entry: Entry, error: Exception) -> None:
-        """Count a failure that is one stream's; give up on what fails too often."""
+        """Count the failure of one stream, and give up after too many."""
         entry.tries += 1
         passing = isinstance(error, OperationalError | InterfaceError | OSError)
         if entry.tries < (self._limits.tries if passing else self._limits.bad_tries):
@@ -377,8 +381,8 @@ class Writer:
         return True
 
     def _abandon(self) -> None:
-        """Let go of all that is not stored; nobody will try again."""
-        self._take()  # what came after the close()
+        """Drop everything that is not stored: nobody will try again."""
+        self._take()  # records that came after the close()
         waiting = self._ledger.waiting()
         rowless = sum(entry.stored is None for entry in waiting)
         self._inbox.lose(chunks=sum(entry.chunks for entry in waiting), streams=rowless)
@@ -393,5 +397,5 @@ class Writer:
         try:
             if store is not None:
                 store.close()
-        except Exception as error:  # noqa: BLE001 - what is broken may not close either
+        except Exception as error:  # noqa: BLE001 - closing a broken one may fail too
             log.debug("closing the history: %s", type(error).__name__)
