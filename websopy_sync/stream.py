@@ -147,7 +147,7 @@ class ChatStream(_ResponseStream[StreamChunk]):
         self._open(source)
 
     def _items(self, reading: Reading[StreamChunk]) -> Generator[StreamChunk, None, None]:
-        # The hot path: all that a chunk needs is a local. Measure before you touch it.
+        # The hot path, hence the locals and the depth. Measure before you touch it.
         source, scope = reading.source, self._scope
         read, add_text = self._reader.read, self._builder.add_text
         notify, room = self._hooks.notifier("on_chunk"), self._max_answer_size
