@@ -169,6 +169,8 @@ class Life:
         if self.event == "next":
             if self.state == "open":
                 self.watcher.on_chunk_do = self.note_reading
+            elif self.state in ENDS:
+                raised_by(lambda: next(stream))  # the second next() raises as the first one does
             next(stream)
         elif self.event == "second loop":
             with contextlib.suppress(StreamError):
@@ -316,16 +318,19 @@ def test_next_ends_with_stop_iteration(ask: Ask) -> None:
     [iter, list, lambda stream: list(stream.text_stream)],
     ids=["iter", "list", "text_stream"],
 )
-@pytest.mark.parametrize("how", ["whole", "broken off", "failed"])
+@pytest.mark.parametrize("how", ["whole", "by next()", "broken off", "failed"])
 def test_a_stream_is_read_once(ask: Ask, how: str, again: Callable[[ChatStream], object]) -> None:
     """A second loop raises StreamError: without it, the response would look empty."""
-    stream = ask(say("a"), done() if how == "whole" else error("no"))
-    try:
-        for _ in stream:
-            if how == "broken off":
-                break
-    except StreamServerError:
-        pass
+    ends_well = how in ("whole", "by next()")
+    stream = ask(say("a"), done() if ends_well else error("no"))
+    if how == "by next()":
+        while next(stream, None) is not None:
+            pass
+    else:
+        with contextlib.suppress(StreamServerError):
+            for _ in stream:
+                if how == "broken off":
+                    break
     with pytest.raises(StreamError, match="once"):
         again(stream)
 
@@ -448,6 +453,7 @@ def test_reading_after_close(ask: Ask, begin: bool) -> None:
     with pytest.raises(StreamCancelledError) as caught:
         next(stream)
     assert caught.value.reason == "closed"
+    assert caught.value.partial == Message("a" if begin else "")
     assert stream.state == "closed"
 
 
@@ -547,6 +553,16 @@ def test_a_cancelled_token_sends_nothing(ask: Ask, sandbox: Sandbox) -> None:
     with pytest.raises(StreamCancelledError):
         ask(cancel_token=token)
     assert not sandbox.requests
+
+
+def test_a_cancelled_token_notifies_no_plugin(make: Make) -> None:
+    """No plugin hears of a request that is never made: neither its begin nor its end."""
+    token, watcher, seen = CancelToken(), Watcher(), []
+    watcher.on_request_do = seen.append
+    token.cancel()
+    with pytest.raises(StreamCancelledError):
+        make(watcher).ai.chat_stream("x", cancel_token=token)
+    assert (seen, watcher.ends) == ([], [])
 
 
 def test_cancel_in_the_loop(ask: Ask) -> None:
