@@ -54,7 +54,7 @@ Phase = Literal["connect", "first_chunk", "idle", "total"]
 
 
 class PartialAnswer(Protocol):
-    """What had arrived of an answer: a `Message`, named here by its shape alone."""
+    """A `Message` as far as it had arrived, described by its attributes alone."""
 
     @property
     def content(self) -> str: ...
@@ -112,7 +112,7 @@ class ConfigError(WebsopyError, ValueError):
 
 
 class APIError(WebsopyError):
-    """A call that got no whole answer.
+    """A call that got no complete response.
 
     Args:
         message: What happened, never with the key or the prompt.

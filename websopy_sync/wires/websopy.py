@@ -154,6 +154,7 @@ def _chunk_of(fields: Any) -> StreamChunk:
 
 
 def _field(fields: Any, name: str, kind: type, where: str) -> Any:
+    """A field that must be there, of this type. `where` is what an error calls the object."""
     if type(fields) is not dict:
         raise StreamProtocolError(f"{where}: expected a JSON object, got {_shown(fields)}")
     if type(fields.get(name)) is not kind:
@@ -165,6 +166,7 @@ def _field(fields: Any, name: str, kind: type, where: str) -> Any:
 
 
 def _shown(value: Any) -> str:
+    """A value for an error's message; its type when it is too large or too deep for repr()."""
     try:
         return repr(value)
     except (RecursionError, ValueError):
@@ -179,7 +181,7 @@ def _tool_of(tool: dict[str, Any]) -> ToolCall:
 
 
 def _usage_of(usage: Any) -> Usage | None:
-    """The usage of a done chunk; None when it says nothing of tokens."""
+    """The usage of a done chunk; None when it has no counts."""
     if usage is None or usage == {}:
         return None
     prompt = _count(usage, "promptTokens")
@@ -198,7 +200,7 @@ def _count(usage: Any, name: str) -> int:
 
 
 def _error_of(fields: dict[str, Any]) -> ErrorChunk:
-    """An error chunk, whose text the guide gives no field: `error`, `message`, then `content`."""
+    """An error chunk. The guide names no field for its text: `error`, `message`, then `content`."""
     details = fields.get("error")
     inner: dict[str, Any] = details if isinstance(details, dict) else {}
     texts = (details, inner.get("message"), fields.get("message"), fields.get("content"))
@@ -210,9 +212,16 @@ def _error_of(fields: dict[str, Any]) -> ErrorChunk:
 
 
 def dump_chunk(chunk: StreamChunk) -> str:
-    """A chunk as the service writes it: JSON in one line, such that reading gives it back."""
+    """Write a chunk as the service does.
+
+    Args:
+        chunk: The chunk.
+
+    Returns:
+        JSON in one line. `parse_chunk` gives the chunk back.
+    """
     written = json.dumps(_fields_of(chunk), ensure_ascii=False, separators=(",", ":"))
-    if isinstance(chunk, UnknownChunk):  # may hold 1e999, which Python reads as Infinity
+    if isinstance(chunk, UnknownChunk):  # it may hold infinity, read from 1e999, which is no JSON
         fields = json.loads(written, parse_constant=lambda name: None)
         written = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
     return scalar_text(written)
