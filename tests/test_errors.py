@@ -126,6 +126,7 @@ def test_pickle_keeps_every_field(kind: type[WebsopyError], protocol: int) -> No
     assert str(again) == again.message == "what happened"
     assert again.args == error.args == ("what happened",)
     assert {name: getattr(again, name) for name in fields} == fields
+    assert vars(again) == vars(error)
     assert again == error and hash(again) == hash(error)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import threading
 import time
 import uuid
@@ -42,7 +41,6 @@ from websopy_sync.sandbox import (
     error,
     event,
     headers,
-    no_ids,
     pause,
     ping,
     raw,
@@ -352,13 +350,6 @@ def test_the_error_stays(ask: Ask) -> None:
         assert caught.value == failure
 
 
-def test_errors_of_a_stream_pickle(ask: Ask) -> None:
-    """PROMISE 29, with a real one: partial message, id, tries."""
-    _, failure = read_until_error(ask(say("a"), tool("f", {}), error("no", "c")))
-    again = pickle.loads(pickle.dumps(failure))
-    assert again == failure and again.partial == Message("a", (ToolCall("f", "{}"),))
-
-
 @pytest.mark.parametrize(
     ("answer", "kind", "says"),
     [
@@ -494,45 +485,6 @@ def test_a_lost_answer_is_resumed_by_its_id(
     assert (first.last_event_id, second.last_event_id) == ("", "2")
     assert first.idempotency_key == second.idempotency_key == stream.idempotency_key
     assert first.body == second.body
-
-
-def test_many_cuts(ask: Ask) -> None:
-    """As long as there is progress, it goes on."""
-    pieces = [step for letter in "abcdefgh" for step in (say(letter), cut())]
-    stream = ask(retry(1), *pieces, done())
-    assert stream.get_final_text() == "abcdefgh"
-    assert stream.retries_taken == 8
-
-
-def test_no_resume_when_not_wanted(ask: Ask, sandbox: Sandbox) -> None:
-    """resume=False."""
-    _, failure = read_until_error(ask(say("a"), cut(), say("b"), done(), resume=False))
-    assert isinstance(failure, StreamInterruptedError)
-    assert len(sandbox.requests) == 1
-
-
-def test_no_resume_without_ids(ask: Ask, sandbox: Sandbox) -> None:
-    """There is nothing to resume by; text is never asked for twice."""
-    _, failure = read_until_error(ask(no_ids(), say("a"), cut(), say("b"), done()))
-    assert isinstance(failure, StreamInterruptedError)
-    assert failure.last_event_id == "" and failure.partial == Message("a")
-    assert len(sandbox.requests) == 1
-
-
-def test_no_new_question_when_cut_before_the_first_event(ask: Ask, sandbox: Sandbox) -> None:
-    """PROMISE 1: once the headers came, the question is not sent again."""
-    _, failure = read_until_error(ask(comment(), cut(), say("a"), done()))
-    assert isinstance(failure, StreamInterruptedError)
-    assert len(sandbox.requests) == 1
-
-
-def test_resumed_answer_without_ids_is_not_believed(ask: Ask, sandbox: Sandbox) -> None:
-    """It may begin from the start: stop rather than repeat text."""
-    stream = ask(retry(1), say("a"), cut())
-    sandbox.play([no_ids(), say("a"), say("b"), done()])
-    chunks, failure = read_until_error(stream)
-    assert chunks == [ContentChunk("a")]
-    assert isinstance(failure, StreamInterruptedError)
 
 
 def test_events_already_handed_over_are_dropped(ask: Ask, sandbox: Sandbox) -> None:
