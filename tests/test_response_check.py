@@ -93,6 +93,13 @@ def test_any_other_success_says_what_came(status: int, kind: str, got: str) -> N
     assert response.done == ["released"]
 
 
+def test_long_texts_are_cut() -> None:
+    """At 200 characters of the body, at 100 of the content type."""
+    problem = problem_of(Response(200, b"x" * 300, content_type="y" * 300))
+    assert problem is not None
+    assert problem.message.endswith(f"got 200 with {'y' * 100}: {'x' * 200}")
+
+
 @pytest.mark.parametrize(
     "status", [300, 301, 399, 400, 401, 404, 418, 429, 499, 500, 503, 529, 599]
 )
