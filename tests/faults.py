@@ -547,6 +547,26 @@ def reset(conn: Conn) -> None:
     conn.reset()
 
 
+def hang_up_early(conn: Conn) -> None:
+    """Close the connection at the first bytes, a TLS handshake's or a request's."""
+    conn.receive()
+    conn.half_close()
+
+
+def reset_early(conn: Conn) -> None:
+    """Reset the connection at the first bytes."""
+    conn.receive()
+    conn.reset()
+
+
+def plain_http_early(conn: Conn) -> None:
+    """Respond to the first bytes in plain HTTP, as a server does that speaks no TLS."""
+    conn.receive()
+    conn.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    conn.half_close()
+    conn.wait_gone()
+
+
 def stall_after(*pieces: bytes, framing: Framing | None = None) -> Script:
     """Good events, then silence until the client leaves."""
 

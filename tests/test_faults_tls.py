@@ -167,23 +167,6 @@ def test_session_that_does_not_verify() -> None:
     assert type(got.error) is APIConnectionError
 
 
-def plain_http(conn: Conn) -> None:
-    conn.receive()
-    conn.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-    conn.half_close()
-    conn.wait_gone()
-
-
-def fin_in_the_handshake(conn: Conn) -> None:
-    conn.receive()
-    conn.half_close()
-
-
-def reset_in_the_handshake(conn: Conn) -> None:
-    conn.receive()
-    conn.reset()
-
-
 def garbage_in_the_handshake(conn: Conn) -> None:
     conn.receive()
     conn.send(b"\x16\x03\x03\x00\x05garbage garbage garbage")
@@ -196,7 +179,8 @@ def tls_url(server: faults.Server) -> str:
 
 
 @pytest.mark.parametrize(
-    "fault", [plain_http, fin_in_the_handshake, reset_in_the_handshake, garbage_in_the_handshake]
+    "fault",
+    [faults.plain_http_early, faults.hang_up_early, faults.reset_early, garbage_in_the_handshake],
 )
 def test_handshake_that_fails(fault: faults.Script) -> None:
     """A handshake that fails is a connection error before anything was sent."""

@@ -132,24 +132,9 @@ def test_cancel_in_the_inner_handshake() -> None:
     assert got.seconds < 0.7
 
 
-def fin(conn: Conn) -> None:
-    conn.receive()
-    conn.half_close()
-
-
-def reset(conn: Conn) -> None:
-    conn.receive()
-    conn.reset()
-
-
-def garbage(conn: Conn) -> None:
-    conn.receive()
-    conn.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-    conn.half_close()
-    conn.wait_gone()
-
-
-@pytest.mark.parametrize("fault", [fin, reset, garbage])
+@pytest.mark.parametrize(
+    "fault", [faults.hang_up_early, faults.reset_early, faults.plain_http_early]
+)
 def test_inner_handshake_that_fails(fault: Script) -> None:
     """An inner handshake that fails is a connection error before anything was sent."""
     with journey(fault, max_retries=0) as (_, asker):
