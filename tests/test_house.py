@@ -109,6 +109,9 @@ DOORS = {
     "pluggy": {"hooks"},
     "socks": {"transport.socks_handshake"},
     "socket": {"transport", "sockets", "sandbox"},
+    "_socket": {"sockets"},
+    "select": {"sockets", "cli.input"},  # the command line waits for the terminal
+    "selectors": {"sandbox"},
     "ssl": {"transport", "sandbox"},
     "http": {"transport", "sandbox"},
     "zlib": {"transport.content_coding", "sandbox"},
