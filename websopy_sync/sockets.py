@@ -27,11 +27,10 @@ _KEEP_ALIVE = (
     (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 15),
     (socket.IPPROTO_TCP, "TCP_KEEPCNT", 6),
 )
-"""The kernel's probes: the first after 30 silent seconds, before any box on the way forgets the
-connection (Azure's load balancers do after 4 minutes, those of AWS after 350 s). When six more in
-90 seconds are not answered, the connection is lost. A living server's kernel answers them, however
-slow the server itself is. TCP_USER_TIMEOUT would find a loss sooner, but it also cuts a server that
-does not read for a while."""
+"""The kernel's probes: the first after 30 silent seconds, before a load balancer forgets the
+connection (Azure's do after 4 minutes, those of AWS after 350 s). The connection is lost when six
+more in 90 seconds get no reply. The server's kernel replies, however slow the server itself is.
+TCP_USER_TIMEOUT would find a loss sooner, but also cuts a server that does not read for a while."""
 
 
 def keep_alive(sock: Any) -> None:
@@ -44,11 +43,15 @@ def keep_alive(sock: Any) -> None:
 
 
 def shut_down(sock: Any, how: int = socket.SHUT_RDWR) -> None:
-    """End a connection in both directions, so that whoever waits for it wakes, or in one.
+    """End a connection in both directions or in one, and wake the threads that wait for it.
 
-    It shuts down the kernel's socket below TLS: `SSLSocket.shutdown` first drops the TLS layer,
-    so that the reader would take ciphertext for text (seen in 4 runs of 4), and closing would wait
-    for the reader's lock.
+    The plain socket below TLS is shut down. `SSLSocket.shutdown()` would drop the TLS layer first,
+    and the reader would get ciphertext (seen in 4 runs of 4). close() would wait for the reader's
+    lock.
+
+    Args:
+        sock: A socket, or any object that holds one.
+        how: As `socket.shutdown()` takes it.
     """
     with ignoring(OSError):  # not connected yet, or gone already
         plain = _plain(sock)
@@ -57,10 +60,11 @@ def shut_down(sock: Any, how: int = socket.SHUT_RDWR) -> None:
 
 
 def _plain(sock: Any) -> _socket.socket | None:
-    """The kernel's socket in any object that holds one.
+    """The socket of C code in any object that holds one.
 
-    urllib3's TLS inside TLS has it in `socket`, gevent in `_sock`, eventlet in `fd`. After
-    monkey-patching `socket.socket` is theirs, so the class that C defines is what counts.
+    urllib3's TLS inside TLS has it in `socket`, gevent in `_sock`, eventlet in `fd`: their private
+    attributes, because none has a public one. After monkey-patching `socket.socket` is theirs, so
+    this looks for the class that C defines.
     """
     while not isinstance(sock, _socket.socket):
         inner = (getattr(sock, name, None) for name in ("socket", "_sock", "fd"))
@@ -71,18 +75,21 @@ def _plain(sock: Any) -> _socket.socket | None:
     return sock
 
 
-def wait_for(sock: Any, seconds: float, *, answer: bool = False) -> None:
-    """Wait until the socket takes bytes, or has failed; with `answer` also until it has some.
+def wait_for(sock: Any, seconds: float, *, also_readable: bool = False) -> None:
+    """Wait until the socket can be written or has failed. It may return early: try, and wait again.
 
-    It may return early, so the caller tries and waits again.
+    Args:
+        sock: The socket.
+        seconds: The longest wait.
+        also_readable: Return also when there is something to read.
     """
     if hasattr(select, "poll"):
-        events = select.POLLOUT | (select.POLLIN if answer else 0)
+        events = select.POLLOUT | (select.POLLIN if also_readable else 0)
         poll = select.poll()
         poll.register(sock.fileno(), events)
         poll.poll(min(math.ceil(min(seconds, threading.TIMEOUT_MAX) * 1000), LONGEST_POLL))
         return
-    # Windows, and eventlet, whose select() wakes its caller twice if a socket is ready for both:
-    # the answer is looked for in between.
-    seconds = min(seconds, 0.05 if answer else threading.TIMEOUT_MAX)
+    # Windows, and eventlet, whose select() wakes its caller twice if a socket is ready for both. So
+    # wait for one only, and return often enough for the caller to read.
+    seconds = min(seconds, 0.05 if also_readable else threading.TIMEOUT_MAX)
     select.select([], [sock], [sock], seconds)

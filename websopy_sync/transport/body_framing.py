@@ -35,15 +35,15 @@ class BodyReader(Protocol):
     complete: bool
     """Whether all of it has come."""
     trailing_data: bool
-    """Whether bytes came behind its end."""
+    """Whether bytes came after its end."""
     failure: str
-    """What was wrong with the framing, behind the payload that came before it; "" if nothing."""
+    """What is wrong with the framing after the payload that was returned; "" if nothing."""
 
     def feed(self, data: bytes) -> bytes:
         """The payload in the next bytes of the connection."""
 
     def end(self) -> bool:
-        """The connection has ended: whether that completes the body. Else it was cut."""
+        """Say that the connection ended. Returns whether that completes the body."""
 
 
 class ContentLengthReader:
@@ -57,7 +57,7 @@ class ContentLengthReader:
         self.complete: bool = length == 0
 
     def feed(self, data: bytes) -> bytes:
-        """What of these bytes belongs to the body."""
+        """The bytes up to the end of the body."""
         self.trailing_data = len(data) > self._left
         data = data[: self._left]
         self._left -= len(data)
@@ -65,12 +65,12 @@ class ContentLengthReader:
         return data
 
     def end(self) -> bool:
-        """Too early, unless all was there."""
+        """Whether all had come."""
         return self.complete
 
 
 class UntilCloseReader:
-    """A body that ends with its connection, so that a cut cannot be told from an end."""
+    """A body that ends with its connection, where a cut looks like an end."""
 
     complete: bool = False
     failure: str = ""
@@ -81,7 +81,7 @@ class UntilCloseReader:
         return data
 
     def end(self) -> bool:
-        """As good an end as any."""
+        """True: this is its end."""
         self.complete = True
         return True
 
@@ -94,21 +94,20 @@ class ChunkedReader:
         self.trailing_data: bool = False
         self.failure: str = ""
         self._left = 0  # bytes of the current chunk still to come, with its CRLF
-        self._rest = b""  # a size line or trailer that is not whole yet
+        self._rest = b""  # a size line or trailer that is not complete yet
         self._in_trailers = False
         self._trailer_size = 0
-        self._sizes: dict[bytes, int] = {}  # size lines met: most recur, and a look-up is cheap
-        self._between = True  # what comes next is a size line
-        self._lone: dict[int, bytes] = {}  # bytes of a whole chunk → its size line, with CRLF
+        self._sizes: dict[bytes, int] = {}  # size lines seen: most recur, and a look-up is cheap
+        self._between = True  # a size line comes next
+        self._lone: dict[int, bytes] = {}  # length of a whole chunk → its size line with CRLF
 
     def end(self) -> bool:
-        """Too early, unless all was there."""
+        """Whether all had come."""
         return self.complete
 
     def feed(self, data: bytes) -> bytes:
         """The payload of all chunks in these bytes, joined."""
-        # Most often one whole chunk comes alone, as long as one before: 36 bytecodes instead
-        # of 134.
+        # Fast path: one whole chunk alone, of a size that came before (docs/benchmarks.md).
         if self._between:
             line = self._lone.get(len(data))
             if line is not None and data.startswith(line) and data.endswith(b"\r\n"):
@@ -118,14 +117,14 @@ class ChunkedReader:
             self._rest = b""
         pieces: list[bytes] = []
         try:
-            self._take(data, pieces)
+            self._parse(data, pieces)
         except StreamProtocolError as error:
             self.failure = error.message
         self._between = not (self._left or self._rest or self._in_trailers or self.failure)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _take(self, data: bytes, pieces: list[bytes]) -> None:
-        position = self._go_on(data, pieces) if self._left else 0
+    def _parse(self, data: bytes, pieces: list[bytes]) -> None:
+        position = self._continue_chunk(data, pieces) if self._left else 0
         length = len(data)
         while position < length and not self._in_trailers:
             end = data.find(b"\r\n", position)
@@ -143,21 +142,21 @@ class ChunkedReader:
                 pieces.append(data[start : position - 2])
             else:
                 self._left = size + 2
-                position = self._go_on(data, pieces, start)
+                position = self._continue_chunk(data, pieces, start)
         if self._in_trailers and not self.complete:
-            self._take_trailers(data[position:])
+            self._skip_trailers(data[position:])
 
-    def _go_on(self, data: bytes, pieces: list[bytes], start: int = 0) -> int:
-        """Take what there is of a chunk that is still arriving. Returns the position behind it."""
+    def _continue_chunk(self, data: bytes, pieces: list[bytes], start: int = 0) -> int:
+        """Take the part of a chunk that has arrived. Returns the position after it."""
         stop = min(start + self._left, len(data))
         self._left -= stop - start
         payload = data[start:stop]
-        # The last two bytes are the chunk's CRLF: they may come apart.
+        # The last two bytes are the chunk's CRLF, which may be cut in the middle.
         ending = max(0, min(2 - self._left, len(payload)))
         if ending:
             expected = b"\r\n"[max(0, 2 - self._left - ending) : 2 - self._left]
             if payload[len(payload) - ending :] != expected:
-                raise StreamProtocolError("HTTP chunk: expected a line end behind its data")
+                raise StreamProtocolError("HTTP chunk: expected a line end after its data")
             payload = payload[: len(payload) - ending]
         if payload:
             pieces.append(payload)
@@ -178,7 +177,7 @@ class ChunkedReader:
             raise StreamProtocolError(f"HTTP chunk size: expected at most {MAX_LINE} bytes")
         self._rest = rest
 
-    def _take_trailers(self, data: bytes) -> None:
+    def _skip_trailers(self, data: bytes) -> None:
         """Skip the trailers, up to the empty line that ends the body."""
         while not self.complete:
             line, end, data = data.partition(b"\r\n")
@@ -193,9 +192,14 @@ class ChunkedReader:
 
 
 def body_reader_for(status: int, headers: Mapping[str, str]) -> BodyReader:
-    """The framing that an answer's head announces (RFC 9112 6.3); header names in lower case.
+    """The reader for the framing that a response's head announces (RFC 9112 6.3).
 
-    Raises StreamProtocolError when it announces none that can be trusted.
+    Args:
+        status: The status code.
+        headers: Names in lower case.
+
+    Raises:
+        StreamProtocolError: The head announces no framing that can be trusted.
     """
     if status in (204, 304):
         return ContentLengthReader(0)

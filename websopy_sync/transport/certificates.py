@@ -1,6 +1,6 @@
-"""Whom TLS trusts and who this client is: files that are named in several places, and checked.
+"""The CA bundle and the client certificate of a transport: found and checked.
 
-Knows nothing of connections. What is wrong is said with the name of the place that named the file.
+Knows nothing of connections. An error names the argument or the variable that named the file.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT
 class Trust:
     """Which authorities are trusted.
 
-    verify: as requests takes it: True, False, or the path of a bundle (file or directory).
-    source: the argument or the variable that says so.
+    Attributes:
+        verify: As requests takes it: True, False, or the path of a bundle (file or directory).
+        source: The argument or the variable that says so.
     """
 
     verify: bool | str

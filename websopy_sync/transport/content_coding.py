@@ -20,31 +20,34 @@ INFLATE_STEP = 65536
 class Inflater:
     """Undoes one gzip or deflate coding, in bounded steps.
 
-    `take` gives at most INFLATE_STEP bytes a call, however much is packed into what was fed: call
-    it until it gives nothing.
+    `take` returns at most INFLATE_STEP bytes a call, however much is packed into what was fed. Call
+    it until it returns nothing.
+
+    Args:
+        coding: `gzip`, `x-gzip` or `deflate`.
     """
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
         self.failure: str = ""
-        """What was wrong with the coding, behind what could be decoded; "" if nothing."""
+        """What is wrong with the coding after the bytes that were returned; "" if nothing."""
         self._engine: Any = None  # chosen by the first two bytes
         self._fed = b""
-        self._full = False  # the last step was: the engine may hold more of the same input
+        self._full = False  # whether the last step was: the engine may hold more
 
     @property
     def complete(self) -> bool:
-        """Whether the coding's own end has been reached, or nothing came at all."""
+        """Whether the coding has reached its end mark, or nothing came at all."""
         return self._engine.eof if self._engine else not self._fed
 
     def feed(self, data: bytes) -> None:
-        """Put more coded bytes behind those not taken yet."""
+        """Add coded bytes to those that are not decoded yet."""
         self._fed += data
 
     def take(self) -> bytes:
         """The next decoded bytes, b"" when more must be fed."""
         data = self._step()
-        # A step ends with its member, which may have given nothing: the next one may be here.
+        # A step stops at the end of a gzip member, which may be empty: try the next member.
         while not data and self._engine and self._engine.eof and len(self._fed) >= 2:
             data = self._step()
         return data
@@ -60,13 +63,13 @@ class Inflater:
         try:
             data: bytes = self._engine.decompress(self._fed, INFLATE_STEP)
         except zlib.error:
-            data = self._take_good_part(before)
+            data = self._inflate_good_part(before)
         self._full = len(data) == INFLATE_STEP
         self._fed = self._engine.unconsumed_tail or self._engine.unused_data
         return data
 
-    def _take_good_part(self, engine: Any) -> bytes:
-        """What comes before the broken byte, which an engine that fails does not give."""
+    def _inflate_good_part(self, engine: Any) -> bytes:
+        """The bytes before the broken one: an engine that fails returns nothing of its input."""
         good = b""
         try:
             for byte in self._fed:
@@ -76,7 +79,7 @@ class Inflater:
         return good
 
     def _window(self) -> int:
-        """zlib's name for the format; some servers send deflate without its zlib wrapper."""
+        """zlib's `wbits` for the format. Some servers send deflate without its zlib header."""
         if self._coding != "deflate":
             return 31
         first, second = self._fed[0], self._fed[1]
@@ -84,9 +87,13 @@ class Inflater:
 
 
 def inflater_for(headers: Mapping[str, str]) -> Inflater | None:
-    """What undoes the answer's Content-Encoding; None when it has none.
+    """What undoes a response's Content-Encoding, None when there is none.
 
-    Raises StreamProtocolError for an unknown coding, and for more than one.
+    Args:
+        headers: Names in lower case.
+
+    Raises:
+        StreamProtocolError: The coding is unknown, or there are several.
     """
     coding = headers.get("content-encoding", "").strip().lower()
     if coding in ("", "identity"):

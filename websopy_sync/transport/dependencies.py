@@ -1,7 +1,7 @@
-"""Whether the libraries below are those that this package is made for.
+"""Checks that requests and urllib3 are the libraries that this package is made for.
 
-Something else that is installed beside it may have put another version in their place, or another
-package. That would fail somewhere deep in a call; here it is said in one sentence.
+Knows nothing of requests that are sent. Another package may have installed a fork or an old version
+in their place. That would fail deep in a call; here one sentence says it.
 """
 
 from __future__ import annotations

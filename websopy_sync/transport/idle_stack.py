@@ -1,6 +1,6 @@
-"""Where a pool keeps idle connections: a stack that no interrupt can leave locked.
+"""The stack of a pool's idle connections, which no interrupt can leave locked.
 
-Knows nothing of connections. It stands in for `queue.LifoQueue`, as urllib3's pools use it.
+Knows nothing of connections. It replaces `queue.LifoQueue` in urllib3's pools.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class IdleStack:
     """Last in, first out, for many threads, without a lock.
 
     `queue.LifoQueue` takes its lock in Python code. A signal handler that raises right there leaves
-    it locked, and every later question over the same pool would wait for ever.
+    it locked, and every later request of the same pool would wait for ever.
 
     Args:
         maxsize: How many items there is room for.

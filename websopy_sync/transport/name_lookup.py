@@ -1,8 +1,8 @@
-"""The addresses of a host name, found within the limits of a call.
+"""Looks up the addresses of a host name, within the limits of a call.
 
-`getaddrinfo()` takes no timeout and nothing can interrupt it: with a dead name server it blocks for
-half a minute. So a helper thread makes the call, and its caller leaves it behind when a limit
-passes or cancel() is called. Knows nothing of connecting.
+Knows nothing of connecting. `getaddrinfo()` takes no timeout and cannot be interrupted: with a dead
+name server it blocks for half a minute. So a helper thread calls it, and the caller abandons that
+thread when a limit passes or cancel() is called.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Address = tuple[Any, Any, int, str, Any]
 """What getaddrinfo() returns: family, type, protocol, canonical name, address."""
 
 MAX_THREADS = 16
-"""Look-ups at a time in one process. With a dead name server this many threads are left behind at
-most; glibc gives up after 10 to 30 seconds, and then they end."""
+"""Look-ups at a time in one process. With a dead name server at most this many threads are
+abandoned; glibc gives up after 10 to 30 seconds, and then they end."""
 
 
 class _Job:
@@ -49,7 +49,10 @@ class _Job:
 class NameLookup:
     """Looks names up in a bounded number of threads, which end when there is nothing to do.
 
-    May be used from many threads, and by forked children.
+    Any thread may use it, and so may a forked child.
+
+    Args:
+        max_threads: The most look-ups at a time.
     """
 
     def __init__(self, max_threads: int = MAX_THREADS) -> None:
@@ -58,16 +61,22 @@ class NameLookup:
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        # Reentrant, as a signal handler may ask something while its thread is in here.
+        # Reentrant, because a signal handler may start a call while its thread is in here.
         self._lock = threading.RLock()
         self._queue: deque[_Job] = deque()
         self._threads = 0
 
     def addresses(self, host: str, port: int, scope: CancelScope) -> list[Address]:
-        """The addresses of a host, never empty. A numeric one needs no thread.
+        """The addresses of a host, never empty. A numeric host needs no thread.
+
+        Args:
+            host: A name or an address.
+            port: The port, which becomes part of each address.
+            scope: The limits and the off-switch.
 
         Raises:
-            OSError, UnicodeError: The name has none.
+            OSError: The name has no address.
+            UnicodeError: The name is not valid.
             TimeoutError: A limit passed.
             ConnectionAbortedError: The scope was aborted.
         """
@@ -83,7 +92,7 @@ class NameLookup:
                 scope.check()
                 scope.wait(scope.remaining(), job.wake)
         finally:
-            self._take(job)
+            self._withdraw(job)
         scope.check()
         if job.failure is not None:
             raise job.failure
@@ -100,18 +109,18 @@ class NameLookup:
             self._threads += 1
         try:
             threading.Thread(target=self._work, name="websopy-lookup", daemon=True).start()
-        except (RuntimeError, MemoryError) as error:  # the system has no thread to give
+        except (RuntimeError, MemoryError) as error:  # the system allows no more threads
             if is_interrupt(error):
                 raise
             with self._lock:
                 self._threads -= 1
                 alone = self._threads == 0
-            # Another thread would find the job in the queue. Without one, a look-up that obeys no
-            # limit is better than none.
-            if alone and self._take(job):
+            # Any other thread will find the job in the queue. Without one, run it here: a look-up
+            # that obeys no limit is better than none.
+            if alone and self._withdraw(job):
                 job.run()
 
-    def _take(self, job: _Job) -> bool:
+    def _withdraw(self, job: _Job) -> bool:
         """Take a job out of the queue; False when a thread has it."""
         with self._lock:
             if job not in self._queue:

@@ -63,14 +63,14 @@ class Proxy:
 
 
 def proxy_for(url: str, *, session_proxies: Any, trust_env: bool) -> Proxy | None:
-    """The proxy for a URL, None when the service is asked directly.
+    """The proxy for a URL, None for a direct connection.
 
     Args:
         url: The service's URL.
         session_proxies: A session's `proxies`. What they say about the URL counts before the
             environment; None and "" say that there is no proxy.
         trust_env: Whether the environment's proxies count. They never do for a sandbox in this
-            process: question and key of a test must not leave the machine.
+            process: the prompt and the key of a test must not leave the machine.
 
     Raises:
         ConfigError: The proxy cannot be used.
@@ -103,7 +103,7 @@ def _first(keys: Iterable[str], proxies: Mapping[str, Any], source: str) -> Prox
 
 
 def add_own_service(host: str, port: int) -> None:
-    """Have a service of this process asked directly, whatever proxy the environment names.
+    """Connect to a service of this process directly, whatever proxy the environment names.
 
     Args:
         host: Where it listens. On that port, every name of this machine means it too.
@@ -176,7 +176,7 @@ def _split(url: str) -> SplitResult | None:
 
 
 def _check_credentials(proxy: Proxy) -> None:
-    """Refuse user names and passwords that the proxy's protocol has no way to send."""
+    """Refuse user names and passwords that the proxy's protocol cannot carry."""
     both = proxy.username + proxy.password
     if not proxy.is_socks:
         try:

@@ -1,17 +1,10 @@
-"""The bytes of a connection as they come, each wait for them bounded by the scope.
+"""Receives the bytes of a connection, each wait bounded by the scope's limits.
 
 Knows sockets by their methods alone, and nothing of HTTP.
 
-A Python socket waits for its timeout in a poll() of its own before the recv(), and setting the
-timeout is a third call. Each of them lets another thread have the interpreter, and when many want
-it, getting it back is dear: of 105 µs that a chunk cost in 200 threads, setting took 10 and the
-poll() 20. So:
-
-- The timeout is not set anew for each receive. It is shorter than the limit, and a receive that
-  wakes early looks at the clock and waits on.
-- Plain sockets leave the wait to the kernel (SO_RCVTIMEO), which needs no poll(). Not in the main
-  thread: it is the one that signals interrupt, the kernel then begins its wait anew, and a timer's
-  signals would keep a limit from ever passing.
+A receive of a Python socket is three calls: set the timeout, poll(), recv(). Each releases the GIL,
+and re-acquiring it is what costs: with 200 threads 10 of 105 µs a chunk for settimeout(), 20 for
+poll(). `receive` leaves out the first two where it can.
 """
 
 from __future__ import annotations
@@ -40,22 +33,26 @@ _KERNEL_WAITS = sys.platform == "linux" and struct.calcsize("l") == 8
 
 
 class SocketReader(io.RawIOBase):
-    """Reads from a socket; also a raw file, for what wants lines.
+    """Reads from a socket. It is also a raw file, from which lines can be read.
 
-    received: what was received already; the file begins with it. At most 64 KiB, which a buffered
-    file takes at once.
+    Args:
+        sock: The socket, plain or TLS.
+        scope: Its limits hold for each receive.
+        received: Bytes that were received before; the file begins with them. At most 64 KiB, which
+            a buffered file takes at once.
     """
 
     def __init__(self, sock: Any, scope: CancelScope, *, received: bytes = b"") -> None:
         self._socket = sock
         self._received = received
         self._scope = scope
-        self._timeout = math.inf  # what a receive waits
-        self._thread = 0  # in which thread; none when it is to be set anew
-        # TLS, and what stands in for sockets elsewhere (gevent), receive in Python.
+        self._timeout = math.inf  # what the socket's timeout is set to
+        self._thread = 0  # the thread it was set in; 0 to set it again
+        # A plain socket's recv is C code. That of TLS and of gevent is Python code, which needs
+        # settimeout().
         self._plain = _KERNEL_WAITS and isinstance(sock.recv, types.BuiltinMethodType)
-        # Keeps the socket open after the connection has let go of it, as http.client does when
-        # the body ends with the connection.
+        # Keeps the socket open after http.client's connection has closed it, which it does when the
+        # body ends with the connection.
         self._keeper = sock.makefile("rb", buffering=0)
 
     def readable(self) -> bool:
@@ -63,7 +60,7 @@ class SocketReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer as far as `receive` gives something; how far."""
+        """Fill the buffer with what `receive` returns. Returns the number of bytes."""
         data, self._received = self._received[: len(buffer)], self._received[len(buffer) :]
         data = data or self.receive(len(buffer))
         buffer[: len(data)] = data
@@ -72,10 +69,15 @@ class SocketReader(io.RawIOBase):
     def receive(self, size: int) -> bytes:
         """The next bytes, at most so many, as soon as there are any; b"" at the end.
 
-        What is here already is given even when a limit has passed meanwhile.
+        Bytes that are here already are returned even when a limit has passed meanwhile.
 
-        Raises TimeoutError when a limit has passed, ConnectionAbortedError after an abort, and
-        whatever else the socket does.
+        Args:
+            size: The most bytes to return.
+
+        Raises:
+            TimeoutError: A limit passed.
+            ConnectionAbortedError: The scope was aborted.
+            OSError: Whatever else the socket raises.
         """
         scope = self._scope
         while True:
@@ -86,30 +88,32 @@ class SocketReader(io.RawIOBase):
                 if late is None:
                     raise
                 return late
+            # The timeout stays as it is while it is shorter than the limit: a receive that wakes
+            # early looks at the clock and waits again.
             if seconds < self._timeout or self._thread != get_ident():
                 self._wait_at_most(seconds)
             try:
                 data: bytes = self._socket.recv(size)
             except (TimeoutError, BlockingIOError) as error:
-                # The time is over, as Python says it and as the kernel does; else it is TCP's own
-                # timeout, and the connection is lost.
+                # settimeout() raises TimeoutError without errno, SO_RCVTIMEO raises EAGAIN: both
+                # mean that our timeout passed. With ETIMEDOUT, TCP gave the connection up.
                 if error.errno not in (None, errno.EAGAIN) or is_interrupt(error):
                     raise
                 self._thread = 0
                 continue
             if scope.aborted:
-                # A shutdown looks like an end: nothing may be believed that comes after it.
+                # A shutdown looks like an end of the data, so trust nothing after it.
                 scope.check()
             return data
 
     def _receive_late(self, size: int) -> bytes | None:
-        """What is here without waiting, None when that is nothing or comes too late."""
+        """The bytes that are here without a wait, None when there are none or too many."""
         self._thread = 0
         self._socket.settimeout(0)
         try:
             data: bytes = self._socket.recv(size)
             self._scope.allow_late(len(data))
-        except OSError as error:  # nothing is here, TLS wants more, or the limits allow no more
+        except OSError as error:  # no bytes, half a TLS record, or more than allow_late() allows
             if is_interrupt(error):
                 raise
             return None
@@ -117,9 +121,11 @@ class SocketReader(io.RawIOBase):
         return data
 
     def _wait_at_most(self, seconds: float) -> None:
-        """Have this thread's receives wait no longer than that, and wake early."""
+        """Set the timeout of this thread's receives to at most so many seconds."""
         self._timeout = seconds if seconds < SHORT else seconds / 2
         self._thread = get_ident()
+        # SO_RCVTIMEO needs no poll(). Not in the main thread, which signals interrupt: the kernel
+        # starts its wait again after each, and a timer's signals would postpone the limit for ever.
         if self._plain and threading.current_thread() is not threading.main_thread():
             try:
                 self._socket.setsockopt(
@@ -127,21 +133,21 @@ class SocketReader(io.RawIOBase):
                 )
                 self._socket.settimeout(None)
                 return
-            except OSError as error:  # a sandboxed kernel that does not have the option
+            except OSError as error:  # a sandboxed kernel without the option
                 if is_interrupt(error):
                     raise
                 self._plain = False
         self._socket.settimeout(None if self._timeout == math.inf else self._timeout)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Allow the socket to close."""
         if not self.closed:
             self._keeper.close()
         super().close()
 
 
 def _timeval(seconds: float) -> bytes:
-    """C's struct for a time; of no seconds at all the kernel would take it for no limit."""
+    """C's `struct timeval`, never zero for a finite time: the kernel reads zero as no limit."""
     if seconds == math.inf:
         return struct.pack("ll", 0, 0)
     whole, part = divmod(seconds, 1)

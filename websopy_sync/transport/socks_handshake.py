@@ -32,7 +32,7 @@ _FINAL_CODES = ("0x02", "0x07", "0x08", "0x5c", "0x5d")
 
 
 class _Handshake(_SocksSocket):  # type: ignore[misc]  # PySocks has no types
-    """PySocks' socket. It receives a handshake piece by piece, and one limit holds for all."""
+    """PySocks' socket, which receives a handshake in pieces. One limit holds for all of them."""
 
     scope: CancelScope
     until = math.inf
@@ -55,10 +55,10 @@ def shake_hands(
     scope: CancelScope,
     until: float,
 ) -> socket.socket:
-    """Have a proxy connect to the target.
+    """Ask a SOCKS proxy to connect to the target.
 
     Args:
-        sock: A socket that is connected to the proxy. It is used up, also by a failure.
+        sock: A socket that is connected to the proxy. It is detached, also by a failure.
         proxy: What to speak with the proxy, and as whom.
         target: Host and port; a name only where the proxy looks names up.
         scope: Whose limits hold.
@@ -80,8 +80,8 @@ def shake_hands(
     who = proxy.username or None, proxy.password or None
     handshake.set_proxy(version, proxy.host, proxy.port, proxy.looks_names_up, *who)
     try:
-        # Not connect(), which would also connect to the proxy: without a chance for cancel() in
-        # its first moment, and without telling one failure from another.
+        # A private method of PySocks, as connect() would also connect to the proxy: cancel() could
+        # not reach it at first, and its failures could not be told apart.
         handshake._proxy_negotiators[version](handshake, *target)
         return socket.socket(family, kind, protocol, handshake.detach())
     except socks.ProxyError as error:
@@ -92,7 +92,7 @@ def shake_hands(
 
 
 def _failure(error: Any) -> APIConnectionError:
-    """What PySocks' error stands for."""
+    """What PySocks' error means."""
     if isinstance(error, socks.SOCKS4Error | socks.SOCKS5Error):  # "0x05: Connection refused"
         code, _, why = error.msg.partition(": ")
         return APIConnectionError(

@@ -1,7 +1,7 @@
-"""TLS inside the TLS connection to a proxy: what urllib3's SSLTransport lacks of a socket.
+"""TLS inside the TLS connection to a proxy: what urllib3's SSLTransport lacks as a socket.
 
-Knows nothing of HTTP. Two things are missing there: at an end without close_notify recv() gives 0
-instead of b"", and a timeout begins anew with every piece of a record or of the handshake.
+Knows nothing of HTTP. Two things are mended: at an end without close_notify its recv() returns 0
+instead of b"", and its timeout starts again with every piece of a record or of the handshake.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class OuterTLS:
 
     @property
     def _io_refs(self) -> int:
-        """How many files keep the socket open. SSLTransport.makefile() counts them here."""
+        """How many files keep the socket open. SSLTransport.makefile() counts them in this one."""
         return int(self.socket._io_refs)
 
     @_io_refs.setter
@@ -56,7 +56,7 @@ class OuterTLS:
             self.socket.sendall(data)
 
     def _wait_at_most(self, seconds: float) -> None:
-        # 0 asks for what is here already, which may be had after the limit too.
+        # 0 is no wait: bytes that are here may be read after the limit too.
         seconds = seconds and min(seconds, self.scope.remaining())
         self.socket.settimeout(None if seconds == math.inf else seconds)
 
