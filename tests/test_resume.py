@@ -372,6 +372,14 @@ def test_progress_moves_the_last_id() -> None:
     assert guard.last_id == "3"
 
 
+def test_repeats_are_forgotten_once_caught_up() -> None:
+    """What told repeats from new events is as large as the stream is long, so it is dropped."""
+    guard = cut_after([A, B], "2")
+    assert guard._known and guard._known_ids
+    assert deliver(guard, [B, C]) == ["C"]
+    assert not guard._known and not guard._known_ids
+
+
 def test_native_events_are_compared_as_a_whole() -> None:
     """An event that only begins as the first one did is no restart."""
     guard = cut_after([with_id("1", "a")], "a", event_as_text)
