@@ -22,8 +22,7 @@ from .message import MAX_ANSWER_SIZE, Message, MessageBuilder, size_of
 from .redaction import Redactor
 from .request_body import copied_body
 from .sse import ServerSentEvent
-from .wires import Reader
-from .wires.base import chunks_of
+from .wires.base import Reader, chunks_of
 
 __all__ = ["ChatStream", "EventStream"]
 
