@@ -337,6 +337,14 @@ def test_what_can_be_resumed(events: list[Event], last_id: str, resumable: bool,
     assert guard.end_connection(last_id, resumable=resumable) is can
 
 
+def test_an_event_without_an_id_never_passes_for_one_with_an_id() -> None:
+    """Whatever its hash: one bit of what is remembered says which it is."""
+    for number in range(30):
+        guard = ResumeGuard(str)
+        deliver(guard, [A, without_id(str(number))])
+        assert not guard.end_connection("1", resumable=True)
+
+
 def test_replay_that_is_cut_keeps_the_last_id() -> None:
     """Repeats are no progress: the next request names the same place."""
     guard = cut_after([A, B], "2")
