@@ -36,6 +36,7 @@ from faults import (
     text,
     to_close,
 )
+from tables import each
 
 from websopy_sync import (
     APITimeoutError,
@@ -83,7 +84,7 @@ def test_each_chunk_before_the_next_is_sent(framing: Callable[[], Framing]) -> N
 
 @pytest.mark.timing
 @pytest.mark.slow
-@pytest.mark.parametrize(
+@each(
     ("pieces", "limits", "phase"),
     [
         ([], {"first_chunk": 0.3}, "first_chunk"),
@@ -92,7 +93,7 @@ def test_each_chunk_before_the_next_is_sent(framing: Callable[[], Framing]) -> N
         ([text("a")], {"total": 0.3}, "total"),
     ],
 )
-@pytest.mark.parametrize("framing", [http_chunked, to_close])
+@each("framing", [http_chunked, to_close])
 def test_limits(
     pieces: list[bytes], limits: dict[str, float], phase: str, framing: Callable[[], Framing]
 ) -> None:

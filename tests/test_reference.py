@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tables import each
 
 import websopy_sync
 import websopy_sync.hooks
@@ -23,7 +23,7 @@ REFERENCE = (Path(__file__).parents[1] / "docs" / "reference.md").read_text("utf
 INTERNAL = {"HOOKS", "Hooks", "Listeners", "__version__"}
 MODULES = (websopy_sync, websopy_sync.hooks, websopy_sync.sandbox, websopy_sync.web)
 PUBLIC = [
-    pytest.param(getattr(module, name), id=f"{module.__name__}.{name}")
+    (f"{module.__name__}.{name}", getattr(module, name))
     for module in MODULES
     for name in module.__all__
     if name not in INTERNAL
@@ -77,18 +77,18 @@ def undocumented(function: Callable[..., Any], docstring: str) -> list[str]:
     return [name for name in names if name not in in_docstring(docstring)]
 
 
-@pytest.mark.parametrize("item", PUBLIC)
-def test_every_public_name_is_in_the_reference(item: object) -> None:
+@each(("name", "item"), PUBLIC)
+def test_every_public_name_is_in_the_reference(name: str, item: object) -> None:
     """What can be imported is documented."""
-    assert any(item is other for other, _ in documented())
+    assert any(item is other for other, _ in documented()), name
 
 
-@pytest.mark.parametrize(
-    ("function", "docstring"), [pytest.param(*rest, id=name) for name, *rest in callables()]
-)
-def test_every_parameter_is_in_the_docstring(function: Callable[..., Any], docstring: str) -> None:
+@each(("name", "function", "docstring"), callables())
+def test_every_parameter_is_in_the_docstring(
+    name: str, function: Callable[..., Any], docstring: str
+) -> None:
     """Under `Args:`, or under `Attributes:` of a class of values."""
-    assert not undocumented(function, docstring)
+    assert not undocumented(function, docstring), name
 
 
 def test_every_option_of_a_chat_is_in_the_docstring() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tables import each
 
 from websopy_sync.cancel import CancelScope
 from websopy_sync.errors import APIError, APIStatusError, StreamCancelledError, StreamProtocolError
@@ -100,9 +101,7 @@ def test_long_texts_are_cut() -> None:
     assert problem.message.endswith(f"got 200 with {'y' * 100}: {'x' * 200}")
 
 
-@pytest.mark.parametrize(
-    "status", [300, 301, 399, 400, 401, 404, 418, 429, 499, 500, 503, 529, 599]
-)
+@each("status", [300, 301, 399, 400, 401, 404, 418, 429, 499, 500, 503, 529, 599])
 def test_an_error_status_is_data(status: int) -> None:
     """Status, body, headers and Retry-After; whether it may pass is as `retry` says."""
     response = Response(status, b'{"x": 1}', retry_after="7", content_type="text/event-stream")

@@ -7,6 +7,7 @@ import re
 import time
 
 import pytest
+from tables import each
 
 from websopy_sync.errors import StreamProtocolError
 from websopy_sync.transport.response_head import (
@@ -117,8 +118,8 @@ GOOD: dict[str, tuple[bytes, ResponseHead]] = {
 }
 
 
-@pytest.mark.parametrize(("wire", "head"), GOOD.values(), ids=GOOD)
-@pytest.mark.parametrize("body", [b"", b"data: {}\n\n", b"HTTP/1.1 200 OK\r\n\r\n"])
+@each(("wire", "head"), GOOD.values())
+@each("body", [b"", b"data: {}\n\n", b"HTTP/1.1 200 OK\r\n\r\n"])
 def test_cut_at_every_byte(wire: bytes, head: ResponseHead, body: bytes) -> None:
     """The same head wherever it is cut, and not a byte of the body is lost."""
     for at in range(len(wire)):
@@ -128,7 +129,7 @@ def test_cut_at_every_byte(wire: bytes, head: ResponseHead, body: bytes) -> None
         assert parser.body_start == body
 
 
-@pytest.mark.parametrize(("wire", "head"), GOOD.values(), ids=GOOD)
+@each(("wire", "head"), GOOD.values())
 def test_byte_by_byte(wire: bytes, head: ResponseHead) -> None:
     """The head is there with its last byte, and not before."""
     parser = HeadParser()
@@ -168,7 +169,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("wire", BAD.values(), ids=BAD)
+@each("wire", BAD.values())
 def test_refused(wire: bytes) -> None:
     """With the line that is wrong, wherever it is cut, and not before."""
     for at in range(len(wire)):
@@ -183,7 +184,7 @@ START = b"HTTP/1.1 200 OK\r\n"
 END = b"\r\n"
 
 
-@pytest.mark.parametrize(
+@each(
     ("wire", "problem"),
     [
         (INTERIM * MAX_INTERIM + START + END, None),
@@ -197,9 +198,8 @@ END = b"\r\n"
         (START + b"A: ".ljust(MAX_LINE + 1, b"x"), "lines of at most 65536 bytes"),
         (b"H" * (MAX_LINE + 1), "lines of at most 65536 bytes"),
     ],
-    ids=range(10),
 )
-@pytest.mark.parametrize("size", [7, 1000, 10**6])
+@each("size", [7, 1000, 10**6])
 def test_limits(wire: bytes, problem: str | None, size: int) -> None:
     """PROMISE 19: one more than the limit is refused, however it is cut."""
 
@@ -257,7 +257,7 @@ def test_random_bytes_raise_nothing_else() -> None:
         assert head is None or head.status >= 200
 
 
-@pytest.mark.parametrize(
+@each(
     ("version", "headers", "keeps"),
     [
         (11, (), True),
@@ -287,7 +287,7 @@ def test_joined_headers() -> None:
     assert join_headers([("A", "1"), ("b", "2"), ("a", "3")]) == {"a": "1, 3", "b": "2"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("received", "refusal"),
     [
         (b"", False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import pytest
+from tables import each
 
 from websopy_sync.errors import ConfigError
 from websopy_sync.turns import turns_of
@@ -37,7 +37,7 @@ def test_turns_are_copies() -> None:
     assert turns == [{"role": "user", "content": "x"}]
 
 
-@pytest.mark.parametrize(
+@each(
     ("messages", "says"),
     [
         ([], "at least one"),
@@ -59,7 +59,6 @@ def test_turns_are_copies() -> None:
         ([{"role": "user", "content": b"s3cret"}], r"messages\[0\].*'content'.*bytes"),
         ([{"role": "user", "content": "ok"}, ("user", "s3cret")], r"messages\[1\].*tuple"),
     ],
-    ids=range(18),
 )
 def test_bad_messages(messages: Any, says: str) -> None:
     """A ConfigError that says which and why, and quotes no text. Given back, not raised."""
