@@ -242,3 +242,24 @@ def test_a_forked_child_looks_names_up(resolver: Resolver) -> None:
         finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_thread_that_does_not_start_is_not_counted(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """Else every later look-up would wait for a thread that never was."""
+
+    def start(thread: threading.Thread) -> None:
+        raise error
+
+    resolver.answers.set()
+    names = NameLookup(max_threads=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        if error is KeyboardInterrupt:
+            with pytest.raises(KeyboardInterrupt):
+                names.addresses("service", 80, within(1))
+        else:
+            assert names.addresses("service", 80, within(1))
+    assert names.addresses("service", 80, within(1))

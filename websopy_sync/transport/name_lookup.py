@@ -64,7 +64,7 @@ class NameLookup:
         # Reentrant, because a signal handler may start a call while its thread is in here.
         self._lock = threading.RLock()
         self._queue: deque[_Job] = deque()
-        self._threads = 0
+        self._threads: set[object] = set()  # a token for each; a thread discards its own
 
     def addresses(self, host: str, port: int, scope: CancelScope) -> list[Address]:
         """The addresses of a host, never empty. A numeric host needs no thread.
@@ -104,17 +104,21 @@ class NameLookup:
         """Have a thread run the job: a new one, or when there are enough the next that is free."""
         with self._lock:
             self._queue.append(job)
-            if self._threads >= self._max_threads:
+            if len(self._threads) >= self._max_threads:
                 return
-            self._threads += 1
+            token = object()
+            self._threads.add(token)
         try:
-            threading.Thread(target=self._work, name="websopy-lookup", daemon=True).start()
-        except (RuntimeError, MemoryError) as error:  # the system allows no more threads
-            if is_interrupt(error):
-                raise
+            threading.Thread(
+                target=self._work, args=(token,), name="websopy-lookup", daemon=True
+            ).start()
+        except BaseException as error:
             with self._lock:
-                self._threads -= 1
-                alone = self._threads == 0
+                self._threads.discard(token)
+                alone = not self._threads
+            # Otherwise the system allows no more threads.
+            if is_interrupt(error) or not isinstance(error, RuntimeError | MemoryError):
+                raise
             # Any other thread will find the job in the queue. Without one, run it here: a look-up
             # that obeys no limit is better than none.
             if alone and self._withdraw(job):
@@ -128,12 +132,12 @@ class NameLookup:
             self._queue.remove(job)
             return True
 
-    def _work(self) -> None:
+    def _work(self, token: object) -> None:
         """Run the jobs in the queue, until there are none."""
         while True:
             with self._lock:
                 if not self._queue:
-                    self._threads -= 1
+                    self._threads.discard(token)
                     return
                 job = self._queue.popleft()
             job.run()
