@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from faults import Conn, answer, ask, authority, client, listen, play
 
 from websopy_sync import APIConnectionError, ConfigError
-from websopy_sync.transport.certificates import trust_of
+from websopy_sync.transport.certificates import client_certificate, trust_of
 
 VARIABLES = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"]
 
@@ -270,3 +271,35 @@ def test_client_certificate_that_vanishes(files: dict[str, str]) -> None:
             os.unlink(files["both"])
             with pytest.raises(ConfigError, match=r"^session\.cert: "):
                 asker.ai.chat("hi")
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda path: trust_of(path, session_verify=True, environment={}).missing,
+        lambda path: trust_of(path, session_verify=True, environment={}).broken,
+        client_certificate,
+    ],
+    ids=["missing", "broken", "client certificate"],
+)
+def test_a_signal_handlers_error_is_not_taken_for_a_missing_file(
+    look: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """os.path.exists() would swallow any OSError."""
+
+    class Late(OSError):
+        """A time limit of the user's program."""
+
+    def handler(signum: int, frame: Any) -> None:
+        raise Late
+
+    def stat(*args: Any, **kwargs: Any) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+
+    old = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with monkeypatch.context() as patch, pytest.raises(Late):
+            patch.setattr(os, "stat", stat)
+            look(__file__)
+    finally:
+        signal.signal(signal.SIGUSR1, old)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import signal
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +16,9 @@ from faults import KEY, PROMPT, Conn, Script, answer, client, listen, play
 from proxies import Asked, read_exactly, read_until, socks5
 
 from websopy_sync import APIConnectionError, APITimeoutError, ConfigError, Timeouts, WebsopyError
+from websopy_sync.cancel import CancelScope
+from websopy_sync.transport.proxies import Proxy
+from websopy_sync.transport.socks_handshake import shake_hands
 
 PASSWORD = "proxy-pass-5e21"
 
@@ -253,3 +260,22 @@ def test_ipv6_address_over_socks4() -> None:
                 with pytest.raises(WebsopyError, match="IPv6") as caught:
                     asker.ai.chat("hi")
     assert caught.value.attempts == 1  # type: ignore[attr-defined]
+
+
+def test_a_signal_handlers_eagain_comes_out_of_a_handshake() -> None:
+    """socket's own file object takes it for "no bytes yet" and swallows it."""
+
+    def handler(signum: int, frame: Any) -> None:
+        raise BlockingIOError(errno.EAGAIN, "mine")
+
+    proxy = Proxy("socks5", "127.0.0.1", 1)
+    ours, theirs = socket.socketpair()
+    old = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with theirs, pytest.raises(BlockingIOError, match="mine"):
+            target = ("127.0.0.1", 80)
+            shake_hands(ours, proxy, target=target, scope=CancelScope(5), until=math.inf)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import ssl
+import stat
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ import requests.utils
 import urllib3.util
 
 from ..errors import ConfigError
+from ..interrupts import is_interrupt
 
 __all__ = ["Trust", "client_certificate", "context_that_trusts", "trust_of"]
 
@@ -44,7 +46,7 @@ class Trust:
     def missing(self) -> str:
         """What is wrong when the bundle is not there, "" when it is."""
         path = self._path
-        if path is None or os.path.exists(path):
+        if path is None or _mode_of(path):
             return ""
         return f"{self.source}: expected the path of a CA bundle, got {path!r:.200}"
 
@@ -52,11 +54,13 @@ class Trust:
     def broken(self) -> str:
         """What is wrong when the bundle cannot be loaded, "" when it can."""
         path = self._path
-        if path is None or os.path.isdir(path):
+        if path is None or stat.S_ISDIR(_mode_of(path)):
             return ""
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-        except OSError:  # ssl's errors are
+        except OSError as error:  # ssl's errors are
+            if is_interrupt(error):
+                raise
             return f"{self.source}: expected a file of CA certificates, got {path!r:.200}"
         return ""
 
@@ -102,7 +106,21 @@ def _loaded_context(bundle: str, modified_ns: int, size: int) -> ssl.SSLContext:
 
 def _first_directory(value: str) -> str:
     """The first directory there is: OpenSSL takes a list of them, requests takes one."""
-    return next(filter(os.path.isdir, value.split(os.pathsep)), value)
+    paths = value.split(os.pathsep)
+    return next((path for path in paths if stat.S_ISDIR(_mode_of(path))), value)
+
+
+def _mode_of(path: str) -> int:
+    """The mode of a file, 0 if there is none.
+
+    os.path.exists() and its like would swallow an OSError that a signal handler raises.
+    """
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        if is_interrupt(error):
+            raise
+        return 0
 
 
 def client_certificate(cert: Any) -> str | tuple[str, str] | None:
@@ -121,13 +139,15 @@ def client_certificate(cert: Any) -> str | tuple[str, str] | None:
     if not 1 <= len(paths) == len(given) <= 2:
         raise ConfigError("session.cert: expected a path, or a pair of paths")
     for path in paths:
-        if not os.path.isfile(path):
+        if not stat.S_ISREG(_mode_of(path)):
             raise ConfigError(f"session.cert: expected a file, got {path!r:.200}")
     try:
         # OpenSSL asks for a missing password on the terminal, unless it is given one.
         key = paths[-1]
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(paths[0], key, password="")
-    except OSError:  # ssl's errors are
+    except OSError as error:  # ssl's errors are
+        if is_interrupt(error):
+            raise
         expected = "a certificate and its key, without a password"
         raise ConfigError(f"session.cert: expected {expected}, got {paths!r:.200}") from None
     return (paths[0], paths[1]) if len(paths) == 2 else paths[0]

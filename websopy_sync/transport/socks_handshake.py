@@ -12,7 +12,7 @@ from typing import Any
 
 from ..cancel import CancelScope
 from ..errors import APIConnectionError
-from ..interrupts import find_interrupt
+from ..interrupts import find_interrupt, is_interrupt
 from .proxies import Proxy
 
 try:
@@ -36,6 +36,8 @@ class _Handshake(_SocksSocket):  # type: ignore[misc]  # PySocks has no types
 
     scope: CancelScope
     until = math.inf
+    interrupt: OSError | None = None
+    """What a signal handler raised in a receive: socket's file object may swallow it (EAGAIN)."""
 
     def recv_into(self, *args: Any) -> Any:
         """Receive, waiting no longer than the handshake may still take."""
@@ -44,7 +46,12 @@ class _Handshake(_SocksSocket):  # type: ignore[misc]  # PySocks has no types
             raise TimeoutError("the handshake's share of the limit passed")
         seconds = min(self.scope.remaining(), share)
         self.settimeout(None if seconds == math.inf else seconds)
-        return super().recv_into(*args)
+        try:
+            return super().recv_into(*args)
+        except OSError as error:
+            if is_interrupt(error):
+                self.interrupt = error
+            raise
 
 
 def shake_hands(
@@ -85,7 +92,7 @@ def shake_hands(
         handshake._proxy_negotiators[version](handshake, *target)
         return socket.socket(family, kind, protocol, handshake.detach())
     except socks.ProxyError as error:
-        failure = find_interrupt(error) or _failure(error)
+        failure = handshake.interrupt or find_interrupt(error) or _failure(error)
     finally:
         handshake.close()
     raise failure
