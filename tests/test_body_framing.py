@@ -135,7 +135,7 @@ def test_payload_comes_at_once_out_of_a_chunk_that_is_still_arriving() -> None:
 
 
 def test_payload_before_the_chunks_line_end_is_not_held_back() -> None:
-    """The CRLF behind a chunk may come much later than its last byte."""
+    """The CRLF after a chunk may come much later than its last byte."""
     body = ChunkedReader()
     assert feed(body, [b"3\r\nabc", b"\r", b"\n1\r\nd", b"\r\n"]) == [b"abc", b"", b"d", b""]
 
@@ -189,7 +189,7 @@ def test_bad_chunks_are_a_failure(wire: bytes, size: int) -> None:
 
 
 def test_what_came_before_a_bad_chunk_is_given() -> None:
-    """However it was cut: the failure is behind it."""
+    """However it was cut: the failure comes after it."""
     for size in (1, 5, 100):
         body = ChunkedReader()
         assert b"".join(feed(body, cut(b"5\r\nhello\r\n3\r\nabc\r\nzz\r\n", size))) == b"helloabc"
@@ -230,7 +230,7 @@ def test_trailers_without_end_are_refused() -> None:
 
 
 def test_chunked_memory_does_not_grow() -> None:
-    """A stream of ever new chunk sizes and extensions leaves nothing behind."""
+    """A stream of ever new chunk sizes and extensions leaves nothing in memory."""
     body = ChunkedReader()
     tracemalloc.start()
     try:
@@ -292,7 +292,7 @@ def test_close_ends_with_the_connection() -> None:
     ],
 )
 def test_what_follows_a_body_is_seen(body: Any, wire: bytes, trailing_data: bool) -> None:
-    """A connection that brings what nobody asked for must not be used again."""
+    """A connection with bytes of no response must not be used again."""
     body.feed(wire)
     assert body.trailing_data is trailing_data
 
@@ -341,14 +341,14 @@ def test_framing_that_the_head_announces(
     ],
 )
 def test_framing_that_cannot_be_trusted(headers: dict[str, str]) -> None:
-    """Guessing here is how one answer is read as the next."""
+    """A wrong guess would read one response as the next."""
     with pytest.raises(StreamProtocolError):
         body_reader_for(200, headers)
 
 
 @pytest.mark.parametrize("length", ["9" * 18, "9" * 19, "9" * 100, "9" * 5000])
 def test_absurd_length_is_no_foreign_error(length: str) -> None:
-    """int() refuses more than 4,300 digits; a length nobody can send is never reached anyway."""
+    """int() refuses more than 4,300 digits; so long a body never ends anyway."""
     body = body_reader_for(200, {"content-length": length})
     assert body.feed(b"x" * 1000) == b"x" * 1000
     assert not body.complete

@@ -115,7 +115,7 @@ def test_nothing_stays_in_the_engine() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_exact_multiples_of_a_step(steps: int) -> None:
-    """A step that is just full, and nothing behind it."""
+    """A step that is just full, and nothing after it."""
     text = random.Random(1).randbytes(steps * INFLATE_STEP)
     inflater = Inflater("gzip")
     assert inflate(inflater, [gzip.compress(text)]) == [text]
@@ -146,7 +146,7 @@ def test_broken_coding_is_a_failure(coding: str, data: bytes, size: int) -> None
 
 @pytest.mark.parametrize("size", [1, 7, 10**6])
 def test_what_came_before_a_broken_byte_is_given(size: int) -> None:
-    """Each flushed event before it, however it was cut; the failure is behind them."""
+    """Each flushed event before it, however it was cut; the failure comes after them."""
     engine = zlib.compressobj(wbits=31)
     events = [b"data: %d\n\n" % number for number in range(5)]
     coded = b"".join(engine.compress(event) + engine.flush(zlib.Z_SYNC_FLUSH) for event in events)

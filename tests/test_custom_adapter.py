@@ -1,6 +1,6 @@
 """An adapter of the user's own, mounted on the session that is lent.
 
-How it gets its bytes is its own affair: what it gives is an answer of urllib3's, read as it comes,
+How it gets its bytes is its own affair: its response, urllib3's, is read as it arrives,
 and each receive is held to the limits.
 """
 
@@ -55,7 +55,7 @@ class Own(requests.adapters.HTTPAdapter):
 def through(
     adapter: requests.adapters.BaseAdapter, script: Script, **options: Any
 ) -> Iterator[WebsopyClient]:
-    """A client whose questions to this server go through the adapter."""
+    """A client whose requests to this server go through the adapter."""
     with play(script) as server, requests.Session() as session:
         session.mount(server.url, adapter)
         with client(server, session=session, max_retries=0, **options) as asker:
@@ -110,7 +110,7 @@ def test_limits(
     ("limits", "phase"), [({"first_chunk": 0.3}, "first_chunk"), ({"total": 0.3}, "total")]
 )
 def test_limits_before_the_head(limits: dict[str, float], phase: str) -> None:
-    """The server has the question, so it is not asked again."""
+    """The server has the request, so there is no retry."""
     with through(Own(), stall) as asker:
         got = asked(asker, timeout=attrs.evolve(QUICK, **limits), max_retries=2)
     assert isinstance(got.error, APITimeoutError)
@@ -119,7 +119,7 @@ def test_limits_before_the_head(limits: dict[str, float], phase: str) -> None:
 
 
 def test_the_connect_limit() -> None:
-    """An adapter's own timeout is told by its name."""
+    """An adapter's own timeout names the phase."""
 
     class Slow(Own):
         def send(self, *args: Any, timeout: Any, **kwargs: Any) -> requests.Response:
@@ -133,7 +133,7 @@ def test_the_connect_limit() -> None:
     assert (got.error.phase, got.error.sent) == ("connect", False)
 
 
-def test_a_cut_answer_is_not_whole() -> None:
+def test_a_cut_response_is_not_complete() -> None:
     """What had come is there."""
 
     def script(conn: Conn) -> None:

@@ -86,7 +86,7 @@ GOOD: dict[str, tuple[bytes, ResponseHead]] = {
     "no headers": (b"HTTP/1.1 204 No Content\r\n\r\n", ResponseHead(11, 204, "No Content", ())),
     "no reason, with its blank": (b"HTTP/1.1 200 \r\n\r\n", ResponseHead(11, 200, "", ())),
     "no reason": (b"HTTP/1.1 200\r\n\r\n", ResponseHead(11, 200, "", ())),
-    "a status of nobody's": (b"HTTP/1.1 999 x\r\n\r\n", ResponseHead(11, 999, "x", ())),
+    "an unassigned status": (b"HTTP/1.1 999 x\r\n\r\n", ResponseHead(11, 999, "x", ())),
     "a reason in Latin-1": (
         b"HTTP/1.1 404 Pas trouv\xe9\r\n\r\n",
         ResponseHead(11, 404, "Pas trouvé", ()),

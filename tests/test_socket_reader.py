@@ -113,7 +113,7 @@ def test_limits_that_change(
 def test_a_wait_without_limit(
     run: Callable[..., Any], kind: str, request: pytest.FixtureRequest
 ) -> None:
-    """Also behind one that had a limit, on the same connection."""
+    """Also after one that had a limit, on the same connection."""
     ours, theirs = request.getfixturevalue(kind)
     scope = CancelScope(None)
     receiver = SocketReader(ours, scope)

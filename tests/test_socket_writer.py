@@ -82,7 +82,7 @@ def test_several_pieces_arrive_in_order(pair: Pair) -> None:
 
 
 @pytest.mark.timing
-def test_a_limit_passes_while_nobody_reads(pair: Pair) -> None:
+def test_a_limit_passes_while_the_peer_does_not_read(pair: Pair) -> None:
     """The sending is part of what a limit is on."""
     scope = CancelScope(None)
     scope.limit("first_chunk", 0.2)
@@ -133,7 +133,7 @@ def test_an_abort_ends_it(pair: Pair) -> None:
     timer.join()
 
 
-def test_it_stops_at_a_final_answer(pair: Pair) -> None:
+def test_it_stops_at_a_refusal(pair: Pair) -> None:
     """Nothing of the rest is sent then, nor of what else the caller has."""
     ours, theirs = pair
     writer = SocketWriter(ours, CancelScope(5), lambda received: received.endswith(b"no."))
@@ -145,7 +145,7 @@ def test_it_stops_at_a_final_answer(pair: Pair) -> None:
     timer.join()
 
 
-def test_it_goes_on_after_an_answer_that_is_not_final(pair: Pair) -> None:
+def test_it_goes_on_after_a_response_that_is_no_refusal(pair: Pair) -> None:
     """What came meanwhile is kept for the reader."""
     ours, theirs = pair
     writer = SocketWriter(ours, CancelScope(20), never)
@@ -162,7 +162,7 @@ def test_it_goes_on_after_an_answer_that_is_not_final(pair: Pair) -> None:
     assert (writer.stopped, writer.received) == (False, b"go on")
 
 
-def test_it_takes_a_bounded_part_of_an_answer(pair: Pair) -> None:
+def test_it_receives_a_bounded_part_of_a_response(pair: Pair) -> None:
     """The rest stays in the socket."""
     ours, theirs = pair
     writer = SocketWriter(ours, CancelScope(20), never)
@@ -180,7 +180,7 @@ def test_it_takes_a_bounded_part_of_an_answer(pair: Pair) -> None:
 
 @pytest.mark.parametrize("how", ["closes", "half-closes"])
 def test_it_stops_when_the_server_ends_it(how: str, pair: Pair) -> None:
-    """Whoever reads the answer finds out what there is of one."""
+    """The reader then finds out whether there is a response."""
     ours, theirs = pair
     writer = SocketWriter(ours, CancelScope(5), never)
 
