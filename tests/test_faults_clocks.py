@@ -37,6 +37,8 @@ from websopy_sync import (
     WebsopyError,
 )
 
+pytestmark = pytest.mark.timing
+
 
 def limits(**chosen: float) -> Timeouts:
     """Limits that no test meets but those chosen."""
@@ -59,7 +61,6 @@ def late_head_then(*pieces: bytes) -> Script:
     return script
 
 
-@pytest.mark.timing
 @pytest.mark.parametrize("pieces", [[], [b": thinking\n\n"]], ids=["silence", "comment"])
 @pytest.mark.parametrize("own_adapter", [False, True])
 def test_first_chunk_is_granted_once(pieces: list[bytes], own_adapter: bool) -> None:
@@ -74,7 +75,6 @@ def test_first_chunk_is_granted_once(pieces: list[bytes], own_adapter: bool) -> 
     assert 0.35 < got.seconds < 0.6
 
 
-@pytest.mark.timing
 def test_idle_is_granted_once_to_a_resumption() -> None:
     """It lasts from the resumption's sending to the next chunk."""
 
@@ -187,7 +187,6 @@ def test_event_that_waits_in_the_socket() -> None:
         assert [each.data for each in events] == ["first"]
 
 
-@pytest.mark.timing
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("pieces", [[], [b": thinking\n\n"] * 5], ids=["silence", "comments"])
 def test_nothing_waits(pieces: list[bytes], tls: bool) -> None:
@@ -210,7 +209,6 @@ def test_nothing_waits(pieces: list[bytes], tls: bool) -> None:
     assert time.monotonic() - began < 0.1
 
 
-@pytest.mark.timing
 @pytest.mark.parametrize("piece", [b": x\n\n", b": %s\n\n" % (b"x" * 60_000)], ids=["small", "big"])
 def test_what_is_no_chunk_cannot_be_late_for_ever(piece: bytes) -> None:
     """A server that floods the socket with comments keeps no limit from passing."""

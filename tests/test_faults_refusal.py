@@ -20,6 +20,8 @@ from websopy_sync import (
     Timeouts,
 )
 
+pytestmark = pytest.mark.timing
+
 LONG = "lengthy " * 800_000
 """More than the buffers between client and server hold."""
 
@@ -59,7 +61,6 @@ def refuse(end: Callable[[Conn], None], *, status: int = 413, read: int = 0) -> 
     return script
 
 
-@pytest.mark.timing
 @every_tls
 @every_end
 @pytest.mark.parametrize("status", [413, 401, 429])
@@ -189,7 +190,6 @@ NO_READERS: dict[str, Script] = {"nobody reads": lambda conn: conn.pause(1.5), "
 no_reader = pytest.mark.parametrize("script", NO_READERS.values(), ids=NO_READERS)
 
 
-@pytest.mark.timing
 @pytest.mark.slow
 @every_tls
 @no_reader
@@ -204,7 +204,6 @@ def test_sending_obeys_the_limits(script: Script, phase: str, tls: Callable[[], 
     assert 0.25 < got.seconds < 1
 
 
-@pytest.mark.timing
 @every_tls
 @no_reader
 def test_sending_is_cancelled(script: Script, tls: Callable[[], object]) -> None:
