@@ -59,7 +59,7 @@ def changed(node: ast.AST) -> Iterator[ast.AST]:
         other = copy.copy(node)
         other.test = ast.UnaryOp(ast.Not(), node.test)
         yield other
-    elif isinstance(node, ast.Return) and node.value is not None:
+    elif isinstance(node, ast.Return) and ast.unparse(node) not in ("return", "return None"):
         yield ast.Return(ast.Constant(None))
     elif isinstance(node, ast.Assign | ast.AugAssign | ast.Expr | ast.Raise | ast.Delete):
         yield ast.Pass()
@@ -75,6 +75,13 @@ def changed_constant(value: object) -> Iterator[ast.AST]:
         yield ast.Constant(value + b"?")
 
 
+def says_nothing(node: ast.AST) -> bool:
+    """Whether no behaviour depends on it: a docstring, or a list of public names."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    return isinstance(node, ast.Assign) and ast.unparse(node).startswith("__all__ =")
+
+
 def mutants(tree: ast.Module) -> Iterator[tuple[int, str, str]]:
     """Line, what was changed, and the whole module's new source."""
     for parent in ast.walk(tree):
@@ -83,8 +90,7 @@ def mutants(tree: ast.Module) -> Iterator[tuple[int, str, str]]:
                 continue
             nodes = value if isinstance(value, list) else [value]
             for place, node in enumerate(nodes):
-                is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-                if not isinstance(node, ast.AST) or is_docstring:
+                if not isinstance(node, ast.AST) or says_nothing(node):
                     continue
                 for other in changed(node):
                     new = [*nodes[:place], other, *nodes[place + 1 :]]
