@@ -108,6 +108,19 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Branch coverage of the quick tests, which must reach the floor in pyproject.toml.
+
+    Tests that hold seconds against a clock, or interrupt at any instruction, do not bear tracing.
+    """
+    install_groups(session, "coverage")
+    session.install("-r", "requirements-test.txt")
+    chosen = ["-m", "not slow and not timing", "--ignore=tests/test_faults_interrupts.py"]
+    session.run("coverage", "run", "-m", "pytest", "-q", *chosen, "tests")
+    session.run("coverage", "report")
+
+
+@nox.session
 def slow(session: nox.Session) -> None:
     """The tests that take long or need servers, databases and a browser."""
     session.install("-r", "requirements-dev.txt")
