@@ -307,6 +307,13 @@ def test_retry_is_none_until_the_server_sets_it() -> None:
         assert decoder.retry_ms == expected
 
 
+def test_longest_retry_that_is_read_as_it_is() -> None:
+    """Eighteen digits are read, leading zeros not counted."""
+    decoder = Decoder()
+    decoder.feed(b"retry: 00" + b"9" * 18 + b"\n")
+    assert decoder.retry_ms == 10**18 - 1
+
+
 @pytest.mark.parametrize("digits", ["9" * 19, "9" * 5000, "1" + "0" * 400])
 def test_absurd_retry_is_a_huge_number_and_no_error(digits: str) -> None:
     """int() refuses more than 4,300 digits; a server can send them all the same."""
