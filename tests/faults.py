@@ -70,7 +70,7 @@ class Request:
     target: str
     headers: list[tuple[str, bytes]]
     body: bytes
-    raw_answer: bytes = attrs.field(repr=False)
+    raw: bytes = attrs.field(repr=False)
 
     def header(self, name: str) -> bytes | None:
         """The value of a header, None when it is missing; fails when it came twice."""
