@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from faults import child, output
 
 from websopy_sync import AuthenticationError, BackgroundPlugin, ChatStream, WebsopyClient, hookimpl
 from websopy_sync.sandbox import Sandbox, done, say, silence, status
@@ -228,6 +229,48 @@ def test_a_hook_may_reset_what_another_hook_has_set(make: Make, sandbox: Sandbox
         except AuthenticationError:
             assert way == "refused"  # which way it was, not what it said
     assert problems == [] and variable.get("none") == "none"
+
+
+COLLECTED = """
+    import contextvars, gc, sys
+    from websopy_sync import WebsopyClient, hookimpl
+
+    names = [contextvars.ContextVar(str(number)) for number in range(40)]
+
+    class Plugin:
+        ends = 0
+
+        @hookimpl
+        def on_error(self):
+            self.ends += 1
+            for name in names[:5]:
+                name.set(object())
+
+    for name in names:
+        name.set(0)
+    plugin = Plugin()
+    with WebsopyClient("key", base_url=sys.argv[1], plugins=[plugin]) as client:
+        for number in range(200):
+            cycle = [client.ai.chat_stream("hi")]
+            cycle.append(cycle)
+            gc.disable()
+            del cycle
+            set_variable = names[number % 40].set
+            gc.set_threshold(gc.get_count()[0] + number % 6)
+            gc.enable()
+            set_variable(number)
+            gc.disable()
+    print(plugin.ends)
+"""
+
+
+def test_a_stream_collected_while_a_variable_is_set() -> None:
+    """Python 3.11 crashed, as the hook changed the very context that was being changed."""
+    with (
+        Sandbox(lambda request: [say("a"), silence()]) as sandbox,
+        child(COLLECTED, sandbox.url) as process,
+    ):
+        assert output(process, seconds=30) == ["200"]
 
 
 def test_an_ended_stream_does_not_keep_the_context(make: Make, sandbox: Sandbox) -> None:

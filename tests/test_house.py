@@ -21,6 +21,7 @@ NAME = "websopy_sync"
 FLOORS = (
     {
         "_version",
+        "collector",
         "errors",
         "interrupts",
         "plain_form",

@@ -7,13 +7,13 @@ Knows nothing of HTTP, and nothing of where events come from.
 from __future__ import annotations
 
 import contextvars
-import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Self
 
 from .cancel import CancelScope, CancelToken
 from .chunks import ContentChunk, DoneChunk, ErrorChunk, StreamChunk, UnknownChunk
+from .collector import program_thread
 from .errors import APIError, StreamInterruptedError, StreamProtocolError, StreamServerError
 from .event_source import EventSource
 from .hooks import Listeners, Request
@@ -125,7 +125,7 @@ class ChatStream(_ResponseStream[StreamChunk]):
         self._max_answer_size = max_answer_size
         self._on_end = on_end
         self._request_notified = False
-        self._opener = threading.get_ident()
+        self._opener = program_thread()
         ends = hooks.notifier("on_done") or hooks.notifier("on_error")
         self._context = contextvars.copy_context() if ends is not None else None
         super().__init__(scope, token, redact=redact)
@@ -230,9 +230,9 @@ class ChatStream(_ResponseStream[StreamChunk]):
         self._notified = True
         if notify is None or not self._request_notified:
             return
-        if self._step.busy or context is None or self._opener == threading.get_ident():
+        if self._step.busy or context is None or self._opener == program_thread():
             notify(outcome, self)
-        else:  # another thread closes the stream: its context variables are not the caller's
+        else:  # another thread has other variables; for the collector see `collector`
             context.run(notify, outcome, self)
 
     def _notify_retry(self, error: APIError, delay: float) -> None:
