@@ -159,6 +159,9 @@ SERVICE_HEADERS = {
 }
 
 LONGEST_FUNCTION = 30
+LONGEST_FILE = 350
+DEEPEST_NESTING = 3
+DEEP = {"stream._items"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 every_file = each("path", FILES)
@@ -284,6 +287,32 @@ def test_functions_stay_short(path: Path) -> None:
             if line.strip() and not line.strip().startswith("#")
         ]
         assert len(code) <= LONGEST_FUNCTION, f"{node.name}: {len(code)} lines"
+
+
+@every_file
+def test_files_stay_short(path: Path) -> None:
+    """A file of more than 350 lines has more than one job."""
+    assert len(path.read_text("utf-8").splitlines()) <= LONGEST_FILE
+
+
+@every_file
+def test_code_stays_flat(path: Path) -> None:
+    """Blocks stand in three others at most; the loop over chunks says why it is deeper."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef) and f"{module_of(path)}.{node.name}" not in DEEP:
+            assert nesting(node) <= DEEPEST_NESTING, node.name
+
+
+def nesting(node: ast.AST) -> int:
+    """How many blocks stand in each other below this node."""
+    deepest = 0
+    for field in ("body", "orelse", "finalbody", "handlers"):
+        for inner in getattr(node, field, []):
+            block = isinstance(inner, ast.If | ast.For | ast.While | ast.With | ast.Try)
+            follows = field == "orelse" and isinstance(node, ast.If)  # elif, else
+            if not isinstance(inner, ast.FunctionDef | ast.ClassDef):
+                deepest = max(deepest, nesting(inner) + (block and not follows))
+    return deepest
 
 
 def test_importing_the_package_is_cheap() -> None:

@@ -198,15 +198,22 @@ class _Search:
     def mark(self) -> None:
         """Mark each secret that was found."""
         for part in self._parts:
-            for (piece, credential), shared in self._shared.items():
-                if shared and (credential or part.scope != "credentials"):
-                    for run in _runs(part.plain.data, shared, piece):
-                        part.mark(*run)
-            for (size, credential), short in self._short.items():
-                if credential or part.scope == "all":
-                    for at, gram in enumerate(_grams(part.plain.data, size)):
-                        if gram in short and part.plain.stands_alone(at, at + size):
-                            part.mark(at, at + size)
+            self._mark_shared(part)
+            self._mark_short(part)
+
+    def _mark_shared(self, part: _Part) -> None:
+        for (piece, credential), shared in self._shared.items():
+            if shared and (credential or part.scope != "credentials"):
+                for run in _runs(part.plain.data, shared, piece):
+                    part.mark(*run)
+
+    def _mark_short(self, part: _Part) -> None:
+        for (size, credential), short in self._short.items():
+            if not credential and part.scope != "all":
+                continue
+            for at, gram in enumerate(_grams(part.plain.data, size)):
+                if gram in short and part.plain.stands_alone(at, at + size):
+                    part.mark(at, at + size)
 
 
 # --- the redactor --------------------------------------------------------------------------------

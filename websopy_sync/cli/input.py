@@ -108,15 +108,22 @@ def typed() -> Iterator[str]:
     Lines that come at once were pasted: they are one message.
     """
     with contextlib.suppress(EOFError):
-        while True:
-            lines = [_line(PROMPT)]
-            try:
-                while _waits(PASTED, unknown=False):
-                    lines.append(_line(PROMPT_OF_NEXT_LINE))
-            except EOFError:
-                yield "\n".join(lines)
-                return
-            yield "\n".join(lines)
+        ended = False
+        while not ended:
+            first = _line(PROMPT)
+            pasted, ended = _pasted_lines()
+            yield "\n".join([first, *pasted])
+
+
+def _pasted_lines() -> tuple[list[str], bool]:
+    """The lines that wait already, and whether the input ended with them."""
+    lines: list[str] = []
+    try:
+        while _waits(PASTED, unknown=False):
+            lines.append(_line(PROMPT_OF_NEXT_LINE))
+    except EOFError:
+        return lines, True
+    return lines, False
 
 
 def _line(prompt: str) -> str:

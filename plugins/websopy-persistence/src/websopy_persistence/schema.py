@@ -157,17 +157,15 @@ def touch(connection: Connection) -> None:
 def prepare(connection: Connection) -> None:
     """Make the missing tables.
 
-    Two processes may do so at once, and not every database makes `IF NOT EXISTS` safe then: who
-    comes second looks again. Raises ForeignDatabaseError and SQLAlchemy's errors.
+    Two processes may do so at once, and not every database makes `IF NOT EXISTS` safe then: the
+    second one looks again. Raises ForeignDatabaseError and SQLAlchemy's errors.
     """
-    for attempt in range(_ATTEMPTS):
+    for attempts_left in range(_ATTEMPTS - 1, -1, -1):
         try:
             with connection.begin():
-                if check(connection):
-                    return
-                _create(connection)
+                return None if check(connection) else _create(connection)
         except SQLAlchemyError:
-            if attempt == _ATTEMPTS - 1:
+            if not attempts_left:
                 raise
 
 
