@@ -95,7 +95,7 @@ FLOORS = (
     {"ai"},
     {"client"},
     {"cli.terminal"},
-    {"cli.input", "cli.plugins", "cli.sandbox"},
+    {"cli.input", "cli.output", "cli.plugins", "cli.sandbox"},
     {"cli.chat"},
     {"cli.main"},
     {"__init__", "cli"},

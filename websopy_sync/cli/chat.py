@@ -1,19 +1,17 @@
-"""The command `chat`: its flags, and how an answer or a conversation is written.
+"""The command `chat`: its flags, and how a conversation is held.
 
-Knows nothing of HTTP. What the user types comes from input.py.
+Knows nothing of HTTP. What the user types comes from input.py; output.py writes the answers.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ..client import WebsopyClient
 from ..conversation import Conversation
@@ -21,8 +19,9 @@ from ..errors import ConfigError, WebsopyError
 from ..sandbox import Sandbox
 from ..stream import ChatStream
 from .input import joined, piped, text_of, typed
+from .output import output_for
 from .sandbox import NO_MODEL
-from .terminal import allow_interrupt, say, visible
+from .terminal import allow_interrupt, say
 
 try:
     import readline  # once it is imported, input() has line editing
@@ -30,8 +29,6 @@ except ImportError:  # not on every platform
     HAS_READLINE = False
 else:
     HAS_READLINE = True
-
-WAITING = "waiting ..."
 
 
 def add_to(commands: Any) -> None:
@@ -114,61 +111,7 @@ def _converse_once(conversation: Conversation, question: str, *, as_json: bool) 
 
 
 def _answer(ask: Callable[[], ChatStream], *, as_json: bool) -> None:
-    with AnswerOutput() as output, ask() as stream:
+    with output_for(as_json=as_json, markdown=False, usage=False) as output, ask() as stream:
         for chunk in stream:
-            if as_json:
-                output.write(json.dumps(chunk.to_dict()) + "\n")  # ASCII: nothing a terminal obeys
-            elif chunk.type == "content":
-                output.write(visible(chunk.content))
-            elif chunk.type == "tool_call":
-                output.note(f"tool call: {chunk.tool.name}({chunk.tool.arguments})")
-
-
-class AnswerOutput:
-    """Writes one answer: its text to stdout, notes about it to stderr.
-
-    A terminal shows "waiting ..." until the first text or note.
-    """
-
-    def __init__(self) -> None:
-        self._waiting = False
-        self._mid_line = False
-
-    def __enter__(self) -> Self:
-        if sys.stderr and sys.stderr.isatty():
-            self._waiting = True
-            say(WAITING, name="", end="")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._end_waiting()
-        self._end_line()
-
-    def write(self, text: str) -> None:
-        """Write text that went through `visible`."""
-        self._end_waiting()
-        if text:  # set before print(): Ctrl-C may come between the two
-            self._mid_line = not text.endswith("\n")
-        print(text, end="", flush=True)
-
-    def note(self, text: str) -> None:
-        """Write a line about the answer to stderr."""
-        self._end_waiting()
-        self._end_line()
-        say(text)
-
-    def _end_waiting(self) -> None:
-        if self._waiting:
-            self._waiting = False
-            blank = " " * len(WAITING)
-            print(f"\r{blank}\r", end="", file=sys.stderr, flush=True)
-
-    def _end_line(self) -> None:
-        if self._mid_line:
-            self._mid_line = False
-            print(flush=True)
+            output.add(chunk)
+        output.end(stream.current_message)
