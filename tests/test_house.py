@@ -74,6 +74,7 @@ FLOORS = (
     {"hooks.manager"},
     {"hooks"},
     {"lifecycle", "options"},
+    {"response_stream"},
     {"stream"},
     {
         "calls",

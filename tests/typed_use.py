@@ -3,6 +3,7 @@
 A line that carries `type: ignore` is one that must be refused.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, Unpack, assert_never, assert_type
 
 from websopy_sync import (
@@ -113,6 +114,9 @@ def options(client: WebsopyClient, token: CancelToken) -> None:
     client.ai.chat_stream("Hello", timeout=Timeouts(idle=1), cancel_token=token, model="m")
     client.ai.chat_stream("Hello", extra_headers={"X-A": "1"}, extra_body={"any_name": {}})
     client.ai.conversation().send(text="Hello", max_answer_size=9, idempotency_key="k", seed=1)
+    client.ai.chat("Hello", metadata={"user": 7})
+    client.ai.chat("Hello", metadata={7: "user"})  # type: ignore[dict-item]
+    assert_type(client.ai.chat_stream("Hello").metadata, Mapping[str, Any])
     client.ai.chat("Hello", timeout="5")  # type: ignore[arg-type]
     client.ai.chat("Hello", max_retries=1.5)  # type: ignore[arg-type]
     client.ai.chat("Hello", resume="no")  # type: ignore[arg-type]

@@ -88,6 +88,7 @@ class Calls:
             keep_message=options.keep_message,
             max_answer_size=options.max_answer_size,
             idempotency_key=options.idempotency_key,
+            metadata=options.metadata,
             on_end=on_end,
         )
         format = self._format(self._wire.text_of, ignore="ping")
@@ -144,7 +145,8 @@ class Calls:
             raise encoded
         key = options.idempotency_key
         headers = self._headers(options, {"Idempotency-Key": key}, has_body=True)
-        request = Request("POST", self._options.base_url + self._wire.path, headers, body, key)
+        url = self._options.base_url + self._wire.path
+        request = Request("POST", url, headers, body, key, options.metadata)
         return _ChatCall(request, body, encoded)
 
     def _native_request(

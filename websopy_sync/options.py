@@ -22,6 +22,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter, signature
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict
 
 import attrs
@@ -126,6 +127,17 @@ def _idempotency_key(key: str | None) -> str:
     return key
 
 
+def _metadata(metadata: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """A copy that plugins cannot change. Its values are the caller's own objects."""
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise ConfigError(f"metadata: expected a dict, got {type(metadata).__name__}")
+    copied = dict(metadata or {})
+    for name in copied:
+        if not isinstance(name, str):
+            raise ConfigError(f"metadata: expected names of type str, got {type(name).__name__}")
+    return MappingProxyType(copied)
+
+
 def _log_level() -> str:
     return os.environ.get("WEBSOPY_LOG", "")
 
@@ -168,6 +180,7 @@ class CallOptions:
     extra_body: Mapping[str, Any] | None = attrs.field(default=None, validator=_mapping)
     keep_message: bool = attrs.field(default=True, validator=_boolean)
     max_answer_size: int = attrs.field(validator=_count(1))
+    metadata: Mapping[str, Any] = attrs.field(default=None, converter=_metadata)
 
     @classmethod
     def of(cls, client: ClientOptions, given: Mapping[str, Any]) -> CallOptions:
@@ -248,6 +261,8 @@ class ChatOptions(BodyFields, total=False):
             only the usage. True when not given.
         max_answer_size: Characters that text and tool calls may have together; the client's when
             None.
+        metadata: For plugins, as `request.metadata` and `stream.metadata`; never sent. A service
+            whose body has a field of this name gets it by `extra_body={"metadata": …}`.
     """
 
     timeout: Timeouts | float | None
@@ -259,6 +274,7 @@ class ChatOptions(BodyFields, total=False):
     extra_body: Mapping[str, Any] | None
     keep_message: bool
     max_answer_size: int | None
+    metadata: Mapping[str, Any] | None
 
 
 Options = ParamSpec("Options")

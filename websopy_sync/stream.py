@@ -9,18 +9,20 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Self
+from types import MappingProxyType
+from typing import Any, Self
 
 from .cancel import CancelScope, CancelToken
 from .chunks import ContentChunk, DoneChunk, ErrorChunk, StreamChunk, UnknownChunk
 from .collector import program_thread
-from .errors import APIError, StreamInterruptedError, StreamProtocolError, StreamServerError
+from .errors import APIError, StreamProtocolError, StreamServerError
 from .event_source import EventSource
 from .hooks import Listeners, Request
-from .lifecycle import Item, Reading, Stream
+from .lifecycle import Item, Reading
 from .message import MAX_ANSWER_SIZE, Message, MessageBuilder, size_of
 from .redaction import Redactor
 from .request_body import copied_body
+from .response_stream import ResponseStream
 from .sse import ServerSentEvent
 from .wires.base import Reader, chunks_of
 
@@ -29,65 +31,7 @@ __all__ = ["ChatStream", "EventStream"]
 _DATA = itemgetter(1)
 
 
-class _ResponseStream(Stream[Item]):
-    """A stream, and what there is to know of its HTTP response."""
-
-    def __init__(self, scope: CancelScope, token: CancelToken | None, *, redact: Redactor) -> None:
-        super().__init__(scope, token)
-        self._redact = redact
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.state}>"
-
-    def _complete(self, error: APIError) -> None:
-        """Give an error the ids and counts of this stream, and take secrets out of it."""
-        if isinstance(error, StreamServerError):  # all its text is the service's
-            error.message = self._redact(error.message)
-            error.code = error.code and self._redact(error.code, name="code")
-        elif self._begun and isinstance(error, StreamProtocolError):
-            error.message = self._redact.data_message(error.message)
-        else:
-            error.message = self._redact.message(error.message)
-        error.args = (error.message,)
-        if isinstance(error, StreamInterruptedError):
-            error.last_event_id = self._redact(error.last_event_id, name="id")
-        error.partial = self._partial()
-        if self._source is not None:
-            request_id = error.request_id or self._source.request_id
-            error.request_id = request_id and self._redact(request_id, name="id")
-            error.attempts = max(self._source.attempts, 1)
-
-    def _partial(self) -> Message | None:
-        return None
-
-    @property
-    def status_code(self) -> int:
-        """The HTTP status of the last response, 0 before the first one."""
-        return self._source.status_code if self._source else 0
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers of the last response, names in lower case."""
-        return dict(self._source.headers) if self._source else {}
-
-    @property
-    def request_id(self) -> str | None:
-        """The server's id of the request (`X-Request-Id`), None if it gave none."""
-        request_id = self._source.request_id if self._source else None
-        return request_id and self._redact(request_id, name="id")
-
-    @property
-    def last_event_id(self) -> str:
-        """The id of the last event that you have read, "" if it had none."""
-        return self._source.last_event_id if self._source else ""
-
-    @property
-    def retries_taken(self) -> int:
-        """How often the request was repeated, resuming included."""
-        return max(self._source.attempts - 1, 0) if self._source else 0
-
-
-class ChatStream(_ResponseStream[StreamChunk]):
+class ChatStream(ResponseStream[StreamChunk]):
     """The chunks of one chat response, each as soon as it arrives. It can be read once.
 
     A loop ends after the done chunk. One thread at a time may read. cancel() and close() may be
@@ -115,10 +59,12 @@ class ChatStream(_ResponseStream[StreamChunk]):
         keep_message: bool = True,
         max_answer_size: int = MAX_ANSWER_SIZE,
         idempotency_key: str = "",
+        metadata: Mapping[str, Any] | None = None,
         on_end: Callable[[Message | None], None] | None = None,
     ) -> None:
         self.idempotency_key = idempotency_key
         """Sent with the request and each repeat, so that the service answers only once."""
+        self._metadata = MappingProxyType({}) if metadata is None else metadata
         self._reader = reader
         self._hooks = hooks
         self._builder = MessageBuilder(keep=keep_message)
@@ -245,6 +191,11 @@ class ChatStream(_ResponseStream[StreamChunk]):
         return self._builder.message
 
     @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the caller passed as `metadata=`, `{}` if nothing: a read-only copy, never sent."""
+        return self._metadata
+
+    @property
     def current_message(self) -> Message:
         """The message so far. It costs a copy of the text."""
         return self._builder.message
@@ -276,7 +227,7 @@ class ChatStream(_ResponseStream[StreamChunk]):
         return self.get_final_message().content
 
 
-class EventStream(_ResponseStream[ServerSentEvent]):
+class EventStream(ResponseStream[ServerSentEvent]):
     """The events of one native request. It can be read once, and ends where the bytes end.
 
     Reading raises what that of a `ChatStream` raises, but no StreamServerError. An event counts as

@@ -5,6 +5,7 @@ Knows nothing of how it is sent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -16,7 +17,7 @@ __all__ = ["Request"]
 class Request:
     """A request before it is sent, for `on_request` to look at and edit.
 
-    Its repr shows neither headers nor body.
+    Its repr shows neither headers nor body nor metadata.
 
     Attributes:
         method: The HTTP method; read-only.
@@ -24,6 +25,8 @@ class Request:
         headers: Name → value, without the key, which is added later.
         body: The JSON object to be sent; None for a request without a body.
         idempotency_key: The same for every retry of this request; read-only.
+        metadata: What the caller passed as `metadata=`, `{}` if nothing. Never sent; a read-only
+            copy, whose values are the caller's own objects.
     """
 
     method: str = attrs.field(on_setattr=attrs.setters.frozen)
@@ -31,6 +34,7 @@ class Request:
     headers: dict[str, str]
     body: dict[str, Any] | None = None
     idempotency_key: str = attrs.field(default="", on_setattr=attrs.setters.frozen)
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, on_setattr=attrs.setters.frozen)
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.url}>"
