@@ -68,7 +68,7 @@ FLOORS = (
     {"response_check", "wires"},
     {"event_source"},
     {"hooks.request", "hooks.specs"},
-    {"hooks.arguments", "hooks.discovery", "hooks.nesting", "hooks.stream_local"},
+    {"hooks.arguments", "hooks.discovery", "hooks.nesting", "hooks.results", "hooks.stream_local"},
     {"hooks.background"},
     {"hooks.loading"},
     {"hooks.manager"},
@@ -123,6 +123,7 @@ DOORS = {
 PURE = {
     "chunks",
     "headers",
+    "hooks.results",
     "message",
     "plain_form",
     "redaction",

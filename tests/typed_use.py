@@ -20,6 +20,7 @@ from websopy_sync import (
     Usage,
     WebsopyClient,
 )
+from websopy_sync.hooks import StoredConversation
 from websopy_sync.web import sse_body
 
 
@@ -153,3 +154,10 @@ async def passing_on(client: WebsopyClient) -> None:
         assert_type(piece, bytes)
     sse_body("Hello")  # type: ignore[arg-type]  # not a stream
     sse_body(client.ai.chat_stream("Hello"), on_disconnect="stop")  # type: ignore[arg-type]
+
+
+def stored_conversation(client: WebsopyClient) -> list[dict[str, Any]]:
+    """None when no plugin has it, else its id and its turns."""
+    found = assert_type(client.load_conversation("id"), StoredConversation | None)
+    client.load_conversation(1)  # type: ignore[arg-type]
+    return [] if found is None else assert_type(found["messages"], list[dict[str, Any]])

@@ -13,7 +13,8 @@ from typing import Any, Self
 from .ai import AI
 from .calls import Calls
 from .cancel import CancelToken
-from .hooks import Hooks, PluginInfo
+from .errors import ConfigError
+from .hooks import Hooks, PluginInfo, StoredConversation
 from .interrupts import discreet, is_interrupt, run_all
 from .options import ClientOptions, same_parameters
 from .stream import EventStream
@@ -82,6 +83,28 @@ class WebsopyClient:
     def plugins(self) -> list[PluginInfo]:
         """The plugins that were installed or passed, and what became of them."""
         return list(self._hooks.plugins)
+
+    def load_conversation(self, conversation_id: str | None = None) -> StoredConversation | None:
+        """A conversation that a plugin has stored, such as websopy-persistence.
+
+        Its turns start a new one: `client.ai.conversation(…)`, or `chat_stream(messages)`.
+
+        Args:
+            conversation_id: What its calls passed as `metadata={"conversation": …}`; None for the
+                latest conversation.
+
+        Returns:
+            Its id and its turns. None when no plugin has it, or when the plugin that has it
+            failed, which is logged.
+
+        Raises:
+            ConfigError: The id is no str.
+            PluginError: A plugin failed, and strict_plugins is True.
+        """
+        given: object = conversation_id
+        if not isinstance(given, str | None):
+            raise ConfigError(f"conversation_id: expected str or None, got {type(given).__name__}")
+        return self._hooks.load_conversation(conversation_id)
 
     @discreet
     def events(

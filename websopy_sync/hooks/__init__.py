@@ -7,6 +7,7 @@ from .background import BackgroundPlugin
 from .discovery import PluginInfo
 from .manager import Hooks, Listeners, list_plugins
 from .request import Request
+from .results import StoredConversation
 from .specs import HOOKS, hookimpl
 from .stream_local import StreamLocal
 
@@ -17,6 +18,7 @@ __all__ = [
     "Listeners",
     "PluginInfo",
     "Request",
+    "StoredConversation",
     "StreamLocal",
     "hookimpl",
     "list_plugins",

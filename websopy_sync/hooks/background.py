@@ -36,11 +36,11 @@ def _always() -> bool:
 class BackgroundPlugin:
     """Runs another plugin's hooks in its own thread, so that it delays no stream.
 
-    `on_request` still runs in the stream's thread, as it may edit the request. All other calls are
-    made one at a time and in order, each in a copy of the reader's context variables. The end of a
-    stream does not wait for them. The client's `close()` and the program's exit wait for queued
-    calls, at most `exit_seconds` each. The thread ends with `close()`, or when the plugin is
-    garbage. A forked child starts with an empty queue.
+    `on_request` and `load_conversation` still run in the caller's thread, as the caller needs what
+    they do. All other calls are made one at a time and in order, each in a copy of the reader's
+    context variables. The end of a stream does not wait for them. The client's `close()` and the
+    program's exit wait for queued calls, at most `exit_seconds` each. The thread ends with
+    `close()`, or when the plugin is garbage. A forked child starts with an empty queue.
 
     If no thread can be started, that is the plugin's failure, not the stream's. The queued calls
     then wait for a thread, or for `flush()`, `close()` or the program's exit.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -26,16 +25,20 @@ from .background import BackgroundPlugin
 from .discovery import PluginInfo, installed_plugins, scan_again
 from .loading import Loader
 from .nesting import note_hook_call, run_as, running_plugins
+from .results import StoredConversation, checked_conversation, refuse_to_run
 from .specs import HOOKS
 
 _log = logging.getLogger("websopy_sync.plugins")
 
-Notify = Callable[..., None]
+Notify = Callable[..., Any]
 
 ENDS = ("on_done", "on_error")
 
 WHOLE = ("on_request", *ENDS)
 """Every plugin is notified of these, even if another one raises: what began also ends."""
+
+FOREGROUND = ("on_request", "register_commands", "load_conversation")
+"""The caller needs what these do, so they never run in the background."""
 
 
 @attrs.frozen
@@ -56,7 +59,7 @@ class Listeners:
         self._of_hook = of_hook
         self._backgrounds = backgrounds
         self._notifiers = {
-            hook: _all_of([listener.notify for listener in listeners], whole=hook in WHOLE)
+            hook: _caller(hook, [listener.notify for listener in listeners])
             for hook, listeners in of_hook.items()
         }
 
@@ -112,7 +115,7 @@ class Failures:
         if key not in self._logged:
             self._logged.add(key)
             _log.error(
-                "plugin %s failed in %s; the stream goes on, and further failures there are "
+                "plugin %s failed in %s; all else goes on, and further failures there are "
                 "only counted",
                 plugin,
                 hook,
@@ -171,6 +174,16 @@ class Hooks:
         """Calls a hook of every plugin, arguments by position; None when no plugin has it."""
         return self._everybody.notifier(hook)
 
+    def load_conversation(self, conversation_id: str | None) -> StoredConversation | None:
+        """The stored conversation of the first plugin that has it; None when none has.
+
+        Args:
+            conversation_id: Its id; None for the latest conversation.
+        """
+        load = self.notifier("load_conversation")
+        found: StoredConversation | None = load(conversation_id) if load else None
+        return found
+
     def listeners(self) -> Listeners:
         """The plugins to notify of a request that is sent here and now.
 
@@ -221,7 +234,7 @@ class Hooks:
     def _call_of(self, hook: str, impl: pluggy.HookImpl) -> Notify:
         """A function that calls one implementation, isolated, here or in the background."""
         background = next((b for b in self._backgrounds if b.plugin is impl.plugin), None)
-        if background is None or hook in ("on_request", "register_commands"):
+        if background is None or hook in FOREGROUND:
             return _isolated(hook, impl, self._failures, strict=self._strict)
         # In the background nobody could catch a PluginError.
         call = _isolated(hook, impl, self._failures, strict=False)
@@ -231,22 +244,25 @@ class Hooks:
 def _isolated(hook: str, impl: pluggy.HookImpl, failures: Failures, *, strict: bool) -> Notify:
     """A call of an implementation that lets interrupts through to the stream, but no failure."""
     function = by_position(impl.function, impl.argnames, argument_names(hook))
+    if hook == "load_conversation":
+        function = checked_conversation(function)
     if hook != "on_chunk":
         function = functools.partial(run_as, impl.plugin, function)
 
-    def call(*arguments: Any) -> None:
+    def call(*arguments: Any) -> object:
         try:
             result = function(*arguments)
             if result is not None:
-                _refuse_to_run(result)
+                refuse_to_run(result)
         except (Exception, GeneratorExit) as error:  # noqa: BLE001  # a plugin can raise anything
             interrupt = find_interrupt(error)
             if interrupt is None:
                 failures.note(impl.plugin_name, hook, error, strict=strict)
         else:
-            return
+            return result
         if interrupt is not None:
             raise interrupt
+        return None
 
     note_hook_call(call.__code__)
     return call
@@ -278,7 +294,8 @@ def _submitted(
     return submit
 
 
-def _all_of(calls: Sequence[Notify], *, whole: bool) -> Notify | None:
+def _caller(hook: str, calls: Sequence[Notify]) -> Notify | None:
+    """Calls the implementations of one hook, in order; None when there are none."""
     if len(calls) < 2:
         return calls[0] if calls else None
 
@@ -289,15 +306,13 @@ def _all_of(calls: Sequence[Notify], *, whole: bool) -> Notify | None:
     def notify_each(*arguments: Any) -> None:
         run_all(*(functools.partial(call, *arguments) for call in calls))
 
-    return notify_each if whole else notify
+    def first_result(*arguments: Any) -> object:
+        results = (call(*arguments) for call in calls)
+        return next((result for result in results if result is not None), None)
 
-
-def _refuse_to_run(result: object) -> None:
-    """Raise TypeError when a hook returned a coroutine or generator, which nothing would run."""
-    if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
-        if inspect.iscoroutine(result):
-            result.close()  # else Python warns that nobody awaited it
-        raise TypeError(f"expected None from a hook, got a {type(result).__name__} nobody runs")
+    if hook == "load_conversation":
+        return first_result
+    return notify_each if hook in WHOLE else notify
 
 
 def list_plugins(plugins: Iterable[object] | None = None) -> list[PluginInfo]:

@@ -65,6 +65,22 @@ class Specification:
             stream: The stream.
         """
 
+    @_hookspec(firstresult=True)
+    def load_conversation(self, conversation_id: Any) -> Any:
+        """A program wants to continue a stored conversation: return it, if you have it.
+
+        The plugins are called in turn, the last loaded first, until one returns a result; its
+        mark `hookimpl(tryfirst=True)` or `hookimpl(trylast=True)` changes the order.
+
+        Args:
+            conversation_id: What the calls passed as `metadata={"conversation": …}`; None for the
+                latest conversation.
+
+        Returns:
+            `{"id": …, "messages": […]}`, where the messages are turns as `chat_stream` takes them;
+            None when you do not have it.
+        """
+
     @_hookspec
     def register_commands(self, subparsers: Any) -> None:
         """The command line is being built: add your commands.
