@@ -18,12 +18,14 @@ from websopy_sync.chunks import (
     ContentChunk,
     DoneChunk,
     ErrorChunk,
+    ReasoningChunk,
     StreamChunk,
     ToolCall,
     ToolCallChunk,
     UnknownChunk,
     Usage,
     from_dict,
+    plain_text,
 )
 from websopy_sync.errors import ConfigError, ToolArgumentsError
 from websopy_sync.message import Message
@@ -31,7 +33,7 @@ from websopy_sync.message import Message
 HUGE = -(10**5000)
 """An int that repr() refuses to write: it has more than 4,300 digits."""
 
-KNOWN = ("content", "tool_call", "done", "error")
+KNOWN = ("content", "reasoning", "tool_call", "done", "error")
 
 _counts = st.integers(0, 2**62 - 1)  # so that two of them are a count still
 _json = st.recursive(
@@ -39,13 +41,24 @@ _json = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-usages = st.builds(Usage, _counts, _counts) | st.builds(Usage, _counts, _counts, _counts)
+_fields = st.dictionaries(st.text(), _json, max_size=3)
+_texts = st.none() | st.text(min_size=1)
+usages = st.builds(Usage, _counts, _counts) | st.builds(
+    Usage,
+    _counts,
+    _counts,
+    _counts,
+    cached_tokens=_counts,
+    reasoning_tokens=_counts,
+    details=_fields,
+)
 tool_calls = st.builds(ToolCall, st.text(), st.text(), st.none() | st.text())
 chunks = st.one_of(
-    st.builds(ContentChunk, st.text()),
-    st.builds(ToolCallChunk, tool_calls),
-    st.builds(DoneChunk, st.none() | usages),
-    st.builds(ErrorChunk, st.text(), st.none() | st.text()),
+    st.builds(ContentChunk, st.text(), extra=_fields),
+    st.builds(ReasoningChunk, st.text(), extra=_fields),
+    st.builds(ToolCallChunk, tool_calls, extra=_fields),
+    st.builds(DoneChunk, st.none() | usages, _texts, _texts, _texts, extra=_fields),
+    st.builds(ErrorChunk, st.text(), st.none() | st.text(), extra=_fields),
     st.builds(
         UnknownChunk,
         st.text().filter(lambda kind: kind not in KNOWN),
@@ -53,7 +66,14 @@ chunks = st.one_of(
     ),
 )
 messages = st.builds(
-    Message, st.text(), st.lists(tool_calls, max_size=3).map(tuple), st.none() | usages
+    Message,
+    st.text(),
+    st.lists(tool_calls, max_size=3).map(tuple),
+    st.none() | usages,
+    _texts,
+    _texts,
+    _texts,
+    st.text(),
 )
 
 EXAMPLES: list[Any] = [
@@ -62,13 +82,17 @@ EXAMPLES: list[Any] = [
     ToolCallChunk(ToolCall("f", "")),
     DoneChunk(Usage(20, 150)),
     DoneChunk(),
+    DoneChunk(Usage(20, 150), "length", "m-1", "a-1"),
+    ReasoningChunk("two and two"),
     ErrorChunk("overloaded", "503"),
     ErrorChunk("no code"),
     UnknownChunk("thinking", {"type": "thinking", "steps": [1, {"a": None}]}),
     Usage(1, 2, 4),
+    Usage(1, 2, 4, cached_tokens=1),
     ToolCall("f", "{}"),
     Message(),
     Message("a", (ToolCall("f", "{}"),), Usage(1, 1)),
+    Message("a", (ToolCall("f", "{}"),), Usage(1, 1), "stop", "m-1", "a-1", "hm"),
 ]
 every_value = each("value", EXAMPLES)
 
@@ -133,6 +157,57 @@ def test_unknown_data_cannot_be_changed_by_who_sees_it() -> None:
     assert chunk.to_dict() == seen
 
 
+WITH_EXTRA: list[Any] = [
+    ContentChunk("x", extra={"index": [0]}),
+    ReasoningChunk("x", extra={"index": [0]}),
+    ToolCallChunk(ToolCall("f", "{}"), extra={"tool": {"index": [0]}}),
+    DoneChunk(extra={"timings": [1.5]}),
+    ErrorChunk("m", extra={"error": {"param": [None]}}),
+]
+
+
+@each("chunk", WITH_EXTRA)
+def test_unknown_fields_stay_as_they_came(chunk: Any) -> None:
+    """PROMISE 47: they cross pickle, copy and dict, and no reader can change them."""
+    seen = copy.deepcopy(chunk.extra)
+    assert seen
+    next(iter(chunk.extra.values())).clear()
+    for again in (
+        pickle.loads(pickle.dumps(chunk)),
+        copy.deepcopy(chunk),
+        from_dict(json.loads(json.dumps(chunk.to_dict()))),
+    ):
+        assert again.extra == chunk.extra == seen
+    assert again == chunk == type(chunk)(**{**_known(chunk), "extra": None})
+    assert hash(again) == hash(chunk)
+
+
+def _known(chunk: Any) -> dict[str, Any]:
+    return {field.alias: getattr(chunk, field.name) for field in chunk.__attrs_attrs__}
+
+
+@each("chunk", [example for example in EXAMPLES if hasattr(example, "type")])
+def test_no_unknown_fields_is_an_empty_dict(chunk: Any) -> None:
+    """Every chunk may be asked, also one of an unknown type, whose data has all."""
+    assert chunk.extra == {} and "extra" not in chunk.to_dict()
+
+
+def test_usage_details_stay_as_they_came() -> None:
+    """Counts that have no name here are kept under the service's own."""
+    usage = Usage(1, 2, cached_tokens=1, details={"audioTokens": [7]})
+    usage.details["audioTokens"].clear()
+    again = Usage.from_dict(json.loads(json.dumps(usage.to_dict())))
+    assert again.details == usage.details == {"audioTokens": [7]}
+    assert again == usage and usage != Usage(1, 2)
+
+
+def test_plain_text_is_a_content_chunk() -> None:
+    """The fast way makes what the constructor makes."""
+    chunk = plain_text("x")
+    assert chunk == ContentChunk("x") and chunk.extra == {}
+    assert pickle.loads(pickle.dumps(chunk)) == chunk and repr(chunk) == repr(ContentChunk("x"))
+
+
 def test_to_dict_gives_a_dict_of_its_own() -> None:
     """What is done to the dict is not done to the chunk."""
     chunk = UnknownChunk("x", {"type": "x", "list": [1]})
@@ -178,12 +253,32 @@ def test_tool_call_dict_and_back(tool: ToolCall) -> None:
                 "usage": {"prompt_tokens": 20, "completion_tokens": 150, "total_tokens": 170},
             },
         ),
+        (
+            DoneChunk(Usage(1, 2, cached_tokens=1), "stop", "m-1", "a-1"),
+            {
+                "type": "done",
+                "usage": {
+                    "prompt_tokens": 1,
+                    "completion_tokens": 2,
+                    "total_tokens": 3,
+                    "cached_tokens": 1,
+                },
+                "finish_reason": "stop",
+                "model": "m-1",
+                "id": "a-1",
+            },
+        ),
+        (ReasoningChunk("hm"), {"type": "reasoning", "text": "hm"}),
         (ErrorChunk("m", "c"), {"type": "error", "message": "m", "code": "c"}),
+        (
+            ErrorChunk("m", extra={"a": 1}),
+            {"type": "error", "message": "m", "code": None, "extra": {"a": 1}},
+        ),
         (UnknownChunk("x", {"a": 1}), {"type": "x", "data": {"a": 1}}),
     ],
 )
 def test_form_of_the_dict(chunk: StreamChunk, fields: dict[str, Any]) -> None:
-    """The dict is Python's, not the wire's: snake_case, every field there."""
+    """The dict is Python's, not the wire's: snake_case; what was not said is left out."""
     assert chunk.to_dict() == fields
     assert from_dict(fields) == from_dict(UserDict(fields)) == chunk
     assert from_dict(MappingProxyType(fields)) == chunk
@@ -226,6 +321,11 @@ BAD_DICTS: list[Any] = [
     {"type": "done", "usage": {"prompt_tokens": "1", "completion_tokens": 1}},
     {"type": "done", "usage": {"prompt_tokens": HUGE, "completion_tokens": 1}},
     {"type": "done", "usage": {"promptTokens": 1, "completionTokens": 1}},
+    {"type": "done", "finish_reason": 7},
+    {"type": "done", "usage": None, "id": 7},
+    {"type": "content", "content": "x", "extra": 7},
+    {"type": "reasoning"},
+    {"type": "reasoning", "text": None},
     {"type": "error"},
     {"type": "error", "message": None},
     {"type": "error", "message": "m", "code": 7},
@@ -359,6 +459,7 @@ def test_any_arguments_parse_or_fail_alike(arguments: str) -> None:
     [
         (ContentChunk("x"), "content"),
         (ToolCallChunk(ToolCall("f", "{}")), "tool_call"),
+        (ReasoningChunk("x"), "reasoning"),
         (DoneChunk(), "done"),
         (ErrorChunk("m"), "error"),
         (UnknownChunk("later", {}), "later"),

@@ -894,7 +894,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     },
     "system": {"system": SENTENCE},
     "another parameter": {"user_note": SENTENCE},
-    "nested parameter": {"metadata": {"notes": [SENTENCE]}},
+    "nested parameter": {"user_data": {"notes": [SENTENCE]}},
     "extra_body": {"extra_body": {"deep": [{"er": SENTENCE}]}},
     "tool call": {
         "messages": [

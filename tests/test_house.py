@@ -30,7 +30,6 @@ FLOORS = (
         "transport.idle_stack",
     },
     {
-        "chunks",
         "headers",
         "request_body",
         "request_secrets",
@@ -47,8 +46,11 @@ FLOORS = (
         "transport.response_head",
         "turns",
         "urls",
+        "value_fields",
         "wires.lenient_json",
     },
+    {"tool_call", "usage"},
+    {"chunks"},
     {"cancel", "message", "redaction", "resume", "wires.base"},
     {
         "transport.name_lookup",
@@ -58,7 +60,7 @@ FLOORS = (
         "transport.tls_in_tls",
         "wires.websopy",
     },
-    {"transport.raw_response"},
+    {"transport.raw_response", "wires.websopy_writer"},
     {"transport.request_context"},
     {"transport.failures"},
     {"transport.connection", "transport.custom_adapter", "transport.response"},
@@ -138,13 +140,17 @@ PURE = {
     "transport.content_coding",
     "transport.request",
     "transport.response_head",
+    "tool_call",
     "turns",
     "urls",
+    "usage",
+    "value_fields",
     "web.events",
     "web.public_errors",
     "wires.base",
     "wires.lenient_json",
     "wires.websopy",
+    "wires.websopy_writer",
 }
 IO_MODULES = {"socket", "ssl", "select", "selectors", "requests", "urllib3", "os", "time"}
 

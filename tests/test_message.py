@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
+from typing import Any
 
+import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_chunks import chunks
+from tables import each
+from test_chunks import chunks, messages
 
 from websopy_sync.chunks import (
     ContentChunk,
     DoneChunk,
     ErrorChunk,
+    ReasoningChunk,
     StreamChunk,
     ToolCall,
     ToolCallChunk,
     UnknownChunk,
     Usage,
 )
-from websopy_sync.message import Message, MessageBuilder
+from websopy_sync.errors import ConfigError
+from websopy_sync.message import Message, MessageBuilder, size_of
 
 
 def build(*parts: StreamChunk, keep: bool = True) -> Message:
@@ -78,18 +85,23 @@ def test_line_ends_and_surrogates_stay_as_they_are() -> None:
 @given(st.lists(chunks, max_size=12))
 def test_message_is_the_sum_of_its_chunks(parts: list[StreamChunk]) -> None:
     """Whatever comes in whatever order."""
-    usages = [part.usage for part in parts if isinstance(part, DoneChunk)]
+    done = [DoneChunk(), *(part for part in parts if isinstance(part, DoneChunk))][-1]
     assert build(*parts) == Message(
         "".join(part.content for part in parts if isinstance(part, ContentChunk)),
         tuple(part.tool for part in parts if isinstance(part, ToolCallChunk)),
-        usages[-1] if usages else None,
+        done.usage,
+        done.finish_reason,
+        done.model,
+        done.id,
+        "".join(part.text for part in parts if isinstance(part, ReasoningChunk)),
     )
 
 
 @given(st.lists(chunks, max_size=12))
-def test_without_keeping_only_the_usage_is_there(parts: list[StreamChunk]) -> None:
-    """keep=False lets text and tool calls pass."""
-    assert build(*parts, keep=False) == Message("", (), build(*parts).usage)
+def test_without_keeping_only_the_end_is_there(parts: list[StreamChunk]) -> None:
+    """keep=False lets text, reasoning and tool calls pass."""
+    whole = build(*parts)
+    assert build(*parts, keep=False) == attrs.evolve(whole, content="", tool_calls=(), reasoning="")
 
 
 def test_memory_stays_flat_without_keeping() -> None:
@@ -100,6 +112,7 @@ def test_memory_stays_flat_without_keeping() -> None:
     try:
         for _ in range(2000):
             builder.add(ContentChunk("x" * 1000))
+            builder.add(ReasoningChunk("x" * 1000))
             builder.add(tool)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -109,8 +122,106 @@ def test_memory_stays_flat_without_keeping() -> None:
 
 def test_message_is_ready_to_be_sent_back() -> None:
     """As the guide's own component pushes it: role and content."""
-    message = Message("你好", (ToolCall("f", "{}"),), Usage(1, 1))
+    message = Message("你好", (), Usage(1, 1), "stop", "m-1", "a-1", "hm")
     assert message.to_dict() == {"role": "assistant", "content": "你好"}
+
+
+def test_tool_calls_are_part_of_the_turn() -> None:
+    """PROMISE 48: without them the results that follow would answer nothing."""
+    calls = (ToolCall("f", "{}", "c-1"), ToolCall("g", '{"a": "世"}'))
+    turn = Message("", calls).to_dict()
+    assert turn == {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {"name": "f", "arguments": "{}", "id": "c-1"},
+            {"name": "g", "arguments": '{"a": "世"}', "id": None},
+        ],
+    }
+    assert Message.from_dict(json.loads(json.dumps(turn))) == Message("", calls)
+    assert Message.from_dict({**turn, "content": None}) == Message("", calls)
+
+
+@given(messages)
+def test_turn_and_back(message: Message) -> None:
+    """Text and tool calls survive the way back; the rest is not part of a turn."""
+    back = Message.from_dict(json.loads(json.dumps(message.to_dict())))
+    assert back == Message(message.content, message.tool_calls)
+
+
+@each(
+    ("turn", "says"),
+    [
+        (None, "NoneType"),
+        ([], "list"),
+        ({}, "'assistant'"),
+        ({"role": "user", "content": "s3cret"}, "'assistant'"),
+        ({"role": "assistant"}, "content"),
+        ({"role": "assistant", "content": None}, "NoneType"),
+        ({"role": "assistant", "content": None, "tool_calls": []}, "NoneType"),
+        ({"role": "assistant", "content": ["s3cret"]}, "list"),
+        ({"role": "assistant", "content": "", "tool_calls": {"a": 1}}, "dict"),
+        ({"role": "assistant", "content": "", "tool_calls": "s3cret"}, "str"),
+        ({"role": "assistant", "content": "", "tool_calls": [{"name": "f"}]}, "ToolCall"),
+        ({"role": "assistant", "content": "", "tool_calls": ["s3cret"]}, "ToolCall"),
+    ],
+)
+def test_what_is_no_turn_of_a_message(turn: Any, says: str) -> None:
+    """A ConfigError says what was expected and what came, without the text."""
+    with pytest.raises(ConfigError, match=says) as caught:
+        Message.from_dict(turn)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_reasoning_is_no_part_of_the_text() -> None:
+    """What the model thinks stays apart from what it answers."""
+    message = build(
+        ReasoningChunk("two "), ContentChunk("4"), ReasoningChunk("and two"), DoneChunk()
+    )
+    assert (message.content, message.reasoning) == ("4", "two and two")
+
+
+def test_the_done_chunk_says_why_and_who() -> None:
+    """Finish reason, model and id come from the done chunk, also when no text is kept."""
+    done = DoneChunk(Usage(1, 2), "length", "m-1", "a-1")
+    for keep in (True, False):
+        message = build(ContentChunk("x"), ReasoningChunk("y"), done, keep=keep)
+        assert message == Message(
+            "x" * keep, (), Usage(1, 2), "length", "m-1", "a-1", reasoning="y" * keep
+        )
+
+
+@each(
+    ("reason", "truncated"),
+    [
+        (None, False),
+        ("stop", False),
+        ("tool_calls", False),
+        ("length", True),
+        ("content_filter", True),
+        ("a word of the service", False),
+    ],
+)
+def test_truncated(reason: str | None, truncated: bool) -> None:
+    """PROMISE 47: an answer that the service cut can be told from a whole one."""
+    assert build(ContentChunk("x"), DoneChunk(None, reason)).truncated is truncated
+
+
+def test_a_notebook_renders_the_text() -> None:
+    """IPython asks an object for its Markdown."""
+    assert Message("# Hello")._repr_markdown_() == "# Hello"
+
+
+def test_sizes() -> None:
+    """Text, reasoning and tool calls count for max_answer_size."""
+    sizes = [
+        size_of(ContentChunk("abc")),
+        size_of(ReasoningChunk("abcd")),
+        size_of(ToolCallChunk(ToolCall("f", "x" * 100, "i"))),
+        size_of(ToolCallChunk(ToolCall("f", ""))),
+        size_of(DoneChunk()),
+    ]
+    assert sizes == [3, 4, 102, 64, 0]
 
 
 def test_message_holds_its_tool_calls_as_a_tuple() -> None:

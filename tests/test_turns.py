@@ -8,6 +8,8 @@ from typing import Any
 from tables import each
 
 from websopy_sync.errors import ConfigError
+from websopy_sync.message import Message
+from websopy_sync.tool_call import ToolCall
 from websopy_sync.turns import turns_of
 
 
@@ -37,6 +39,24 @@ def test_turns_are_copies() -> None:
     assert turns == [{"role": "user", "content": "x"}]
 
 
+def test_values_stand_for_their_dicts() -> None:
+    """A message is a turn, a tool call a dict in one; a str among the parts is a text part."""
+    call = ToolCall("f", "{}", "c")
+    turns = turns_of(
+        [
+            {"role": "user", "content": ["x", {"type": "image", "url": "u"}]},
+            Message("", (call,)),
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+        ]
+    )
+    called = [{"name": "f", "arguments": "{}", "id": "c"}]
+    assert turns == [
+        {"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image", "url": "u"}]},
+        {"role": "assistant", "content": "", "tool_calls": called},
+        {"role": "assistant", "content": None, "tool_calls": called},
+    ]
+
+
 @each(
     ("messages", "says"),
     [
@@ -56,6 +76,11 @@ def test_turns_are_copies() -> None:
         ([{"role": "", "content": "s3cret"}], r"messages\[0\].*role"),
         ([{"role": 7, "content": "s3cret"}], r"messages\[0\].*'role'.*int"),
         ([{"role": "user", "content": None}], r"messages\[0\].*'content'.*NoneType"),
+        ([{"role": "assistant", "content": None, "tool_calls": []}], r"messages\[0\].*NoneType"),
+        ([{"role": "assistant", "tool_calls": []}], r"messages\[0\].*'content', got none"),
+        ([{"role": "user", "content": [7]}], r"messages\[0\]\.content\[0\].*int"),
+        ([{"role": "user", "content": {"s3cret": 1}}], r"messages\[0\].*list of parts.*dict"),
+        ([ToolCall], r"messages\[0\].*type"),
         ([{"role": "user", "content": b"s3cret"}], r"messages\[0\].*'content'.*bytes"),
         ([{"role": "user", "content": "ok"}, ("user", "s3cret")], r"messages\[1\].*tuple"),
     ],

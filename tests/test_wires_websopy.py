@@ -17,6 +17,7 @@ from websopy_sync.chunks import (
     ContentChunk,
     DoneChunk,
     ErrorChunk,
+    ReasoningChunk,
     StreamChunk,
     ToolCall,
     ToolCallChunk,
@@ -24,9 +25,11 @@ from websopy_sync.chunks import (
     Usage,
 )
 from websopy_sync.errors import StreamProtocolError
+from websopy_sync.message import Message
 from websopy_sync.wires import ChatRequest
 from websopy_sync.wires.base import ReadResult, chunks_of
-from websopy_sync.wires.websopy import Websopy, WebsopyReader, dump_chunk, parse_chunk, turns_in
+from websopy_sync.wires.websopy import Websopy, WebsopyReader, parse_chunk
+from websopy_sync.wires.websopy_writer import dump_chunk, turns_in
 
 # --- one table, both ways ------------------------------------------------------------------------
 
@@ -52,6 +55,12 @@ TABLE: list[tuple[str, StreamChunk]] = [
         DoneChunk(Usage(1, 2, 9)),
     ),
     ('{"type":"done"}', DoneChunk()),
+    (
+        '{"type":"done","usage":{"promptTokens":1,"completionTokens":2,"cachedTokens":1,'
+        '"reasoningTokens":2},"finishReason":"length","model":"m-1","id":"a-1"}',
+        DoneChunk(Usage(1, 2, cached_tokens=1, reasoning_tokens=2), "length", "m-1", "a-1"),
+    ),
+    ('{"type":"reasoning","content":"两 + 两"}', ReasoningChunk("两 + 两")),
     ('{"type":"error","error":{"message":"busy","code":"503"}}', ErrorChunk("busy", "503")),
     ('{"type":"error","error":{"message":"busy"}}', ErrorChunk("busy")),
     (
@@ -91,6 +100,147 @@ def test_what_is_written_is_read_back(chunk: StreamChunk) -> None:
     elif isinstance(chunk, UnknownChunk):
         chunk = UnknownChunk(chunk.type, {**chunk.data, "type": chunk.type})
     assert parse_chunk(dump_chunk(chunk)) == chunk
+
+
+@each(
+    ("data", "extra"),
+    [
+        ('{"type":"content","content":"x","index":0,"a":{"b":[1]}}', {"index": 0, "a": {"b": [1]}}),
+        ('{"type":"content","content":"\\u4e16","index":0}', {"index": 0}),
+        ('{"type":"content","content":"","u":"\\ud83d"}', {"u": "\ufffd"}),
+        ('{"type":"reasoning","content":"x","signature":"s"}', {"signature": "s"}),
+        ('{"type":"reasoning","summary":["x"]}', {"summary": ["x"]}),
+        ('{"type":"reasoning","content":"x","text":"y"}', {"text": "y"}),
+        (
+            '{"type":"tool_call","tool":{"name":"f","arguments":"","index":1},"last":true}',
+            {"last": True, "tool": {"index": 1}},
+        ),
+        ('{"type":"done","timings":{"ms":1.5}}', {"timings": {"ms": 1.5}}),
+        (
+            '{"type":"done","finishReason":7,"model":["m"],"id":{}}',
+            {"finishReason": 7, "model": ["m"], "id": {}},
+        ),
+        (
+            '{"type":"error","error":{"message":"m","param":"p"},"at":1}',
+            {"at": 1, "error": {"param": "p"}},
+        ),
+        ('{"type":"content","content":"x"}', {}),
+        ('{"type":"done","usage":null,"finishReason":null,"model":"","id":null}', {}),
+        ('{"type":"x","a":1}', {}),
+    ],
+)
+def test_unknown_fields_are_kept(data: str, extra: dict[str, Any]) -> None:
+    """PROMISE 47: as they came, at the place where they stood; and written again."""
+    for read in (parse_chunk, WebsopyReader().read):
+        chunk = read(data)
+        assert not isinstance(chunk, tuple) and chunk is not None
+        assert chunk.extra == extra  # type: ignore[union-attr]
+        again = parse_chunk(dump_chunk(chunk))  # type: ignore[arg-type]
+        assert (again, again.extra) == (chunk, extra)
+
+
+@each(
+    ("sent", "read"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("tool_calls", "tool_calls"),
+        ("content_filter", "content_filter"),
+        ("toolCalls", "tool_calls"),
+        ("contentFilter", "content_filter"),
+        ("max_tokens", "length"),
+        ("maxTokens", "length"),
+        ("其他", "其他"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_finish_reasons(sent: str | None, read: str | None) -> None:
+    """PROMISE 47: four words for what services say in several, and the service's own beyond."""
+    chunk = parse_chunk(json.dumps({"type": "done", "finishReason": sent}))
+    assert isinstance(chunk, DoneChunk) and chunk.finish_reason == read
+
+
+@each(
+    ("usage", "cached", "details"),
+    [
+        ({"cachedTokens": 3}, 3, {}),
+        ({"cachedTokens": None, "audioTokens": 2}, 0, {"audioTokens": 2}),
+        ({"cachedTokens": "3"}, 0, {"cachedTokens": "3"}),
+        ({"cachedTokens": True}, 0, {"cachedTokens": True}),
+        ({"cachedTokens": -1}, 0, {"cachedTokens": -1}),
+        ({"cachedTokens": 2**63}, 0, {"cachedTokens": 2**63}),
+    ],
+)
+def test_usage_details(usage: dict[str, Any], cached: int, details: dict[str, Any]) -> None:
+    """Counts that the guide does not have are never an error; what is none is a detail."""
+    fields = {"promptTokens": 1, "completionTokens": 2, **usage}
+    chunk = parse_chunk(json.dumps({"type": "done", "usage": fields}))
+    assert isinstance(chunk, DoneChunk) and chunk.usage is not None
+    assert (chunk.usage.cached_tokens, chunk.usage.details) == (cached, details)
+
+
+def body_of(*turns: dict[str, Any], **fields: Any) -> Any:
+    """The body for these turns, as it goes out."""
+    return json.loads(json.dumps(Websopy().body(ChatRequest(turns, **fields))))
+
+
+@each(
+    ("turn", "sent"),
+    [
+        ({"role": "user", "content": "x"}, {"role": "user", "content": "x"}),
+        (
+            Message("a", (ToolCall("f", "{}", "c"), ToolCall("g", ""))).to_dict(),
+            {
+                "role": "assistant",
+                "content": "a",
+                "toolCalls": [
+                    {"name": "f", "arguments": "{}", "id": "c"},
+                    {"name": "g", "arguments": ""},
+                ],
+            },
+        ),
+        (
+            {"role": "tool", "tool_call_id": "c", "name": "f", "content": "1"},
+            {"role": "tool", "toolCallId": "c", "name": "f", "content": "1"},
+        ),
+        (
+            {"role": "tool", "tool_call_id": None, "name": "f", "content": "1"},
+            {"role": "tool", "name": "f", "content": "1"},
+        ),
+        (
+            {"role": "user", "content": [{"type": "image", "media_type": "image/png", "data": ""}]},
+            {"role": "user", "content": [{"type": "image", "mediaType": "image/png", "data": ""}]},
+        ),
+        # what is in a form of the service's, or of another one, is the service's to judge
+        (
+            {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]},
+            {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]},
+        ),
+        (
+            {"role": "assistant", "content": "", "toolCalls": [1]},
+            {"role": "assistant", "content": "", "toolCalls": [1]},
+        ),
+    ],
+)
+def test_turns_as_they_are_sent(turn: dict[str, Any], sent: dict[str, Any]) -> None:
+    """PROMISE 48: tool calls and results go back under names like the guide's own."""
+    before = json.dumps(turn)
+    assert body_of(turn) == {"messages": [sent]}
+    assert json.dumps(turn) == before
+
+
+@each(
+    ("before", "after"),
+    [([], ["user"]), (["system"], ["user"]), (["system", "system"], ["user", "system"]), ([], [])],
+)
+def test_output_schema_is_a_system_turn(before: list[str], after: list[str]) -> None:
+    """The guide has no parameter for it, so a system turn after the user's own says it."""
+    turns = [{"role": role, "content": "x"} for role in (*before, *after)]
+    messages = body_of(*turns, output_schema={"type": "世"})["messages"]
+    told = messages.pop(len(before))
+    assert messages == turns
+    assert told["role"] == "system" and told["content"].endswith('{"type":"世"}')
 
 
 @given(chunks)
@@ -370,6 +520,28 @@ def test_surrogate_halves_over_chunks(texts: list[str], read: list[str | None]) 
     expected: list[ReadResult] = [() if text is None else ContentChunk(text) for text in before]
     done = DoneChunk()
     assert read_all(*texts) == [*expected, done if held is None else (ContentChunk(held), done)]
+
+
+def test_halves_meet_in_reasoning_too() -> None:
+    """PROMISE 14: a pair that is cut over two chunks of one kind is one character."""
+    reader = WebsopyReader()
+    texts = [json.dumps({"type": "reasoning", "content": half}) for half in (HIGH, LOW + HIGH)]
+    assert [reader.read(text) for text in texts] == [(), ReasoningChunk("😀")]
+    lost = ReasoningChunk(FFFD)
+    assert reader.read(content(LOW)) == (lost, ContentChunk(FFFD))
+    assert reader.read(texts[0]) == ()
+    assert reader.read('{"type":"done"}') == (lost, DoneChunk())
+
+
+def test_halves_meet_beside_unknown_fields() -> None:
+    """A field that we do not know changes nothing about the text."""
+    reader = WebsopyReader()
+    read = [
+        reader.read(json.dumps({"type": "content", "content": half, "index": 0}))
+        for half in ("a" + HIGH, LOW)
+    ]
+    assert read == [ContentChunk("a"), ContentChunk("😀")]
+    assert all(isinstance(chunk, ContentChunk) and chunk.extra == {"index": 0} for chunk in read)
 
 
 @given(

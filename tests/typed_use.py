@@ -13,8 +13,10 @@ from websopy_sync import (
     DoneChunk,
     ErrorChunk,
     Message,
+    ReasoningChunk,
     StreamChunk,
     Timeouts,
+    ToolCall,
     ToolCallChunk,
     UnknownChunk,
     Usage,
@@ -36,7 +38,11 @@ def narrowing_by_type(chunk: StreamChunk) -> str:
     if chunk.type == "done":
         assert_type(chunk, DoneChunk)
         assert_type(chunk.usage, Usage | None)
+        assert_type(chunk.finish_reason, str | None)
+        assert_type((chunk.model, chunk.id), tuple[str | None, str | None])
         return str(chunk.usage.total_tokens if chunk.usage else 0)
+    if chunk.type == "reasoning":
+        return assert_type(chunk, ReasoningChunk).text
     if chunk.type == "error":
         assert_type(chunk, ErrorChunk)
         assert_type(chunk.code, str | None)
@@ -77,6 +83,8 @@ def narrowing_by_class(chunk: StreamChunk) -> str:
             return assert_type(content, str)
         case ToolCallChunk(tool):
             return tool.arguments
+        case ReasoningChunk(text=text):
+            return assert_type(text, str)
         case DoneChunk() | ErrorChunk() | UnknownChunk():
             return ""
         case _:
@@ -92,6 +100,19 @@ def wrong_uses(chunk: StreamChunk) -> None:
     if chunk.type == "done":
         chunk.usage.total_tokens  # type: ignore[union-attr]  # may be None
     bool(chunk.type == "contents")  # type: ignore[comparison-overlap]  # misspelt
+
+
+def whole_answer(chunk: StreamChunk, message: Message) -> None:
+    """What the service says about an answer."""
+    assert_type(chunk.extra, dict[str, Any])
+    assert_type(message.finish_reason, str | None)
+    assert_type(message.truncated, bool)
+    assert_type(message.reasoning, str)
+    assert_type(message.tool_calls, tuple[ToolCall, ...])
+    assert_type(Message.from_dict(message.to_dict()), Message)
+    if message.usage:
+        assert_type(message.usage.cached_tokens + message.usage.reasoning_tokens, int)
+        assert_type(message.usage.details, dict[str, Any])
 
 
 def streaming(client: WebsopyClient) -> None:

@@ -43,8 +43,8 @@ class WebsopyClient:
         default_headers: Sent with every request.
         verify: True, False, or the path of a CA bundle, which beats the environment's.
         max_event_size: Bytes that one event may have.
-        max_answer_size: Characters that one answer of a chat may have, its text and its tool calls
-            together.
+        max_answer_size: Characters that one answer of a chat may have: its text, its reasoning and
+            its tool calls together.
         strict_plugins: Let a plugin's failure raise PluginError.
 
     Raises:

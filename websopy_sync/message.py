@@ -6,12 +6,13 @@ Pure. Knows nothing of where chunks come from.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
 
-from .chunks import DoneChunk, StreamChunk, ToolCall, ToolCallChunk, Usage
+from .chunks import DoneChunk, ReasoningChunk, StreamChunk, ToolCall, ToolCallChunk, Usage
+from .errors import ConfigError
 
 __all__ = ["MAX_ANSWER_SIZE", "Message", "MessageBuilder", "size_of"]
 
@@ -34,15 +35,63 @@ class Message:
         content: All its text.
         tool_calls: Its tool calls, in the order they came.
         usage: Its tokens; None before the done chunk, and when the service did not say.
+        finish_reason: Why the model stopped: "stop", "length" (it reached the limit of its length),
+            "tool_calls", "content_filter", or the service's own word. None before the done chunk,
+            and when the service did not say.
+        model: The model that answered, None when the service did not say.
+        id: The service's id of the answer, None when it gave none.
+        reasoning: What the model thought before it answered. It is not sent back.
     """
 
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = attrs.field(default=(), converter=_as_tuple)
     usage: Usage | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+    id: str | None = None
+    reasoning: str = ""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the service cut the answer: at the limit of its length, or by its filter."""
+        return self.finish_reason in ("length", "content_filter")
 
     def to_dict(self) -> dict[str, Any]:
-        """`{"role": "assistant", "content": …}`, ready to be sent back as a turn."""
-        return {"role": "assistant", "content": self.content}
+        """The turn to send back: `{"role": "assistant", "content": …}`, and its tool calls.
+
+        These are `"tool_calls": [{"name", "arguments", "id"}]`, only when there are any.
+        """
+        turn: dict[str, Any] = {"role": "assistant", "content": self.content}
+        if self.tool_calls:
+            turn["tool_calls"] = [call.to_dict() for call in self.tool_calls]
+        return turn
+
+    @classmethod
+    def from_dict(cls, turn: Mapping[str, Any]) -> Message:
+        """The message of a turn that `to_dict` made.
+
+        Args:
+            turn: What `to_dict` returned. Its content may be None when it has tool calls.
+
+        Raises:
+            ConfigError: It is no assistant's turn.
+        """
+        if not isinstance(turn, Mapping):
+            raise ConfigError(f"message: expected a dict, got {type(turn).__name__}")
+        if turn.get("role") != "assistant":
+            raise ConfigError("message: expected the role 'assistant'")
+        content, calls = turn.get("content"), turn.get("tool_calls") or ()
+        if not isinstance(calls, list | tuple):
+            raise ConfigError(f"message: expected a list of tool_calls, got {type(calls).__name__}")
+        if content is None and calls:
+            content = ""
+        if not isinstance(content, str):
+            raise ConfigError(f"message: expected str content, got {type(content).__name__}")
+        return cls(content, [ToolCall.from_dict(call) for call in calls])
+
+    def _repr_markdown_(self) -> str:
+        """The text, which a notebook renders as Markdown."""
+        return self.content
 
 
 def size_of(chunk: StreamChunk) -> int:
@@ -50,6 +99,8 @@ def size_of(chunk: StreamChunk) -> int:
     if isinstance(chunk, ToolCallChunk):
         tool = chunk.tool
         return max(len(tool.name) + len(tool.arguments) + len(tool.id or ""), SMALLEST_CALL)
+    if isinstance(chunk, ReasoningChunk):
+        return len(chunk.text)
     return len(chunk.content) if chunk.type == "content" else 0
 
 
@@ -57,7 +108,7 @@ class MessageBuilder:
     """Adds chunks up to a message.
 
     Args:
-        keep: False keeps only the usage, so that memory stays flat.
+        keep: False keeps only what the done chunk says, so that memory stays flat.
 
     Attributes:
         add_text: Adds the text of a content chunk: the fast path of `add`.
@@ -65,8 +116,9 @@ class MessageBuilder:
 
     def __init__(self, *, keep: bool = True) -> None:
         self._text = io.StringIO()  # a list of pieces takes about 60 bytes more a chunk
+        self._reasoning = io.StringIO()
         self._tool_calls: list[ToolCall] = []
-        self._usage: Usage | None = None
+        self._done = DoneChunk()
         self._keep = keep
         self.add_text: Callable[[str], int] = self._text.write if keep else len
 
@@ -76,10 +128,21 @@ class MessageBuilder:
             self.add_text(chunk.content)
         elif isinstance(chunk, ToolCallChunk) and self._keep:
             self._tool_calls.append(chunk.tool)
+        elif isinstance(chunk, ReasoningChunk) and self._keep:
+            self._reasoning.write(chunk.text)
         elif isinstance(chunk, DoneChunk):
-            self._usage = chunk.usage
+            self._done = chunk
 
     @property
     def message(self) -> Message:
         """The message so far; each access copies the text."""
-        return Message(self._text.getvalue(), tuple(self._tool_calls), self._usage)
+        done = self._done
+        return Message(
+            self._text.getvalue(),
+            self._tool_calls,
+            done.usage,
+            done.finish_reason,
+            done.model,
+            done.id,
+            self._reasoning.getvalue(),
+        )

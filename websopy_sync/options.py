@@ -258,9 +258,9 @@ class ChatOptions(BodyFields, total=False):
         extra_headers: Headers of this request; they replace the client's.
         extra_body: Fields of the body, whatever their names; they replace all others.
         keep_message: False keeps no text, so that memory stays flat; `current_message` then has
-            only the usage. True when not given.
-        max_answer_size: Characters that text and tool calls may have together; the client's when
-            None.
+            only what the done chunk says. True when not given.
+        max_answer_size: Characters that text, reasoning and tool calls may have together; the
+            client's when None.
         metadata: For plugins, as `request.metadata` and `stream.metadata`; never sent. A service
             whose body has a field of this name gets it by `extra_body={"metadata": …}`.
     """

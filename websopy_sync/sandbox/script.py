@@ -27,7 +27,7 @@ from ..chunks import (
     ToolCallChunk,
     Usage,
 )
-from ..wires.websopy import dump_chunk, error_body
+from ..wires.websopy_writer import dump_chunk, error_body
 
 __all__ = [
     "Framing",

@@ -13,7 +13,8 @@ from urllib.parse import parse_qsl
 
 import attrs
 
-from ..wires.websopy import Websopy, turns_in
+from ..wires.websopy import Websopy
+from ..wires.websopy_writer import turns_in
 from .script import Step, Steps, done, pause, problem, say, status
 
 __all__ = ["RecordedRequest", "default_script", "refusal"]

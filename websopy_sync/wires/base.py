@@ -49,16 +49,25 @@ class ChatRequest:
     """What the user asks for, in no service's format.
 
     Attributes:
-        turns: The conversation; each turn has a role and a content, and may have more.
+        turns: The conversation; each turn has a role and a content, and may have more. These have
+            one form for all services, which a wire translates; all else goes out as it is:
+
+            - tool calls of the model: `"tool_calls": [{"name", "arguments", "id"}]`;
+            - the result of one: `{"role": "tool", "tool_call_id", "name", "content"}`;
+            - parts in a content that is a list: `{"type": "text", "text"}`, `{"type": "image",
+              "media_type", "data"}` with the data as base64, `{"type": "image", "url"}`, and
+              `{"type": "file", "name", "media_type", "data"}`.
         model: The model to ask; None when the user named none.
         tools: The tools as the user described them; None when there are none.
         params: Further parameters, which go out as they are.
+        output_schema: The JSON Schema that the answer must match; None for free text.
     """
 
     turns: Sequence[Mapping[str, Any]]
     model: Any = None
     tools: Any = None
     params: Mapping[str, Any] = attrs.field(factory=dict)
+    output_schema: Mapping[str, Any] | None = None
 
 
 class Wire:

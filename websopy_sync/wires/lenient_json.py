@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from ..interrupts import is_interrupt
 from ..surrogates import scalar_text
 
-__all__ = ["WHITE_SPACE", "parse", "scan"]
+__all__ = ["WHITE_SPACE", "cleaned", "decoded", "parse", "scan"]
 
 MAX_DEPTH = 100
 """Levels of nesting that are kept: copying, pickling and showing a value take several of Python's
@@ -60,10 +60,16 @@ def parse(data: str) -> Any:
         ValueError: The data is not JSON.
         RecursionError: A bracket is never closed, too deep inside others to be read.
     """
-    return _cleaned(_decoded(data), MAX_DEPTH)
+    return cleaned(decoded(data))
 
 
-def _decoded(data: str) -> Any:
+def decoded(data: str) -> Any:
+    """Read JSON, before `cleaned`: texts still hold halves of surrogate pairs.
+
+    Raises:
+        ValueError: The data is not JSON.
+        RecursionError: A bracket is never closed, too deep inside others to be read.
+    """
     try:
         return _any_number.decode(data)
     except RecursionError as error:
@@ -88,14 +94,14 @@ def _pruned(data: str) -> str:
     return "".join([*kept, data[start:] if depth <= MAX_DEPTH else ""])
 
 
-def _cleaned(value: Any, depth: int) -> Any:
+def cleaned(value: Any, depth: int = MAX_DEPTH) -> Any:
     """The same value with every text encodable, down to a depth."""
     if isinstance(value, str):
         return scalar_text(value)
     if depth == 0 and isinstance(value, list | dict):
         return None
     if isinstance(value, list):
-        return [_cleaned(item, depth - 1) for item in value]
+        return [cleaned(item, depth - 1) for item in value]
     if isinstance(value, dict):
-        return {scalar_text(name): _cleaned(item, depth - 1) for name, item in value.items()}
+        return {scalar_text(name): cleaned(item, depth - 1) for name, item in value.items()}
     return value

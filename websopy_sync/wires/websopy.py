@@ -15,30 +15,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..chunks import (
-    MAX_COUNT,
     ContentChunk,
     DoneChunk,
     ErrorChunk,
+    ReasoningChunk,
     StreamChunk,
     ToolCall,
     ToolCallChunk,
     UnknownChunk,
-    Usage,
+    plain_text,
 )
 from ..errors import StreamProtocolError
 from ..interrupts import is_interrupt
 from ..surrogates import scalar_text, split_half
+from ..usage import MAX_COUNT, Usage
 from .base import ChatRequest, ReadResult, Wire
-from .lenient_json import WHITE_SPACE, parse, scan
+from .lenient_json import WHITE_SPACE, cleaned, decoded, scan
 
-__all__ = [
-    "Websopy",
-    "WebsopyReader",
-    "dump_chunk",
-    "error_body",
-    "parse_chunk",
-    "turns_in",
-]
+__all__ = ["Websopy", "WebsopyReader", "call_fields", "parse_chunk"]
 
 
 class Websopy(Wire):
@@ -51,7 +45,10 @@ class Websopy(Wire):
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Build the request's JSON; see `Wire.body`."""
-        body: dict[str, Any] = {"messages": request.turns}
+        turns = [_turn_fields(turn) for turn in request.turns]
+        if request.output_schema is not None:
+            turns.insert(_after_system(turns), _schema_turn(request.output_schema))
+        body: dict[str, Any] = {"messages": turns}
         if request.model is not None:
             body["model"] = request.model
         if request.tools is not None:
@@ -73,9 +70,14 @@ class Websopy(Wire):
             return None
         if isinstance(chunk, ContentChunk):
             return chunk.content
+        if isinstance(chunk, ReasoningChunk):
+            return chunk.text
         if isinstance(chunk, ToolCallChunk):
             return f"{chunk.tool.name}({chunk.tool.arguments})"
         return "" if isinstance(chunk, UnknownChunk) else None
+
+
+TextChunk = type[ContentChunk] | type[ReasoningChunk]
 
 
 class WebsopyReader:
@@ -87,6 +89,7 @@ class WebsopyReader:
 
     def __init__(self) -> None:
         self._half = ""
+        self._half_of: TextChunk = ContentChunk
 
     def read(self, data: str) -> ReadResult:
         """Read the data of one event; see `Reader.read`."""
@@ -101,26 +104,37 @@ class WebsopyReader:
         if type(content) is not str or end != len(data):
             return self._read_other(data)
         # Only an escape can bring a surrogate: the bytes were decoded as UTF-8.
-        if self._half or "\\u" in data:
-            return self._joined(content)
-        return ContentChunk(content)
+        if len(fields) != 2 or self._half or "\\u" in data:
+            return self._text(ContentChunk, content, fields)
+        return plain_text(content)
 
     def _read_other(self, data: str) -> ReadResult:
         """Read data that is not plain text. A half that is held has lost its other one."""
         stripped = data.strip(WHITE_SPACE)
         if stripped != data:
             return self.read(stripped)
-        chunk = parse_chunk(data)
-        half, self._half = self._half, ""
-        return (ContentChunk("\ufffd"), chunk) if half else chunk
+        fields = _decoded(data)
+        if type(fields) is dict and fields.get("type") == "reasoning":
+            return self._text(ReasoningChunk, _reasoning_in(fields), fields)
+        chunk = _chunk_of(cleaned(fields))
+        lost = self._lost_half()
+        return (*lost, chunk) if lost else chunk
 
-    def _joined(self, content: str) -> ReadResult:
-        """The text with the half that was held; nothing while all of it is held back."""
-        held = self._half
-        text, self._half = split_half(held + content)
-        if not text and (held or self._half):
-            return ()
-        return ContentChunk(scalar_text(text))
+    def _text(self, kind: TextChunk, text: str, fields: dict[str, Any]) -> ReadResult:
+        """Text with the half that was held; nothing while all of it is held back."""
+        lost = self._lost_half() if self._half_of is not kind else ()
+        held, self._half_of = self._half, kind
+        text, self._half = split_half(held + text)
+        extra = _others(cleaned(fields), "type", "content")
+        if not text and (held or self._half) and not extra:
+            return lost
+        chunk = kind(scalar_text(text), extra=extra)
+        return (*lost, chunk) if lost else chunk
+
+    def _lost_half(self) -> tuple[StreamChunk, ...]:
+        """The half that was held, now that its other half cannot come any more."""
+        half, self._half = self._half, ""
+        return (self._half_of("\ufffd"),) if half else ()
 
 
 def parse_chunk(data: str) -> StreamChunk:
@@ -129,28 +143,44 @@ def parse_chunk(data: str) -> StreamChunk:
     Raises:
         StreamProtocolError: The data is no chunk. The message quotes it whole.
     """
+    return _chunk_of(cleaned(_decoded(data)))
+
+
+def _decoded(data: str) -> Any:
     try:
-        fields = parse(data)
+        return decoded(data)
     except (ValueError, RecursionError) as error:
         if is_interrupt(error):
             raise
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-    else:
-        return _chunk_of(fields)
     raise StreamProtocolError(f"chunk: expected JSON ({why:.100}), got {data!r}")
 
 
 def _chunk_of(fields: Any) -> StreamChunk:
     kind = _field(fields, "type", str, "chunk")
     if kind == "content":
-        return ContentChunk(_field(fields, "content", str, "content chunk"))
+        content = _field(fields, "content", str, "content chunk")
+        return ContentChunk(content, extra=_others(fields, "type", "content"))
+    if kind == "reasoning":
+        return ReasoningChunk(_reasoning_in(fields), extra=_others(fields, "type", "content"))
     if kind == "tool_call":
-        return ToolCallChunk(_tool_of(_field(fields, "tool", dict, "tool_call chunk")))
+        return _tool_call_of(fields)
     if kind == "done":
-        return DoneChunk(_usage_of(fields.get("usage")))
+        return _done_of(fields)
     if kind == "error":
         return _error_of(fields)
     return UnknownChunk(kind, fields)
+
+
+def _others(fields: Mapping[str, Any], *known: str) -> dict[str, Any] | None:
+    """The fields that are none of the known ones; None when there are none."""
+    return {name: value for name, value in fields.items() if name not in known} or None
+
+
+def _reasoning_in(fields: dict[str, Any]) -> str:
+    """The text of a reasoning chunk. The guide has no such chunk, so nothing in it is required."""
+    text = fields.get("content")
+    return text if isinstance(text, str) else ""
 
 
 def _field(fields: Any, name: str, kind: type, where: str) -> Any:
@@ -173,11 +203,42 @@ def _shown(value: Any) -> str:
         return type(value).__name__
 
 
-def _tool_of(tool: dict[str, Any]) -> ToolCall:
+def _tool_call_of(fields: dict[str, Any]) -> ToolCallChunk:
+    tool = _field(fields, "tool", dict, "tool_call chunk")
     name = _field(tool, "name", str, "tool")
     arguments = _field(tool, "arguments", str, "tool")
-    identity = tool.get("id")
-    return ToolCall(name, arguments, None if identity is None else _field(tool, "id", str, "tool"))
+    identity = None if tool.get("id") is None else _field(tool, "id", str, "tool")
+    extra = _others(fields, "type", "tool") or {}
+    inner = _others(tool, "name", "arguments", "id")
+    extra |= {"tool": inner} if inner else {}
+    return ToolCallChunk(ToolCall(name, arguments, identity), extra=extra or None)
+
+
+_REASONS = {
+    "toolCalls": "tool_calls",
+    "contentFilter": "content_filter",
+    "maxTokens": "length",
+    "max_tokens": "length",
+}
+"""Finish reasons in other words. The guide names none; these are common elsewhere."""
+
+
+def _done_of(fields: dict[str, Any]) -> DoneChunk:
+    """A done chunk. The guide has its usage only: another field of the wrong type is in extra."""
+    rest = dict(fields)
+    del rest["type"]
+    usage = _usage_of(rest.pop("usage", None))
+    reason, model, identity = (_taken(rest, name) for name in ("finishReason", "model", "id"))
+    return DoneChunk(usage, reason and _REASONS.get(reason, reason), model, identity, extra=rest)
+
+
+def _taken(fields: dict[str, Any], name: str) -> str | None:
+    """Take a text out of the fields; None when it is missing, empty or no text."""
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        return None
+    fields.pop(name, None)
+    return value or None
 
 
 def _usage_of(usage: Any) -> Usage | None:
@@ -186,9 +247,22 @@ def _usage_of(usage: Any) -> Usage | None:
         return None
     prompt = _count(usage, "promptTokens")
     completion = _count(usage, "completionTokens")
-    if usage.get("totalTokens") is None and prompt + completion <= MAX_COUNT:
-        return Usage(prompt, completion)
-    return Usage(prompt, completion, _count(usage, "totalTokens"))
+    summed = usage.get("totalTokens") is None and prompt + completion <= MAX_COUNT
+    total = prompt + completion if summed else _count(usage, "totalTokens")
+    rest = _others(usage, "promptTokens", "completionTokens", "totalTokens") or {}
+    cached, reasoning = (_taken_count(rest, name) for name in ("cachedTokens", "reasoningTokens"))
+    return Usage(
+        prompt, completion, total, cached_tokens=cached, reasoning_tokens=reasoning, details=rest
+    )
+
+
+def _taken_count(details: dict[str, Any], name: str) -> int:
+    """Take a count that the guide does not have out of the details; 0 when there is no such."""
+    count = details.get(name)
+    if count is not None and not (type(count) is int and 0 <= count <= MAX_COUNT):
+        return 0
+    details.pop(name, None)
+    return count or 0
 
 
 def _count(usage: Any, name: str) -> int:
@@ -208,56 +282,54 @@ def _error_of(fields: dict[str, Any]) -> ErrorChunk:
     given = [text for text in texts if isinstance(text, str) and text]
     code = next((code for code in codes if isinstance(code, str | int) and code != ""), None)
     message = given[0] if given else "the service gave no reason"
-    return ErrorChunk(message, None if code is None else str(code))
+    extra = _others(fields, "type", "error", "message", "content", "code") or {}
+    rest = _others(inner, "message", "code", "type")
+    extra |= {"error": rest} if rest else {}
+    return ErrorChunk(message, None if code is None else str(code), extra=extra or None)
 
 
-def dump_chunk(chunk: StreamChunk) -> str:
-    """Write a chunk as the service does.
-
-    Args:
-        chunk: The chunk.
-
-    Returns:
-        JSON in one line. `parse_chunk` gives the chunk back.
-    """
-    written = json.dumps(_fields_of(chunk), ensure_ascii=False, separators=(",", ":"))
-    if isinstance(chunk, UnknownChunk):  # it may hold infinity, read from 1e999, which is no JSON
-        fields = json.loads(written, parse_constant=lambda name: None)
-        written = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    return scalar_text(written)
+# --- what is sent --------------------------------------------------------------------------------
 
 
-def _fields_of(chunk: StreamChunk) -> Mapping[str, Any]:
-    if isinstance(chunk, ContentChunk):
-        return {"type": "content", "content": chunk.content}
-    if isinstance(chunk, ToolCallChunk):
-        tool = {"name": chunk.tool.name, "arguments": chunk.tool.arguments}
-        if chunk.tool.id is not None:
-            tool["id"] = chunk.tool.id
-        return {"type": "tool_call", "tool": tool}
-    if isinstance(chunk, DoneChunk):
-        return {"type": "done"} | ({"usage": _usage_fields(chunk.usage)} if chunk.usage else {})
-    if isinstance(chunk, ErrorChunk):
-        error = {"message": chunk.message} | ({"code": chunk.code} if chunk.code else {})
-        return {"type": "error", "error": error}
-    return {**chunk.data, "type": chunk.type}
-
-
-def _usage_fields(usage: Usage) -> dict[str, int]:
-    fields = {"promptTokens": usage.prompt_tokens, "completionTokens": usage.completion_tokens}
-    if usage.total_tokens != usage.prompt_tokens + usage.completion_tokens:
-        fields["totalTokens"] = usage.total_tokens
+def _turn_fields(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """A turn in the service's words. The guide has role and content only; see docs/wire.md."""
+    fields: dict[str, Any] = {}
+    for name, value in turn.items():
+        if name == "content" and isinstance(value, list):
+            fields[name] = [_renamed(part, "media_type", "mediaType") for part in value]
+        elif name == "tool_calls" and _are_calls(value):
+            fields["toolCalls"] = [call_fields(call) for call in value]
+        elif name != "tool_call_id":
+            fields[name] = value
+        elif value is not None:
+            fields["toolCallId"] = value
     return fields
 
 
-# --- the service's side, for the sandbox ---------------------------------------------------------
+def _are_calls(calls: Any) -> bool:
+    """Whether these are tool calls in the form of `ChatRequest`, and not in another service's."""
+    return isinstance(calls, list) and all(
+        isinstance(call, Mapping) and isinstance(call.get("arguments"), str) for call in calls
+    )
 
 
-def error_body(message: str, code: str) -> dict[str, Any]:
-    """The body of a refused request."""
-    return {"error": {"message": message, "code": code}}
+def call_fields(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool call's fields, its id only when it has one."""
+    return {name: value for name, value in call.items() if name != "id" or value is not None}
 
 
-def turns_in(body: object) -> object:
-    """The turns in a request's JSON, unchecked; None when it has no place for them."""
-    return body.get("messages") if isinstance(body, dict) else None
+def _renamed(part: Mapping[str, Any], name: str, new: str) -> dict[str, Any]:
+    return {new if key == name else key: value for key, value in part.items()}
+
+
+def _after_system(turns: list[dict[str, Any]]) -> int:
+    """The index of the first turn that is not the system's."""
+    roles = (index for index, turn in enumerate(turns) if turn["role"] != "system")
+    return next(roles, len(turns))
+
+
+def _schema_turn(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The guide has no parameter for the form of an answer, so the model is told in words."""
+    text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+    content = "Answer with one JSON value that matches this JSON Schema, and nothing else: "
+    return {"role": "system", "content": content + text}
