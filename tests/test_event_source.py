@@ -23,6 +23,7 @@ from websopy_sync.errors import (
 from websopy_sync.event_source import EventFormat, EventSource
 from websopy_sync.resume import MAX_WITHOUT_IDS
 from websopy_sync.retry import RetryBudget, RetryPolicy
+from websopy_sync.secret import Secret
 from websopy_sync.timeouts import Timeouts
 from websopy_sync.transport import HTTPRequest
 
@@ -70,7 +71,13 @@ class Transport:
         self.limits: list[tuple[str, float | None]] = []
 
     def send(
-        self, http_request: HTTPRequest, scope: CancelScope, *, connect: float, limit: Any
+        self,
+        http_request: HTTPRequest,
+        scope: CancelScope,
+        *,
+        key: Secret[str],
+        connect: float,
+        limit: Any,
     ) -> Response:
         self.requests.append(http_request)
         self.limits.append(limit)

@@ -53,6 +53,7 @@ FLOORS = (
     {"chunks"},
     {"cancel", "message", "redaction", "resume", "wires.base"},
     {
+        "api_key",
         "transport.name_lookup",
         "transport.socket_reader",
         "transport.socket_writer",

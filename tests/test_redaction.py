@@ -35,7 +35,7 @@ SECRETS = [
 
 def redactor_of(*prompts: str) -> Redactor:
     """A redactor after a request with these messages."""
-    redactor = Redactor(Secret(KEY))
+    redactor = Redactor([Secret(KEY)])
     messages = [{"role": "user", "content": prompt} for prompt in prompts]
     redactor.watch({}, json.dumps({"messages": messages}).encode())
     return redactor
@@ -171,7 +171,7 @@ def test_pieces_of_the_key(echo: str, left: str | None) -> None:
 )
 def test_secret_headers(headers: dict[str, str], echo: str, left: str) -> None:
     """The credentials in the user's own headers are secret, the scheme and names are not."""
-    redactor = Redactor(Secret(KEY))
+    redactor = Redactor([Secret(KEY)])
     redactor.watch(headers, b"{}")
     assert redactor(echo) == left
     assert json.loads(redactor(json.dumps({"code": echo})))["code"] == left
@@ -192,7 +192,7 @@ def test_where_a_prompt_is(body: dict[str, Any]) -> None:
     """Whatever text is in a request may be a prompt."""
     text = "the merger will cost 77 million"
     sent = json.dumps(body).replace("TEXT", text)
-    redactor = Redactor(Secret(KEY))
+    redactor = Redactor([Secret(KEY)])
     redactor.watch({}, sent.encode())
     assert redactor(f"bad: {text}!") == "bad: ***!"
 
@@ -201,7 +201,7 @@ def test_arguments_of_a_tool_call() -> None:
     """They are JSON in JSON, and what is in them is secret however it comes back."""
     question = "what will the merger cost?"
     call = {"function": {"name": "ask", "arguments": json.dumps({"q": question, "n": 1})}}
-    redactor = Redactor(Secret(KEY))
+    redactor = Redactor([Secret(KEY)])
     redactor.watch({}, json.dumps({"messages": [{"tool_calls": [call]}]}).encode())
     for echo in (question, json.dumps(call), json.dumps({"q": question}), f"q={quote(question)}"):
         assert "merger" not in redactor(echo)
@@ -210,7 +210,7 @@ def test_arguments_of_a_tool_call() -> None:
 def test_what_is_no_prompt() -> None:
     """Roles, types and models are needed to understand an error."""
     body = {"model": "gpt-large-2", "messages": [{"role": "assistant"}], "tool_choice": "auto"}
-    redactor = Redactor(Secret(KEY))
+    redactor = Redactor([Secret(KEY)])
     redactor.watch({}, json.dumps(body).encode())
     for text in ("the model gpt-large-2 is gone", "no role assistant", "auto is no choice"):
         assert redactor(text) == text
@@ -218,7 +218,7 @@ def test_what_is_no_prompt() -> None:
 
 def test_query_and_path() -> None:
     """The values of a query are prompts, and long segments of a path."""
-    redactor = Redactor(Secret(KEY))
+    redactor = Redactor([Secret(KEY)])
     redactor.watch({}, query="message=what+is+the%20plan&n=1", path="/users/john.doe%40example.com")
     assert redactor("no what is the plan for john.doe@example.com at /users") == (
         "no *** for *** at /users"
@@ -227,7 +227,7 @@ def test_query_and_path() -> None:
 
 def test_body_too_deep_to_read() -> None:
     """A body that json can write and not read is looked through as it was sent."""
-    redactor = Redactor(Secret(KEY))
+    redactor = Redactor([Secret(KEY)])
     redactor.watch({}, b"[" * 50_000 + b'"the merger will cost"' + b"]" * 50_000)
     assert redactor("no: the merger will cost") == "no: ***"
 
@@ -235,7 +235,7 @@ def test_body_too_deep_to_read() -> None:
 def test_message_of_ours() -> None:
     """Of an error's message only what the server sent is searched."""
     prompt = "what does expected an HTTP/1 status line mean, with got?"
-    redactor = Redactor(Secret(KEY))
+    redactor = Redactor([Secret(KEY)])
     redactor.watch({}, json.dumps({"messages": [{"content": prompt}]}).encode())
     message = "expected an HTTP/1 status line, got "
     assert redactor.message(message + repr(prompt)) == message + "'***'"
@@ -350,7 +350,7 @@ def test_json_stays_json(value: Any, prompt: str) -> None:
 def test_time_is_looked_at() -> None:
     """When the time is up, or the answer cancelled, a text is withheld and not left as it is."""
     left = iter([True] * 3)
-    redactor = Redactor(Secret(KEY), go_on=lambda: next(left, False))
+    redactor = Redactor([Secret(KEY)], go_on=lambda: next(left, False))
     redactor.watch({}, json.dumps({"content": "a long prompt " * 100_000}).encode())
     assert redactor.response("body", {"name": "value"}) == ("***", {"***": "***"})
     assert redactor("body") == "***"

@@ -17,7 +17,7 @@ BASIC = base64.b64encode(b"user:p4ss").decode()
 
 def found(sent: SentRequest, *, prompts: bool = True) -> set[str]:
     """The plain forms of the secrets, without the key."""
-    secrets = list(known_secrets(Secret("the-key"), sent, prompts=prompts))
+    secrets = list(known_secrets([Secret("the-key")], sent, prompts=prompts))
     assert secrets[0].plain == b"the-key" and secrets[0].credential
     return {secret.plain.decode() for secret in secrets[1:]}
 
@@ -80,7 +80,7 @@ def test_prompts_in_a_url() -> None:
 def test_pieces(text: str, piece: int) -> None:
     """A piece of a prompt is longer than one of a password, as words occur everywhere."""
     sent = SentRequest(body=json.dumps({"content": text}).encode())
-    *_, known = known_secrets(Secret(""), sent, prompts=True)
+    *_, known = known_secrets([Secret("")], sent, prompts=True)
     assert known.piece == piece and not known.credential
 
 
@@ -88,7 +88,7 @@ def test_a_long_prompt_comes_in_slices() -> None:
     """They overlap, so that a piece at a border is in one of them."""
     text = "0123456789 " * (SLICE // 5)
     sent = SentRequest(body=json.dumps({"content": text}).encode())
-    slices = [known.plain for known in known_secrets(Secret(""), sent, prompts=True)][1:]
+    slices = [known.plain for known in known_secrets([Secret("")], sent, prompts=True)][1:]
     assert len(slices) == -(-len(text) // SLICE)
     for one, other in itertools.pairwise(slices):
         assert one[-PIECE:] in other[: 4 * PIECE]
@@ -97,5 +97,5 @@ def test_a_long_prompt_comes_in_slices() -> None:
 def test_what_was_sent_is_not_shown() -> None:
     """Error reporters show local variables."""
     sent = SentRequest({"a": "s3cret"}, b"s3cret", "s3cret", "s3cret")
-    secrets = list(known_secrets(Secret("s3cret"), sent, prompts=True))
+    secrets = list(known_secrets([Secret("s3cret")], sent, prompts=True))
     assert "s3cret" not in repr(sent) + repr(secrets)

@@ -46,7 +46,7 @@ def problem_of(response: Response, scope: CancelScope | None = None) -> APIError
     return response_problem(
         response,  # type: ignore[arg-type]  # it is played
         scope=scope or CancelScope(None),
-        redact=Redactor(Secret(KEY)),
+        redact=Redactor([Secret(KEY)]),
     )
 
 

@@ -28,12 +28,18 @@ BEARER = ("Authorization", "Bearer ")
 def send(
     transport: Transport, request: HTTPRequest, *, scope: CancelScope | None = None, wait: float = 5
 ) -> HTTPResponse:
-    return transport.send(request, scope or CancelScope(5), connect=5, limit=("first_chunk", wait))
+    return transport.send(
+        request,
+        scope or CancelScope(5),
+        key=Secret("the-key"),
+        connect=5,
+        limit=("first_chunk", wait),
+    )
 
 
 @contextmanager
 def opened(**options: Any) -> Iterator[Transport]:
-    transport = Transport(Secret("the-key"), key_header=BEARER, **options)
+    transport = Transport(key_header=BEARER, **options)
     try:
         yield transport
     finally:
@@ -225,7 +231,7 @@ def test_an_aborted_scope_sends_nothing() -> None:
 def test_a_bundle_that_is_missing() -> None:
     """An argument that cannot be right is refused before anything is sent."""
     with pytest.raises(ConfigError, match="verify"):
-        Transport(Secret("k"), key_header=BEARER, verify="/there/is/no/such/bundle")
+        Transport(key_header=BEARER, verify="/there/is/no/such/bundle")
 
 
 def test_the_session_stays_open() -> None:

@@ -82,7 +82,7 @@ def ask_other(url: str, **options: Any) -> ChatStream:
     """A stream of the other service."""
     client_options = ClientOptions("k3y", base_url=url)
     wire, hooks = Other(), Hooks([], strict=True)
-    transport = Transport(client_options.api_key, key_header=wire.key_header)
+    transport = Transport(key_header=wire.key_header)
     return Calls(client_options, wire, transport, hooks).chat("hello", options)
 
 

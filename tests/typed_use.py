@@ -159,6 +159,8 @@ def clients() -> None:
     """The client's options have their types too."""
     WebsopyClient("key", timeout=5, verify=False, plugins=[], default_headers={"X-A": "1"})
     assert_type(WebsopyClient(api_key=None, timeout=Timeouts()), WebsopyClient)
+    WebsopyClient(lambda: "key")
+    WebsopyClient(api_key=int)  # type: ignore[arg-type]  # it returns no str
     WebsopyClient(timeout="5")  # type: ignore[arg-type]
     WebsopyClient(max_retries=None)  # type: ignore[arg-type]
     WebsopyClient(plugins=7)  # type: ignore[arg-type]

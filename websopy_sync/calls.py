@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from .api_key import KeyRing
 from .cancel import CancelScope
 from .errors import ConfigError
 from .event_source import EventFormat, EventSource
@@ -24,6 +25,7 @@ from .redaction import Redactor
 from .request_body import encode_body, same_json
 from .resume import TextOf, event_as_text
 from .retry import RetryBudget, RetryPolicy
+from .secret import Secret
 from .stream import ChatStream, EventStream
 from .transport import HTTPRequest, Transport
 from .turns import Messages, turns_of
@@ -78,7 +80,8 @@ class Calls:
         options = CallOptions.of(self._options, given)
         call = self._chat_call(messages, body_fields(given), options)
         scope = CancelScope(options.timeout.total, idle=options.timeout.idle)
-        redact = self._redactor(scope)
+        keys = KeyRing(self._options.api_key)
+        redact = _redactor(keys, scope)
         stream = ChatStream(
             scope,
             options.cancel_token,
@@ -96,7 +99,7 @@ class Calls:
         def source(request: Request) -> EventSource:
             http_request = _as_edited(request, call)
             redact.watch(http_request.headers, http_request.body)
-            return self._source(options, http_request, scope, redact, format)
+            return self._source(options, http_request, scope, keys, redact, format)
 
         self._track(stream)
         stream._send(call.request, source)  # private so that users do not see it
@@ -117,14 +120,15 @@ class Calls:
         options = CallOptions.of(self._options, given)
         http_request = self._native_request(method, path, params, json, options)
         scope = CancelScope(options.timeout.total, idle=options.timeout.idle)
-        redact = self._redactor(scope)
+        keys = KeyRing(self._options.api_key)
+        redact = _redactor(keys, scope)
         path = http_request.url.removeprefix(self._options.base_url)
         redact.watch(http_request.headers, http_request.body, query=http_request.query, path=path)
         stream = EventStream(scope, options.cancel_token, redact=redact)
         format = self._format(event_as_text, ends_at_eof=True)
         self._track(stream)
         # private so that users do not see it
-        stream._open(lambda: self._source(options, http_request, scope, redact, format))
+        stream._open(lambda: self._source(options, http_request, scope, keys, redact, format))
         return stream
 
     def close(self) -> None:
@@ -183,9 +187,13 @@ class Calls:
         options: CallOptions,
         http_request: HTTPRequest,
         scope: CancelScope,
+        keys: KeyRing,
         redact: Redactor,
         format: EventFormat,
     ) -> EventSource:
+        key_header = self._wire.key_header[0].lower()
+        if key_header in map(str.lower, http_request.headers):  # it is sent, and no key is needed
+            keys = KeyRing(Secret(""))
         return EventSource(
             self._transport,
             http_request,
@@ -197,13 +205,9 @@ class Calls:
                 resume=options.resume and self._wire.resumable,
             ),
             format=format,
+            keys=keys,
             redact=redact,
         )
-
-    def _redactor(self, scope: CancelScope) -> Redactor:
-        """Takes the key and the prompt out of what a server sent, while there is time for it."""
-        key = self._options.api_key
-        return Redactor(key, go_on=lambda: not scope.aborted and scope.allows(0.0))
 
     def _track(self, stream: ChatStream | EventStream) -> None:
         """Have close() close this stream, which is about to be opened."""
@@ -211,6 +215,11 @@ class Calls:
         if self._closed:  # looked at last: close() may have taken its list of streams already
             stream.close()
             raise ConfigError("the client is closed")
+
+
+def _redactor(keys: KeyRing, scope: CancelScope) -> Redactor:
+    """Takes the keys and the prompt out of what a server sent, while there is time for it."""
+    return Redactor(keys.keys, go_on=lambda: not scope.aborted and scope.allows(0.0))
 
 
 def _chat_request(turns: list[dict[str, Any]], fields: Mapping[str, Any]) -> ChatRequest:

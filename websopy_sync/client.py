@@ -32,7 +32,8 @@ class WebsopyClient:
     close(), it closes its connections, and the streams that are still open.
 
     Args:
-        api_key: `WEBSOPY_API_KEY` when None.
+        api_key: `WEBSOPY_API_KEY` when None. A function is asked for the key before each request,
+            also of a retry, in the thread of the call; after a 401 it is asked once more.
         base_url: `WEBSOPY_BASE_URL` when None, else the service's.
         timeout: `Timeouts`, or seconds for the whole call; None for the defaults.
         max_retries: How often a call that failed may be sent again.
@@ -61,10 +62,7 @@ class WebsopyClient:
         self._base_url = options.base_url
         wire = Websopy()
         transport = Transport(
-            options.api_key,
-            key_header=wire.key_header,
-            verify=options.verify,
-            session=options.session,
+            key_header=wire.key_header, verify=options.verify, session=options.session
         )
         _set_up_logging(options.log_level)
         self._hooks = Hooks(options.plugins, strict=options.strict_plugins)

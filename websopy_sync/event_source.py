@@ -4,6 +4,7 @@ Knows nothing of chunks, nor whether a stream is complete: `stream`, above it, s
 
 - Until the headers of a good response are here, the request is retried after failures that may
   pass (`retry` says which). Each retry sends the same headers, the idempotency key included.
+- A request that was refused for its API key is sent once more if there is another key by now.
 - After that it is only resumed, and only when the last event ID names every event that was
   delivered. Otherwise text would come twice.
 - Repeats on the new connection are dropped; `resume` says how they are recognized.
@@ -18,12 +19,15 @@ from typing import TypeVar
 
 import attrs
 
+from .api_key import KeyRing
 from .cancel import CancelScope
 from .errors import (
     APIConnectionError,
     APIError,
     APIStatusError,
     APITimeoutError,
+    AuthenticationError,
+    ConfigError,
     StreamInterruptedError,
     StreamProtocolError,
 )
@@ -81,6 +85,7 @@ class EventSource:
         timeouts: Limits of the phases; the total one is the scope's.
         retry: How often the request is retried, and whether a stream is resumed.
         format: How its events are read.
+        keys: Gives the API key of each request.
         redact: Removes the key and the prompt from errors of the server.
     """
 
@@ -93,6 +98,7 @@ class EventSource:
         timeouts: Timeouts,
         retry: RetryPolicy,
         format: EventFormat,
+        keys: KeyRing | None = None,
         redact: Redactor | None = None,
     ) -> None:
         self._transport = transport
@@ -101,7 +107,8 @@ class EventSource:
         self._timeouts = timeouts
         self._retry = retry
         self._format = format
-        self._redact = redact or Redactor(Secret(""))
+        self._keys = keys or KeyRing(Secret(""))
+        self._redact = redact or Redactor(self._keys.keys)
         self._response: HTTPResponse | None = None
         self._decoder = format.decoder()
         self._guard = ResumeGuard(format.text_of)
@@ -120,11 +127,15 @@ class EventSource:
 
         Raises:
             APIError: Of the last attempt.
+            ConfigError: There is no key; nothing was sent.
         """
+        problem = self._keys.renew(self._scope, sent=self.attempts > 0)
+        if problem:
+            raise ConfigError(problem)
         limit: Limit = ("first_chunk", self._timeouts.first_chunk)
         for retry in itertools.count():
             try:
-                self._send(self._http_request, limit)
+                self._send(self._http_request, limit, on_retry)
                 return
             except APIError as error:
                 failure = _as_failure(error)
@@ -138,11 +149,39 @@ class EventSource:
             failure.args = (failure.message,)
         raise failure
 
-    def _send(self, http_request: HTTPRequest, limit: Limit) -> None:
-        """Send a request, and keep its response if that is an event stream."""
+    def _send(self, http_request: HTTPRequest, limit: Limit, on_retry: OnRetry) -> None:
+        """Send a request, and keep its response if that is an event stream.
+
+        A request whose key was refused is sent once more if there is another key. That is no
+        retry of `max_retries`, and costs no budget: the service did not take the request.
+        """
+        problem = self._exchange(http_request, limit)
+        if isinstance(problem, AuthenticationError) and self._has_new_key(problem):
+            _log.info("sending again with another key")
+            problem.attempts = self.attempts
+            on_retry(problem, 0.0)
+            self._scope.raise_aborted()
+            problem = self._exchange(http_request, limit)
+        if problem is not None:
+            raise problem
+
+    def _has_new_key(self, refused: AuthenticationError) -> bool:
+        """Ask for the key again, after a 401. Returns whether it is another one."""
+        before = self._keys.current
+        problem = self._keys.renew(self._scope, sent=self.attempts > 0)
+        if problem:
+            _add_to(refused, problem)
+        return self._keys.current.value != before.value
+
+    def _exchange(self, http_request: HTTPRequest, limit: Limit) -> APIError | None:
+        """Send a request. Returns what is wrong with its response, None for an event stream."""
         self.attempts += 1
         response = self._transport.send(
-            http_request, self._scope, connect=self._timeouts.connect, limit=limit
+            http_request,
+            self._scope,
+            key=self._keys.current,
+            connect=self._timeouts.connect,
+            limit=limit,
         )
         self.status_code, self.headers = response.status_code, response.headers
         _log.debug("attempt %d: status %d", self.attempts, response.status_code)
@@ -151,13 +190,13 @@ class EventSource:
         request_id = response.headers.get(self._format.request_id_header)
         if problem is None:
             self.request_id = request_id
-            return
-        self._response = None
-        problem.request_id = request_id
-        raise problem
+        else:
+            self._response = None
+            problem.request_id = request_id
+        return problem
 
     def _wait_to_retry(self, failure: APIError, delay: float, on_retry: OnRetry) -> bool:
-        """Wait before a retry. Returns False at once when there must be none."""
+        """Wait before a retry. Returns False when there must be none."""
         granted = self._retry.grant(failure, delay, allows=self._scope.allows)
         if granted is None:
             return False
@@ -166,7 +205,10 @@ class EventSource:
         on_retry(failure, granted)
         self._scope.wait(granted)
         self._scope.raise_aborted()
-        return True
+        problem = self._keys.renew(self._scope, sent=self.attempts > 0)
+        if problem:
+            _add_to(failure, problem)
+        return not problem
 
     def events(self, on_retry: OnRetry) -> Iterator[Fields]:
         """The events, each as soon as its bytes are here.
@@ -232,9 +274,10 @@ class EventSource:
             )
             self._barren += 1
             if not self._wait_to_retry(error, delay, on_retry):
-                raise self._interrupted(f"{failure.message}; {error.message}; not resumed")
+                why = f"{failure.message}; " if error is not failure else ""
+                raise self._interrupted(f"{why}{error.message}; not resumed")
             try:
-                self._send(http_request, ("idle", self._timeouts.idle))
+                self._send(http_request, ("idle", self._timeouts.idle), on_retry)
             except (APIConnectionError, APIStatusError, StreamProtocolError) as problem:
                 error = _as_failure(problem)
                 if not is_retryable(error):
@@ -285,6 +328,12 @@ class EventSource:
         response, self._response = self._response, None
         if response is not None:
             response.close()
+
+
+def _add_to(failure: APIError, problem: str) -> None:
+    """Say in a failure why the request was not sent again."""
+    failure.message += f"; {problem}"
+    failure.args = (failure.message,)
 
 
 def _as_failure(error: Failure) -> Failure:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict
 
 import attrs
 
+from .api_key import KeySource
 from .cancel import CancelToken
 from .errors import ConfigError
 from .headers import header_problem, headers_problem
@@ -87,10 +88,12 @@ def _mapping(instance: object, option: attrs.Attribute[Any], value: object) -> N
 # --- converters: from what the user passes to what is used ---------------------------------------
 
 
-def _key(api_key: str | None) -> Secret[str]:
+def _key(api_key: str | Callable[[], str] | None) -> Secret[KeySource]:
     key = os.environ.get("WEBSOPY_API_KEY") if api_key is None else api_key
     if key is None or key == "":
         raise ConfigError("api_key: expected a key, got none; pass api_key= or set WEBSOPY_API_KEY")
+    if callable(key):  # what it returns is checked when it is asked
+        return Secret(key)
     _raise_for(header_problem("api_key", key))
     return Secret(key)
 
@@ -149,7 +152,7 @@ def _log_level() -> str:
 class ClientOptions:
     """The options of a client, checked. `WebsopyClient` says what each is for."""
 
-    api_key: Secret[str] = attrs.field(default=None, converter=_key)
+    api_key: Secret[KeySource] = attrs.field(default=None, converter=_key)
     base_url: str = attrs.field(default=None, converter=_base_url, kw_only=True)
     timeout: Timeouts = attrs.field(default=None, converter=_timeouts, kw_only=True)
     max_retries: int = attrs.field(default=3, validator=_count(0), kw_only=True)

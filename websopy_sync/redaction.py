@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from .interrupts import is_interrupt
@@ -220,15 +220,17 @@ class _Search:
 
 
 class Redactor:
-    """Removes the key and the secrets of one request from what its server sends back.
+    """Removes the keys and the secrets of one request from what its server sends back.
 
     Args:
-        key: The API key.
+        keys: The API keys of the call; a key that is added later counts too.
         go_on: Whether there is still time. When there is none, a text is replaced as a whole.
     """
 
-    def __init__(self, key: Secret[str], *, go_on: Callable[[], bool] = lambda: True) -> None:
-        self._key = key
+    def __init__(
+        self, keys: Sequence[Secret[str]], *, go_on: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._keys = keys
         self._go_on = go_on
         self._sent = Secret(SentRequest())
 
@@ -291,7 +293,7 @@ class Redactor:
         found = [part for parts in texts for part in parts if isinstance(part, _Part)]
         search = _Search(found)
         prompts = any(part.scope != "credentials" for part in found)
-        for known in known_secrets(self._key, self._sent.value, prompts=prompts):
+        for known in known_secrets(self._keys, self._sent.value, prompts=prompts):
             if not self._go_on():
                 return [MASK] * len(texts)
             search.add(known)

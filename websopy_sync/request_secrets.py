@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -74,15 +74,17 @@ class KnownSecret:
     credential: bool
 
 
-def known_secrets(key: Secret[str], sent: SentRequest, *, prompts: bool) -> Iterator[KnownSecret]:
-    """The secrets of a request: the key, its credentials and its prompts.
+def known_secrets(
+    keys: Sequence[Secret[str]], sent: SentRequest, *, prompts: bool
+) -> Iterator[KnownSecret]:
+    """The secrets of a request: the keys, its credentials and its prompts.
 
     Args:
-        key: The API key.
+        keys: The API keys that were used.
         sent: The request.
         prompts: Whether prompts are included.
     """
-    for text in (key.value, *_credentials(sent.headers)):
+    for text in (*(key.value for key in keys), *_credentials(sent.headers)):
         yield _known(text, credential=True)
     for text in _prompts(sent) if prompts else ():
         for at in range(0, max(len(text), 1), SLICE):

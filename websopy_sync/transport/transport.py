@@ -46,8 +46,7 @@ class Transport:
     """Sends requests, over connections that it keeps for the next one.
 
     Args:
-        key: The API key, added to each request that has no `key_header` yet.
-        key_header: The header's name, and the text before the key in it.
+        key_header: The name of the header for the key, and the text before the key in it.
         verify: True, False, or the path of a CA bundle (file or directory).
         session: Its proxies, certificates and mounted adapters are used; it stays the caller's.
 
@@ -57,7 +56,6 @@ class Transport:
 
     def __init__(
         self,
-        key: Secret[str],
         *,
         key_header: tuple[str, str],
         verify: bool | str = True,
@@ -66,7 +64,6 @@ class Transport:
         problem = dependency_problem()
         if problem:
             raise ConfigError(problem)
-        self._key = key
         self._key_header = key_header
         self._session = session
         self._trust_env = session is None or session.trust_env
@@ -94,7 +91,13 @@ class Transport:
         self._adapter.close()
 
     def send(
-        self, http_request: HTTPRequest, scope: CancelScope, *, connect: float | None, limit: Limit
+        self,
+        http_request: HTTPRequest,
+        scope: CancelScope,
+        *,
+        key: Secret[str],
+        connect: float | None,
+        limit: Limit,
     ) -> HTTPResponse:
         """Send one request and wait for the head of its response.
 
@@ -103,6 +106,7 @@ class Transport:
         Args:
             http_request: The request.
             scope: The limits and the off-switch.
+            key: The API key, added to a request that has no `key_header` yet.
             connect: Seconds until the connection must stand, None for no limit.
             limit: The phase that begins when the request is sent, and its seconds.
 
@@ -119,7 +123,7 @@ class Transport:
         try:
             if scope.aborted:  # an abort before this line had no socket to shut down
                 raise ConnectionAbortedError
-            return self._exchange(http_request, context)
+            return self._exchange(http_request, context, key)
         except TRANSLATED as error:
             lost = error
         except BaseException:  # an interrupt
@@ -135,7 +139,9 @@ class Transport:
             failure = ConfigError(problem) if problem else failure
         raise failure
 
-    def _exchange(self, http_request: HTTPRequest, context: RequestContext) -> HTTPResponse:
+    def _exchange(
+        self, http_request: HTTPRequest, context: RequestContext, key: Secret[str]
+    ) -> HTTPResponse:
         context.proxy = self._proxy_for(http_request.url)
         if context.uses_tls and self._trust.missing:
             raise ConfigError(self._trust.missing)
@@ -145,7 +151,7 @@ class Transport:
         prepared = requests.PreparedRequest()
         prepared.prepare_method(http_request.method)
         prepared.prepare_url(http_request.url + query, None)
-        prepared.headers = self._headers(http_request)  # type: ignore[assignment]  # its repr shows none
+        prepared.headers = self._headers(http_request, key)  # type: ignore[assignment]  # its repr shows none
         prepared.body = http_request.body
         send = functools.partial(
             adapter.send,
@@ -173,13 +179,13 @@ class Transport:
             self._adapter, self._pid = Adapter(), os.getpid()
         return self._adapter
 
-    def _headers(self, http_request: HTTPRequest) -> _Headers:
+    def _headers(self, http_request: HTTPRequest, key: Secret[str]) -> _Headers:
         headers = _Headers(http_request.headers)
         if http_request.body is not None:
             headers["Content-Length"] = str(len(http_request.body))
         key_name, scheme = self._key_header
         if not any(name.lower() == key_name.lower() for name in headers):
-            headers[key_name] = scheme + self._key.value
+            headers[key_name] = scheme + key.value
         return headers
 
     def _proxy_for(self, url: str) -> Proxy | None:
