@@ -20,6 +20,7 @@ from websopy_sync.errors import (
     BadRequestError,
     ConfigError,
     ConflictError,
+    FileError,
     InternalServerError,
     NotFoundError,
     PermissionDeniedError,
@@ -40,6 +41,7 @@ from websopy_sync.message import Message
 TREE: dict[type[WebsopyError], tuple[type[BaseException], ...]] = {
     WebsopyError: (Exception,),
     ConfigError: (WebsopyError, ValueError),
+    FileError: (ConfigError, OSError),
     APIError: (WebsopyError,),
     APIConnectionError: (APIError,),
     APITimeoutError: (APIConnectionError, TimeoutError),
@@ -71,6 +73,7 @@ COMMON: dict[str, Any] = {
 }
 OWN: dict[type[WebsopyError], dict[str, Any]] = {
     APIConnectionError: {"sent": True},
+    FileError: {"errno": 28},
     APITimeoutError: {"sent": True, "phase": "idle"},
     StreamInterruptedError: {"last_event_id": "41"},
     StreamServerError: {"code": "overloaded"},

@@ -30,6 +30,7 @@ FLOORS = (
         "transport.idle_stack",
     },
     {
+        "files",
         "headers",
         "request_body",
         "request_secrets",
@@ -49,8 +50,8 @@ FLOORS = (
         "value_fields",
         "wires.lenient_json",
     },
-    {"tool_call", "usage"},
-    {"chunks"},
+    {"conversation_file", "parts", "tool_call", "usage"},
+    {"chunks", "tool_results"},
     {"cancel", "message", "redaction", "resume", "wires.base"},
     {
         "api_key",
@@ -137,6 +138,7 @@ PURE = {
     "sse",
     "surrogates",
     "timeouts",
+    "tool_results",
     "transport.body_framing",
     "transport.content_coding",
     "transport.request",

@@ -135,7 +135,7 @@ def options(client: WebsopyClient, token: CancelToken) -> None:
     client.ai.chat(messages="Hello", model="m", temperature=0.5, stop=["a"], tools=[{"x": 1}])
     client.ai.chat_stream("Hello", timeout=Timeouts(idle=1), cancel_token=token, model="m")
     client.ai.chat_stream("Hello", extra_headers={"X-A": "1"}, extra_body={"any_name": {}})
-    client.ai.conversation().send(text="Hello", max_answer_size=9, idempotency_key="k", seed=1)
+    client.ai.conversation().send(content="Hello", max_answer_size=9, idempotency_key="k", seed=1)
     client.ai.chat("Hello", metadata={"user": 7})
     client.ai.chat("Hello", metadata={7: "user"})  # type: ignore[dict-item]
     assert_type(client.ai.chat_stream("Hello").metadata, Mapping[str, Any])

@@ -34,6 +34,7 @@ from .errors import (
     BadRequestError,
     ConfigError,
     ConflictError,
+    FileError,
     InternalServerError,
     NotFoundError,
     PermissionDeniedError,
@@ -51,6 +52,7 @@ from .errors import (
 from .hooks import BackgroundPlugin, StreamLocal, hookimpl
 from .message import Message
 from .options import ChatOptions
+from .parts import FilePart, ImagePart, TextPart, file, image, text
 from .sse import ServerSentEvent
 from .stream import ChatStream, EventStream
 from .timeouts import Timeouts
@@ -73,6 +75,9 @@ __all__ = [
     "DoneChunk",
     "ErrorChunk",
     "EventStream",
+    "FileError",
+    "FilePart",
+    "ImagePart",
     "InternalServerError",
     "Message",
     "NotFoundError",
@@ -88,6 +93,7 @@ __all__ = [
     "StreamLocal",
     "StreamProtocolError",
     "StreamServerError",
+    "TextPart",
     "Timeouts",
     "ToolArgumentsError",
     "ToolCall",
@@ -98,7 +104,10 @@ __all__ = [
     "WebsopyClient",
     "WebsopyError",
     "__version__",
+    "file",
     "hookimpl",
+    "image",
+    "text",
 ]
 
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())

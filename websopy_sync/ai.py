@@ -58,15 +58,18 @@ class AI:
         with self._calls.chat(messages, options) as stream:
             return stream.get_final_message()
 
-    def conversation(self, system: str | None = None) -> Conversation:
+    def conversation(
+        self, system: str | None = None, **options: Unpack[ChatOptions]
+    ) -> Conversation:
         """A chat that keeps its turns.
 
         Args:
             system: Text of a system message, which comes before all turns.
+            **options: Options of every send, such as `model`; those of a send come before them.
 
         Raises:
-            ConfigError: The text is no str.
+            ConfigError: The text is no str, or an option cannot be sent.
         """
         if system is not None and not isinstance(system, str):
             raise ConfigError(f"system: expected str, got {type(system).__name__}")
-        return Conversation(self._calls.chat, system=system)
+        return Conversation(self._calls.chat, self._calls.check, system=system, options=options)

@@ -34,8 +34,8 @@ from .wires import ChatRequest, Wire
 
 __all__ = ["Calls"]
 
-OnEnd = Callable[[Message | None], None]
-"""Called at the end of a stream, with the whole message or, after a failure, with None."""
+OnEnd = Callable[[Message, bool], None]
+"""Called at the end of a stream, with the message so far and whether it is complete."""
 
 _SAFE_METHODS = ("GET", "HEAD")
 """Methods of requests that change nothing, so that a retry needs no key (RFC 9110 9.2.1)."""
@@ -66,6 +66,18 @@ class Calls:
         # No WeakSet: that one cannot be iterated while another thread adds to it.
         self._streams: set[weakref.ref[ChatStream | EventStream]] = set()
         self._closed = False
+
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Check options and fields of the body before there is a call.
+
+        Args:
+            given: As for `chat`.
+
+        Raises:
+            ConfigError: As `chat` would.
+        """
+        CallOptions.of(self._options, given)
+        body_fields(given)
 
     def chat(
         self, messages: Messages, given: Mapping[str, Any], on_end: OnEnd | None = None

@@ -5,6 +5,7 @@ nothing of HTTP, SSE or hooks; the code that meets a failure fills in the fields
 
     WebsopyError
     ├── ConfigError (ValueError)                  key, header, URL or option that cannot be sent
+    │   └── FileError (OSError)                   a file that cannot be read or written (.errno)
     ├── APIError                                  .message .request_id .partial .retryable .attempts
     │   ├── APIConnectionError                    nothing usable came back (.sent)
     │   │   └── APITimeoutError (TimeoutError)    .phase: connect | first_chunk | idle | total
@@ -24,7 +25,7 @@ nothing of HTTP, SSE or hooks; the code that meets a failure fills in the fields
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 __all__ = [
     "APIConnectionError",
@@ -35,6 +36,7 @@ __all__ = [
     "BadRequestError",
     "ConfigError",
     "ConflictError",
+    "FileError",
     "InternalServerError",
     "NotFoundError",
     "PermissionDeniedError",
@@ -112,6 +114,25 @@ def _restore(cls: type[WebsopyError], message: str, fields: dict[str, Any]) -> W
 
 class ConfigError(WebsopyError, ValueError):
     """A key, header, URL, message or option that cannot be sent. Nothing was sent."""
+
+
+class FileError(ConfigError, OSError):
+    """A file of yours cannot be read or written. A file that was to be replaced is as it was.
+
+    Args:
+        message: What happened.
+        errno: The system's number for it, such as `errno.ENOSPC`; None if it gave none.
+    """
+
+    errno: int | None = None  # OSError's own is not in `__dict__`, and would not be pickled
+
+    def __new__(cls, message: str = "", *, errno: int | None = None) -> Self:
+        """Make one. ValueError's comes first, and refuses to make an OSError."""
+        return OSError.__new__(cls, message)
+
+    def __init__(self, message: str = "", *, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
 
 
 class APIError(WebsopyError):

@@ -60,7 +60,7 @@ class ChatStream(ResponseStream[StreamChunk]):
         max_answer_size: int = MAX_ANSWER_SIZE,
         idempotency_key: str = "",
         metadata: Mapping[str, Any] | None = None,
-        on_end: Callable[[Message | None], None] | None = None,
+        on_end: Callable[[Message, bool], None] | None = None,
     ) -> None:
         self.idempotency_key = idempotency_key
         """Sent with the request and each repeat, so that the service answers only once."""
@@ -164,7 +164,7 @@ class ChatStream(ResponseStream[StreamChunk]):
 
     def _before_end(self, error: BaseException | None) -> None:
         if self._on_end is not None:
-            self._on_end(None if error is not None else self.current_message)
+            self._on_end(self.current_message, error is None)
 
     def _notify_plugins(self) -> None:
         if not self._settled:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import attrs
 
 from ..wires.websopy import Websopy
-from ..wires.websopy_writer import turns_in
+from ..wires.websopy_writer import asks_for_tools, turns_in
 from .script import Step, Steps, done, pause, problem, say, status
 
 __all__ = ["RecordedRequest", "default_script", "refusal"]
@@ -109,7 +109,7 @@ class RecordedRequest:
         return sent.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
-def messages_of(request: RecordedRequest) -> list[dict[str, str]]:
+def messages_of(request: RecordedRequest) -> list[dict[str, Any]]:
     """The messages of a GET or POST request.
 
     Raises:
@@ -125,7 +125,9 @@ def messages_of(request: RecordedRequest) -> list[dict[str, str]]:
     if not isinstance(messages, list) or not messages:
         raise ValueError("messages: expected a list of at least one message")
     if not all(_is_message(message) for message in messages):
-        raise ValueError("messages: expected objects with a role and a content, both strings")
+        raise ValueError(
+            "messages: expected objects with a role and a content, strings or a list of parts"
+        )
     return messages
 
 
@@ -136,9 +138,19 @@ def _given(message: str | None) -> str:
 
 
 def _is_message(message: object) -> bool:
-    return isinstance(message, dict) and all(
-        isinstance(message.get(name), str) for name in ("role", "content")
-    )
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        return False
+    content = message.get("content")
+    if isinstance(content, list):
+        return bool(content) and all(isinstance(part, dict) for part in content)
+    return isinstance(content, str) or (content is None and asks_for_tools(message))
+
+
+def _text_of(message: Mapping[str, Any]) -> str:
+    """The text of a message, without images and files."""
+    content = message["content"] or ""
+    parts = content if isinstance(content, list) else [{"text": content}]
+    return " ".join(part["text"] for part in parts if isinstance(part.get("text"), str))
 
 
 def refusal(request: RecordedRequest, *, api_key: str | None) -> Steps | None:
@@ -186,11 +198,12 @@ def default_script(request: RecordedRequest, *, seconds: float) -> list[Step]:
         seconds: The pause between two pieces.
     """
     messages = messages_of(request)
-    question = messages[-1]["content"]
+    question = _text_of(messages[-1])
     if question == GUIDE_QUESTION:
         return _piecewise(GUIDE_PIECES, GUIDE_USAGE, seconds)
     pieces = _pieces(question)
-    return _piecewise(pieces, (sum(len(m["content"]) for m in messages), len(pieces)), seconds)
+    tokens = sum(len(_text_of(message)) for message in messages)
+    return _piecewise(pieces, (tokens, len(pieces)), seconds)
 
 
 def _pieces(question: str) -> tuple[str, ...]:
