@@ -278,3 +278,19 @@ def test_many_streams_at_once(library: str, run: Callable[..., list[str]]) -> No
         timed(ask)
     """
     assert run(library, code, *[answer("a")] * 20) == [" ".join(["a"] * 20) + " soon"]
+
+
+@pytest.mark.timing
+@every_library
+def test_a_map(library: str, run: Callable[..., list[str]]) -> None:
+    """Its threads are green, its wait stops no other one, and leaving it ends them."""
+    code = """
+        import threading
+        timed(lambda: " ".join(m.content for _, m in client.ai.map(["hi"] * 5, workers=2)))
+        results = client.ai.map(["hi"] * 3)
+        timed(lambda: next(results)[1].content)
+        timed(lambda: results.close() or str(threading.active_count() - 1))
+    """
+    scripts = [*[answer("a")] * 6, stall_after(text("b")), stall_after(text("b"))]
+    ends = ["a a a a a soon", "a soon", "0 soon"]
+    assert run(library, code, *scripts) == ends

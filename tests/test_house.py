@@ -83,6 +83,7 @@ FLOORS = (
     {
         "calls",
         "conversation",
+        "fan_out",
         "sandbox.channel",
         "sandbox.script",
         "web.events",

@@ -21,6 +21,7 @@ from websopy_sync import (
     UnknownChunk,
     Usage,
     WebsopyClient,
+    WebsopyError,
 )
 from websopy_sync.hooks import StoredConversation
 from websopy_sync.web import sse_body
@@ -166,6 +167,21 @@ def clients() -> None:
     WebsopyClient(plugins=7)  # type: ignore[arg-type]
     WebsopyClient(time_out=5)  # type: ignore[call-arg]
     WebsopyClient("key", "http://h")  # type: ignore[call-arg]  # only the key is positional
+
+
+def many(client: WebsopyClient, token: CancelToken) -> list[str]:
+    """Each result is a message or an error."""
+    for index, result in client.ai.map(["a", [{"role": "user", "content": "b"}]], workers=2):
+        assert_type(index, int)
+        assert_type(result, Message | WebsopyError)
+        if isinstance(result, WebsopyError):
+            return [result.message]
+        assert_type(result, Message)
+    client.ai.map((str(n) for n in range(9)), model="m", cancel_token=token).close()
+    client.ai.map(7)  # type: ignore[arg-type]
+    client.ai.map([], workers="8")  # type: ignore[arg-type]
+    client.ai.map([], timeout="5")  # type: ignore[arg-type]
+    return []
 
 
 async def passing_on(client: WebsopyClient) -> None:

@@ -5,11 +5,14 @@ Knows nothing of how a call is put together and sent: `calls` does that.
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
 from typing import Unpack
 
 from .calls import Calls
+from .cancel import CancelToken
 from .conversation import Conversation
-from .errors import ConfigError
+from .errors import ConfigError, WebsopyError
+from .fan_out import fan_out, fan_out_problem
 from .interrupts import discreet
 from .message import Message
 from .options import ChatOptions
@@ -73,3 +76,42 @@ class AI:
         if system is not None and not isinstance(system, str):
             raise ConfigError(f"system: expected str, got {type(system).__name__}")
         return Conversation(self._calls.chat, self._calls.check, system=system, options=options)
+
+    @discreet
+    def map(
+        self, prompts: Iterable[Messages], *, workers: int = 8, **options: Unpack[ChatOptions]
+    ) -> Generator[tuple[int, Message | WebsopyError], None, None]:
+        """The answers to many prompts, several at a time, in the order in which they arrive.
+
+        Each prompt gives one pair: its index, and its message or the error that `chat` would have
+        raised. So one that fails, or cannot be sent, does not end the others.
+
+        Prompts are pulled one by one, in your thread, when there is room for one more request. An
+        error of the iterable ends the map and comes out. Leaving the loop cancels what runs, and
+        leaves no thread. A `cancel_token` cancels all: each prompt that has no answer yet gives a
+        StreamCancelledError. One thread at a time may take results.
+
+        Args:
+            prompts: What `chat` takes as messages, each; a list, or an iterator of any length.
+            workers: Requests at a time, each in its own thread.
+            **options: As for `chat`, but no `idempotency_key` and no `keep_message=False`. Each
+                holds for each request, `timeout` too.
+
+        Raises:
+            ConfigError: An option cannot be used, or the client is closed. Raised at the call.
+        """
+        problem = fan_out_problem(prompts, workers)
+        if options.get("idempotency_key") is not None:
+            problem = "idempotency_key: each prompt of a map has its own; leave it out"
+        if not options.get("keep_message", True):
+            problem = "keep_message: a map gives whole messages; leave it out"
+        if problem:
+            raise ConfigError(problem)
+        self._calls.check(options)
+
+        def send(prompt: Messages, token: CancelToken) -> Message:
+            given: ChatOptions = {**options, "cancel_token": token}
+            return self.chat(prompt, **given)
+
+        token = options.get("cancel_token")
+        return fan_out(send, iter(prompts), workers=workers, token=token)

@@ -74,10 +74,12 @@ class Calls:
             given: As for `chat`.
 
         Raises:
-            ConfigError: As `chat` would.
+            ConfigError: As `chat` would, whatever its messages.
         """
-        CallOptions.of(self._options, given)
-        body_fields(given)
+        options = CallOptions.of(self._options, given)
+        self._chat_call("any text", body_fields(given), options)
+        if self._closed:
+            raise ConfigError("the client is closed")
 
     def chat(
         self, messages: Messages, given: Mapping[str, Any], on_end: OnEnd | None = None
