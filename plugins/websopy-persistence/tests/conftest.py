@@ -231,7 +231,14 @@ def keep() -> Iterator[Callable[..., PersistencePlugin]]:
 class Answer:
     """A stream as plugins see it, whose hooks are called by hand: `tell(chunk)`, `done()`."""
 
-    def __init__(self, plugin: PersistencePlugin, *, key: str, body: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        plugin: PersistencePlugin,
+        *,
+        key: str,
+        body: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
         self._plugin = plugin
         self._builder = MessageBuilder()
         self.idempotency_key = key
@@ -241,7 +248,7 @@ class Answer:
         self.retries_taken = 0
         headers = {"X-Api-Key": "secret-header"}
         url = "http://user:secret@127.0.0.1/v1/ai/chat?token=secret"
-        plugin.on_request(Request("POST", url, headers, body, key), self)
+        plugin.on_request(Request("POST", url, headers, body, key, metadata or {}), self)
 
     @property
     def current_message(self) -> Message:
@@ -255,8 +262,8 @@ class Answer:
             self._plugin.on_chunk(chunk, self)
         return self
 
-    def done(self, usage: Usage | None = None) -> None:
-        self.tell(DoneChunk(usage))
+    def done(self, usage: Usage | None = None, **fields: Any) -> None:
+        self.tell(DoneChunk(usage, **fields))
         self._plugin.on_done(self.current_message, self)
 
     def fail(self, error: BaseException) -> None:
@@ -268,8 +275,15 @@ def ask() -> Callable[..., Answer]:
     """`ask(plugin, "question")`: the Answer to it, still open."""
     keys = iter(range(10**9))
 
-    def make(plugin: PersistencePlugin, question: Any = "question", **params: Any) -> Answer:
+    def make(
+        plugin: PersistencePlugin,
+        question: Any = "question",
+        *,
+        conversation: Any = None,
+        **params: Any,
+    ) -> Answer:
         body = {"messages": [{"role": "user", "content": question}], **params}
-        return Answer(plugin, key=f"key-{next(keys)}", body=body)
+        metadata = {"conversation": conversation}
+        return Answer(plugin, key=f"key-{next(keys)}", body=body, metadata=metadata)
 
     return make

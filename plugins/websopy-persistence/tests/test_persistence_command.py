@@ -24,7 +24,7 @@ from websopy_persistence.command import add_parser
 from websopy_persistence.plot import draw
 from websopy_persistence.terminal import column
 
-from websopy_sync.chunks import ToolCall, ToolCallChunk, Usage
+from websopy_sync.chunks import ReasoningChunk, ToolCall, ToolCallChunk, Usage
 from websopy_sync.cli import main
 from websopy_sync.errors import ConfigError, StreamServerError
 
@@ -87,6 +87,68 @@ def test_one_stream(show: Show, filled: Sequence[str]) -> None:
     failed = show(filled[0])
     assert "StreamServerError" in failed
     assert "so far" in failed
+
+
+@pytest.fixture
+def chats(keep, ask, history_file: Path) -> Sequence[str]:
+    """The ids of three streams, the newest first: two of a conversation, and one of none."""
+    plugin = keep(history_file)
+    ask(plugin, "first", conversation="3fa9c0de-1").tell("one").done(finish_reason="stop")
+    answer = ask(plugin, "second", conversation="3fa9c0de-1", model="w-1")
+    answer.tell(ReasoningChunk(f"think\nthen{EVIL}"), "cut o")
+    usage = Usage(20, 150, cached_tokens=5, reasoning_tokens=100)
+    answer.done(usage, finish_reason="length", model=f"w-2{EVIL}", id=f"a-1{EVIL}")
+    ask(plugin, "third").tell("whole").done(finish_reason="content_filter")
+    assert plugin.flush()
+    with History(history_file) as history:
+        return [stream.id for stream in history.list()]
+
+
+def test_why_it_ended_is_shown(show: Show, chats: Sequence[str], monkeypatch) -> None:
+    """A cut answer can be seen in the list; of one stream all is shown."""
+    monkeypatch.setenv("COLUMNS", "100")
+    header, *lines = show().splitlines()
+    assert header.split()[-2:] == ["chat", "question"]
+    assert [re.split(r"\s\s+", line)[2] for line in lines] == ["done, cut", "done, cut", "done"]
+    assert ["3fa9c0de" in line for line in lines] == [False, True, True]
+    assert all(len(line) <= 100 for line in lines)
+    text = show(chats[1])
+    for line in (
+        "finish   length: the answer is cut",
+        "model    w-1, answered by w-2",
+        "chat     3fa9c0de-1",
+        "answer   a-1",
+        "tokens   20 + 150 (5 cached, 100 of reasoning)",
+    ):
+        assert line in text
+    assert "\n| think\n| then" in text
+    assert "\ncut o\n" in text
+    assert "finish   stop\n" in show(chats[2])
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+
+
+def test_one_conversation(show: Show, chats: Sequence[str]) -> None:
+    """By its id or the first characters of it; the other filters go with it."""
+    for id in ("3fa9c0de-1", "3fa"):
+        found = [
+            json.loads(line)["id"] for line in show("--conversation", id, "--json").splitlines()
+        ]
+        assert found == chats[1:]
+    assert "no streams found" in show("--conversation", "3FA9")
+    assert len(show("--conversation", "3fa", "--search", "first").splitlines()) == 2
+
+
+def test_json_has_the_whole_answer(show: Show, chats: Sequence[str]) -> None:
+    """Each new field, in the list and for one stream."""
+    for line in (show("--json").splitlines()[1], show("--json", chats[1])):
+        fields = json.loads(line)
+        assert (fields["finish_reason"], fields["truncated"]) == ("length", True)
+        assert fields["usage"]["cached_tokens"] == 5
+        assert fields["usage"]["reasoning_tokens"] == 100
+        assert (fields["conversation"], fields["model"]) == ("3fa9c0de-1", "w-1")
+        assert fields["answer_model"].startswith("w-2")
+        assert fields["answer_id"].startswith("a-1")
+        assert fields["reasoning"].startswith("think\n")
 
 
 def test_no_stream_by_that_id(filled: Sequence[str], history_file: Path) -> None:
@@ -183,6 +245,9 @@ REFUSED = [
     "{id} --delete {id}",
     "--prune 0 --delete {id}",
     *(f"--prune 0 {option}" for option in ("--limit 1", "--status done", "--search x", "--json")),
+    "{id} --conversation x",
+    "--prune 0 --conversation x",
+    "--delete {id} --conversation x",
     *(f"--prune 0 --{name} 2001-01-01" for name in ("since", "until")),
     "--prune 0 --plot x.png",
     *(f"--delete {{id}} {option}" for option in ("--limit 1", "--status done", "--search x")),

@@ -13,6 +13,7 @@ from websopy_sync.chunks import (
     ContentChunk,
     DoneChunk,
     ErrorChunk,
+    ReasoningChunk,
     ToolCall,
     ToolCallChunk,
     UnknownChunk,
@@ -25,7 +26,7 @@ from websopy_sync.errors import (
 )
 from websopy_sync.message import Message
 
-USAGE = Usage(20, 150)
+USAGE = Usage(20, 150, cached_tokens=5, reasoning_tokens=100, details={"audioTokens": 2})
 TOOL = ToolCall("天气", '{"city": "成都"}', "call-1")
 
 
@@ -33,24 +34,35 @@ def test_an_answer_comes_back_as_it_came(url, keep, ask) -> None:
     """Every kind of chunk, and the message they make."""
     plugin = keep(url)
     chunks = [
-        ContentChunk("人工智能 🦜"),
-        ToolCallChunk(TOOL),
+        ReasoningChunk("我想"),
+        ContentChunk("人工智能 🦜", extra={"index": 0, "logprobs": [{"深": -0.5}]}),
+        ToolCallChunk(TOOL, extra={"tool": {"kind": "function"}}),
         UnknownChunk("thought", {"深": [1, 2.5, None]}),
+        ReasoningChunk(" and so on", extra={"signature": "\ud83d"}),
         ContentChunk(" changes the world"),
-        DoneChunk(USAGE),
+        DoneChunk(USAGE, "tool_calls", "w-1-2026", "answer-1", extra={"created": 1}),
     ]
     answer = ask(plugin, "写一篇关于 AI 的文章", model="w-1", temperature=0.5)
     answer.last_event_id = "4"
-    answer.tell(*chunks[:-1]).done(USAGE)
+    answer.tell(*chunks[:-1])
+    answer.done(
+        USAGE, finish_reason="tool_calls", model="w-1-2026", id="answer-1", extra={"created": 1}
+    )
     assert plugin.flush()
     with History(url) as history:
         (stream,) = history.list()
-        assert [piece.chunk for piece in history.chunks(stream.id)] == chunks
-        assert [piece.seq for piece in history.chunks(stream.id)] == [0, 1, 2, 3, 4]
-        assert history.message(stream.id) == Message(
-            "人工智能 🦜 changes the world", (TOOL,), USAGE
-        )
-    assert (stream.status, stream.chunks, stream.lost, stream.usage) == ("done", 5, 0, USAGE)
+        stored = [piece.chunk for piece in history.chunks(stream.id)]
+        assert stored == chunks
+        assert [chunk.extra for chunk in stored] == [chunk.extra for chunk in chunks]
+        assert stored[-1].usage.details == {"audioTokens": 2}
+        assert [piece.seq for piece in history.chunks(stream.id)] == list(range(7))
+        message = history.message(stream.id)
+        assert message == answer.current_message
+        assert message.reasoning == stream.reasoning == "我想 and so on"
+        assert message.tool_calls == (TOOL,)
+    assert (stream.status, stream.chunks, stream.lost, stream.usage) == ("done", 7, 0, USAGE)
+    assert (stream.finish_reason, stream.truncated) == ("tool_calls", False)
+    assert (stream.answer_model, stream.answer_id) == ("w-1-2026", "answer-1")
     assert (stream.model, stream.question) == ("w-1", "写一篇关于 AI 的文章")
     assert stream.request is not None
     assert stream.request["temperature"] == 0.5
@@ -86,7 +98,8 @@ def test_odd_text_is_stored_or_replaced(url, keep, ask, text: str) -> None:
     plugin = keep(url)
     answer = ask(plugin, text)
     answer.last_event_id = answer.request_id = text[:50]
-    answer.tell(text, UnknownChunk(text[:50], {text: text})).done()
+    answer.tell(text, UnknownChunk(text[:50], {text: text}), ReasoningChunk(text))
+    answer.done(finish_reason=text, model=text, id=text)
     assert plugin.flush()
     assert (plugin.problem, plugin.lost_chunks) == ("", 0)
     with History(url) as history:
@@ -95,7 +108,9 @@ def test_odd_text_is_stored_or_replaced(url, keep, ask, text: str) -> None:
     expected = text.replace("\ud83d\ude00", "😀")
     assert first == ContentChunk(expected)
     clean = expected.replace("\0", "\ufffd").replace("\ud83d", "\ufffd")
-    assert (stream.question, stream.answer) == (clean, clean)
+    assert (stream.question, stream.answer, stream.reasoning) == (clean, clean, clean or None)
+    assert (stream.finish_reason, stream.answer_model) == (clean[:255], clean[:255])
+    assert stream.answer_id == clean[:65_536]
 
 
 def test_ids_differ_by_case(url, keep, ask) -> None:
@@ -135,6 +150,19 @@ def test_an_answer_that_failed(url, keep, ask, error, status, type_, code) -> No
     assert stream.error is not None
     assert (stream.error.type, stream.error.code) == (type_, code)
     assert "anything" not in stream.error.message
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "content_filter", "tool_calls", "odd", None])
+def test_why_it_ended(url, keep, ask, reason) -> None:
+    """Each finish reason is kept, and tells whether the answer is cut."""
+    plugin = keep(url)
+    ask(plugin).tell("text").done(finish_reason=reason)
+    assert plugin.flush()
+    with History(url) as history:
+        (stream,) = history.list()
+        assert history.message(stream.id).finish_reason == stream.finish_reason == reason
+    assert stream.truncated == (reason in ("length", "content_filter"))
+    assert stream.to_dict()["truncated"] == stream.truncated
 
 
 def test_the_last_come_first(url, keep, ask) -> None:

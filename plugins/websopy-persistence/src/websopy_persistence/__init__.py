@@ -1,10 +1,16 @@
 """Stores every answer that websopy_sync streams in a database, crash-safe, and reads it back.
 
-From the ground up: text, errors, identity, records | database, schema, rows | store, ledger |
-trouble, writer | history | plot, command | plugin. A file imports from lower floors only.
+From the ground up: text, errors, identity, records, conversations | database, schema, rows |
+store, ledger | trouble, writer | history | plot, command | plugin. A file imports from lower
+floors only.
 """
 
-from .errors import ForeignDatabaseError, HistoryError, UnknownStreamError
+from .errors import (
+    ForeignDatabaseError,
+    HistoryError,
+    PromptsNotStoredError,
+    UnknownStreamError,
+)
 from .history import History, StoredStream
 from .plugin import PersistencePlugin
 from .writer import Limits
@@ -17,6 +23,7 @@ __all__ = [
     "HistoryError",
     "Limits",
     "PersistencePlugin",
+    "PromptsNotStoredError",
     "StoredStream",
     "UnknownStreamError",
 ]

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from websopy_sync.chunks import Usage
 from websopy_sync.cli import visible
 from websopy_sync.errors import ConfigError
 
@@ -25,7 +26,10 @@ from .terminal import column, one_line
 
 __all__ = ["add_parser", "run"]
 
-_TABLE = (("id", 8), ("started", 19), ("status", 11), ("first", 7), ("took", 7), ("tokens", 7))
+_TABLE = (
+    *(("id", 8), ("started", 19), ("status", 11)),
+    *(("first", 7), ("took", 7), ("tokens", 7), ("chat", 8)),
+)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -39,6 +43,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("id", nargs="?", metavar="ID", help="first digits of a stream's id")
     parser.add_argument("--limit", type=int, metavar="N", help="how many streams (default: 20)")
     parser.add_argument("--search", metavar="TEXT", help="only with this in question or answer")
+    parser.add_argument(
+        "--conversation", metavar="ID", help="only of this one; its first characters are enough"
+    )
     parser.add_argument("--status", choices=STATUSES, help="only those that ended so")
     parser.add_argument("--since", type=_moment, metavar="DATE", help="begun then or later")
     parser.add_argument("--until", type=_moment, metavar="DATE", help="begun before then")
@@ -99,7 +106,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError("history: --yes and --dry-run go with --delete and --prune")
 
 
-_FILTERS = ("limit", "search", "status", "since", "until")
+_FILTERS = ("limit", "search", "status", "since", "until", "conversation")
 
 # For each argument, the others that it can be combined with. --url goes with all.
 _GOES_WITH = {
@@ -127,6 +134,7 @@ def _found(
         since=arguments.since,
         until=arguments.until,
         search=arguments.search,
+        conversation=arguments.conversation,
     )
 
 
@@ -218,10 +226,13 @@ def _show_list(
 
 
 def _show_table(streams: Sequence[StoredStream]) -> None:
-    room = max(shutil.get_terminal_size().columns - sum(width + 2 for _, width in _TABLE), 20)
-    _say("  ".join([*(column(name, width) for name, width in _TABLE), "question"]))
+    # No column of blanks where no program names conversations.
+    has_chats = any(stream.conversation for stream in streams)
+    table = _TABLE if has_chats else _TABLE[:-1]
+    room = max(shutil.get_terminal_size().columns - sum(width + 2 for _, width in table), 20)
+    _say("  ".join([*(column(name, width) for name, width in table), "question"]))
     for stream in streams:
-        cells = zip(_cells(stream), (width for _, width in _TABLE), strict=True)
+        cells = zip(_cells(stream), (width for _, width in table), strict=False)
         text = stream.question or stream.answer or ""
         line = [*(column(cell, width) for cell, width in cells), column(text, room)]
         _say("  ".join(line).rstrip())
@@ -231,10 +242,11 @@ def _cells(stream: StoredStream) -> Sequence[str]:
     return (
         stream.id[:8],
         _local(stream.started),
-        stream.status,
+        f"{stream.status}, cut" if stream.truncated else stream.status,
         _seconds(stream.first_chunk_seconds),
         _seconds(stream.seconds),
         "" if stream.usage is None else str(stream.usage.total_tokens),
+        (stream.conversation or "")[:8],
     )
 
 
@@ -255,6 +267,10 @@ def _show_one(history: History, arguments: argparse.Namespace) -> int:
         _say("")
         for line in stream.question.splitlines():
             _say(f"> {line}")
+    if message.reasoning:
+        _say("")
+        for line in message.reasoning.splitlines():
+            _say(f"| {line}")
     _say(f"\n{message.content}")
     for call in message.tool_calls:
         _say(f"\n[tool {call.name}: {call.arguments}]")
@@ -267,16 +283,38 @@ def _facts(stream: StoredStream) -> Sequence[tuple[str, str]]:
         ("id", stream.id),
         ("started", _local(stream.started)),
         ("status", stream.status),
-        ("model", stream.model or ""),
+        ("finish", _finish(stream)),
+        ("model", _model(stream)),
+        ("chat", stream.conversation or ""),
         ("error", "" if error is None else f"{error.type}: {error.message}"),
         ("request", stream.request_id or ""),
         ("first", _seconds(stream.first_chunk_seconds)),
         ("took", _seconds(stream.seconds)),
-        ("tokens", "" if usage is None else f"{usage.prompt_tokens} + {usage.completion_tokens}"),
+        ("answer", stream.answer_id or ""),
+        ("tokens", "" if usage is None else _tokens(usage)),
         ("speed", "" if speed is None else f"{speed:.1f} tokens a second"),
         ("chunks", f"{stream.chunks} stored" + (f", {stream.lost} lost" if stream.lost else "")),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _finish(stream: StoredStream) -> str:
+    return (stream.finish_reason or "") + (": the answer is cut" if stream.truncated else "")
+
+
+def _model(stream: StoredStream) -> str:
+    asked, answered = stream.model or "", stream.answer_model or ""
+    return (
+        f"{asked}, answered by {answered}"
+        if asked and answered not in ("", asked)
+        else (asked or answered)
+    )
+
+
+def _tokens(usage: Usage) -> str:
+    parts = ((usage.cached_tokens, "cached"), (usage.reasoning_tokens, "of reasoning"))
+    named = ", ".join(f"{count} {name}" for count, name in parts if count)
+    return f"{usage.prompt_tokens} + {usage.completion_tokens}" + (f" ({named})" if named else "")
 
 
 def _local(moment: datetime) -> str:

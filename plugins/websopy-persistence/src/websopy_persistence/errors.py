@@ -12,7 +12,13 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from websopy_sync.errors import WebsopyError
 
-__all__ = ["ForeignDatabaseError", "HistoryError", "UnknownStreamError", "safe_to_log"]
+__all__ = [
+    "ForeignDatabaseError",
+    "HistoryError",
+    "PromptsNotStoredError",
+    "UnknownStreamError",
+    "safe_to_log",
+]
 
 LONGEST = 200
 """Most characters of a database's message."""
@@ -24,6 +30,10 @@ class HistoryError(WebsopyError):
 
 class UnknownStreamError(HistoryError, LookupError):
     """No stream has this id, or several have ids that begin with it."""
+
+
+class PromptsNotStoredError(HistoryError):
+    """A conversation cannot be continued: its answers are stored, but not its prompts."""
 
 
 class ForeignDatabaseError(HistoryError):

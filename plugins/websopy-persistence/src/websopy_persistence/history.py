@@ -8,32 +8,36 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import attrs
-from sqlalchemy import Connection, Select, delete, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, false, func, literal, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from websopy_sync.chunks import StreamChunk, Usage
 from websopy_sync.errors import ConfigError
+from websopy_sync.hooks import StoredConversation
 from websopy_sync.message import Message
 
 from . import schema
+from .conversations import turns_with
 from .database import Database
-from .errors import HistoryError, UnknownStreamError, safe_to_log
+from .errors import HistoryError, PromptsNotStoredError, UnknownStreamError, safe_to_log
 from .forks import connected
 from .identity import Identity
 from .records import Failure, Status
-from .rows import chunks_of, message_of
+from .rows import USAGE, chunks_of, message_of
 from .schema import chunks, streams
 from .store import mark_interrupted
 from .text import storable
 
 __all__ = ["History", "StoredChunk", "StoredStream"]
+
+_NEWEST_FIRST = (streams.c.started.desc(), streams.c.id.desc())
 
 STATUSES: tuple[Status, ...] = ("open", "done", "error", "cancelled", "interrupted")
 
@@ -54,7 +58,13 @@ class StoredStream:
         question: The last user message; None unless prompts are stored.
         request: The body that was sent; without texts unless prompts are stored.
         answer: The text; None while it is open.
-        usage: As the service reported it.
+        reasoning: What the model thought; None for nothing, and while it is open.
+        finish_reason: Why the model stopped: stop, length, tool_calls, content_filter, or the
+            service's own word. None when it did not say, or the answer is incomplete.
+        answer_model: The model that answered, as the service named it.
+        answer_id: The service's id of the answer.
+        usage: As the service reported it, without its details.
+        conversation: The id that the program gave its conversation.
         chunks: The number of stored chunks.
         lost: The number of further chunks, which are not stored.
         error: Why the answer is incomplete.
@@ -76,7 +86,12 @@ class StoredStream:
     question: str | None
     request: dict[str, Any] | None
     answer: str | None
+    reasoning: str | None
+    finish_reason: str | None
+    answer_model: str | None
+    answer_id: str | None
     usage: Usage | None
+    conversation: str | None
     chunks: int
     lost: int
     error: Failure | None
@@ -94,9 +109,15 @@ class StoredStream:
         seconds = self.seconds - self.first_chunk_seconds
         return self.usage.completion_tokens / seconds if seconds > 0 else None
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the service cut the answer: at the limit of its length, or by its filter."""
+        return Message(finish_reason=self.finish_reason).truncated
+
     def to_dict(self) -> dict[str, Any]:
-        """The fields as a dict for `json.dumps`; times in ISO 8601."""
-        fields = attrs.asdict(self)
+        """The fields and `truncated` as a dict for `json.dumps`; times in ISO 8601."""
+        fields = attrs.asdict(self) | {"truncated": self.truncated}
+        fields["usage"] = self.usage and {name: getattr(self.usage, name) for name in USAGE}
         for name in ("started", "finished"):
             fields[name] = fields[name] and fields[name].isoformat()
         return fields
@@ -131,11 +152,12 @@ class History:
         ConfigError: The URL cannot be used.
     """
 
-    def __init__(self, url: str | Path | None = None) -> None:
-        self.database = Database.at(url)
+    def __init__(self, url: str | Path | Database | None = None) -> None:
+        self.database = url if isinstance(url, Database) else Database.at(url)
         self._engine = self.database.engine_for_reading()
         self._closed = False
         self._marked = False
+        self._found: Collection[str] = ()
 
     def __repr__(self) -> str:
         return f"<History {self.database.description}>"
@@ -164,6 +186,7 @@ class History:
         since: datetime | None = None,
         until: datetime | None = None,
         search: str | None = None,
+        conversation: str | None = None,
     ) -> Sequence[StoredStream]:
         """The latest streams, newest first.
 
@@ -173,13 +196,17 @@ class History:
             since: Only those that began then or later; a naive datetime is local time.
             until: Only those that began before.
             search: Only with this text in the question or the answer, ignoring case.
+            conversation: Only of the conversation with this id, or of all whose id begins so.
         """
-        query = select(streams).order_by(streams.c.started.desc(), streams.c.id.desc())
-        query = _filtered(query, status=status, since=since, until=until, search=search)
-        if limit is not None:
-            query = query.limit(_count(limit))
+        filters = _filters(status=status, since=since, until=until, search=search)
+        count = None if limit is None else _count(limit)
         with self._looking() as connection:
-            return [_stored(row) for row in connection.execute(query)] if connection else []
+            if connection is None:
+                return []
+            if conversation is not None:
+                filters.append(self._begins_with(conversation))
+            query = self._streams().where(*filters).order_by(*_NEWEST_FIRST).limit(count)
+            return [_stored(row) for row in connection.execute(query)]
 
     def get(self, id: str) -> StoredStream:
         """One stream.
@@ -192,8 +219,8 @@ class History:
         """
         if not re.fullmatch("[0-9a-f]{1,32}", id):
             raise UnknownStreamError("id of a stream: expected up to 32 hexadecimal digits")
-        query = select(streams).where(streams.c.id.like(id + "%")).limit(2)
         with self._looking() as connection:
+            query = self._streams().where(streams.c.id.like(id + "%")).limit(2)
             rows = connection.execute(query).all() if connection else []
         if len(rows) != 1:
             found = "no stream's" if not rows else "more than one stream's"
@@ -233,6 +260,62 @@ class History:
         if stream.lost and stream.answer:
             message = attrs.evolve(message, content=stream.answer, usage=stream.usage)
         return message
+
+    def conversation(self, id: str | None = None) -> StoredConversation | None:
+        """A conversation as far as it has an answer, ready to be continued; None for none.
+
+        Its turns are those of the last request that got one, and that answer, complete or not.
+
+        Args:
+            id: What the program passed as `metadata={"conversation": …}`; its first characters are
+                enough if no other id begins with them. None for the latest conversation.
+
+        Raises:
+            PromptsNotStoredError: The prompts of its last answer are not stored.
+        """
+        for stream in self._answered(id):
+            answer = self.message(stream.id)
+            if not (answer.content or answer.tool_calls):
+                continue
+            turns = turns_with(stream.request, answer)
+            if turns is None:
+                raise PromptsNotStoredError(
+                    f"conversation {stream.conversation:.64} cannot be continued: its prompts are "
+                    "not stored (WEBSOPY_PERSISTENCE_PROMPTS is 0, or the program said so)"
+                )
+            return {"id": str(stream.conversation), "messages": turns}
+        return None
+
+    def _answered(self, conversation: str | None) -> Iterator[StoredStream]:
+        """The ended streams of a conversation, or of all, that may have an answer, newest first."""
+        with self._looking() as connection:
+            if connection is None or "conversation" not in self._found:
+                return
+            column = streams.c.conversation
+            wanted: ColumnElement[bool] = column.is_not(None)
+            if conversation is not None:
+                wanted = self._begins_with(conversation)
+                ids = connection.scalars(select(column).where(wanted).distinct().limit(2)).all()
+                if storable(conversation) in ids or len(ids) > 1:
+                    wanted = column == storable(conversation)
+            has_answer = (streams.c.status != "open") & (
+                (streams.c.chunks > 0) | (streams.c.answer != "")
+            )
+            query = select(streams.c.id).where(wanted, has_answer).order_by(*_NEWEST_FIRST)
+            found = connection.scalars(query).all()
+        yield from map(self.get, found)
+
+    def _streams(self) -> Select[Any]:
+        """A SELECT of all columns; those that this database lacks are NULL."""
+        return select(*schema.stream_columns(self._found)).select_from(streams)
+
+    def _begins_with(self, conversation: str) -> ColumnElement[bool]:
+        """The condition that a conversation's id begins so."""
+        if "conversation" not in self._found:
+            return false()
+        start = storable(conversation)
+        # Not LIKE, which ignores case in SQLite.
+        return func.substr(streams.c.conversation, 1, len(start)) == start
 
     def delete(self, id: str) -> None:
         """Remove one stream that has ended, with its chunks.
@@ -292,40 +375,41 @@ class History:
 
     def _is_ready(self, connection: Connection) -> bool:
         with connection.begin():
-            ready = schema.check(connection)
-        if ready and not self._marked:
+            self._found = schema.check(connection)
+        # A database of an earlier release is marked by the next writer, which adds its columns.
+        if schema.is_complete(self._found) and not self._marked:
             self._marked = True
             try:
                 mark_interrupted(connection, self.database, here=Identity.of_this_process())
             except SQLAlchemyError:  # whoever may only read sees what was stored all the same
                 connection.rollback()
-        return ready
+        return bool(self._found)
 
 
-def _filtered(
-    query: Select[Any],
+def _filters(
     *,
     status: Status | None,
     since: datetime | None,
     until: datetime | None,
     search: str | None,
-) -> Select[Any]:
+) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
     if status is not None:
         if status not in STATUSES:
             raise ConfigError(f"status: expected one of {', '.join(STATUSES)}, got {status!r:.200}")
-        query = query.where(streams.c.status == status)
+        conditions.append(streams.c.status == status)
     if since is not None:
-        query = query.where(streams.c.started >= since.astimezone())
+        conditions.append(streams.c.started >= since.astimezone())
     if until is not None:
-        query = query.where(streams.c.started < until.astimezone())
+        conditions.append(streams.c.started < until.astimezone())
     if search:
         # LIKE with a wildcard at both ends: slow, but it finds a word in Chinese, which no
         # database's own full-text search does without help.
         pattern = re.sub("([/%_])", r"/\1", storable(search))
         like = func.lower(literal(f"%{pattern}%"))
         texts = (streams.c.question, streams.c.answer)
-        query = query.where(or_(*(func.lower(text).like(like, escape="/") for text in texts)))
-    return query
+        conditions.append(or_(*(func.lower(text).like(like, escape="/") for text in texts)))
+    return conditions
 
 
 def _count(limit: object) -> int:
@@ -336,13 +420,17 @@ def _count(limit: object) -> int:
 
 def _stored(row: Any) -> StoredStream:
     fields = {name: getattr(row, name) for name in _SAME}
-    counts = (row.prompt_tokens, row.completion_tokens, row.total_tokens)
+    prompt, completion, total, *parts = (getattr(row, name) for name in USAGE)
+    cached, reasoning = (count or 0 for count in parts)
+    usage = None
+    if None not in (prompt, completion, total):
+        usage = Usage(prompt, completion, total, cached_tokens=cached, reasoning_tokens=reasoning)
     failure = None
     if row.error_type is not None:
         failure = Failure(row.error_type, row.error_message or "", row.error_code)
     return StoredStream(
         request=_object(row.request),
-        usage=None if None in counts else Usage(*counts),
+        usage=usage,
         error=failure,
         **fields,
     )

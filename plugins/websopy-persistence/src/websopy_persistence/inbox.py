@@ -13,8 +13,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-import attrs
-
 from .records import Begin, Piece, Record
 
 __all__ = ["Inbox"]
@@ -60,7 +58,7 @@ class Inbox:
                 if isinstance(record, Begin):
                     self.lost_streams += 1
                     return False
-                record = attrs.evolve(record, answer=None)
+                record = record.without_text()
                 weight = record.weight
             self._records.append(record)
             self._weight += weight

@@ -126,8 +126,8 @@ class Ledger:
         before, entry.tries = entry.weight, 0
         if entry.pieces:
             entry.pieces.clear()
-        elif entry.end is not None and entry.end.answer:
-            entry.end = attrs.evolve(entry.end, answer=None)
+        elif entry.end is not None and (entry.end.answer or entry.end.reasoning):
+            entry.end = entry.end.without_text()
         else:
             return self._forget(entry)
         return before - entry.weight

@@ -1,6 +1,6 @@
 """The plugin: its hooks make records for the writer, and return to the stream at once.
 
-Knows nothing of databases but the URL.
+Knows nothing of databases but the URL. Reading back is the work of history.py.
 """
 
 from __future__ import annotations
@@ -17,21 +17,27 @@ from urllib.parse import urlsplit, urlunsplit
 import attrs
 
 from websopy_sync import StreamLocal, hookimpl
-from websopy_sync.chunks import ContentChunk, StreamChunk
+from websopy_sync.chunks import StreamChunk
 from websopy_sync.errors import ConfigError, StreamCancelledError, WebsopyError
+from websopy_sync.hooks import StoredConversation
 from websopy_sync.message import Message
 
 from .database import Database
+from .errors import PromptsNotStoredError
+from .history import History
 from .identity import Identity
-from .records import Begin, End, Failure, Piece, Status
+from .records import Begin, End, Failure, Piece, Status, text_in
 from .store import Store
 from .text import dumped
-from .trouble import Trouble
+from .trouble import Trouble, log
 from .writer import Limits, Writer
 
 __all__ = ["PROMPTS_VARIABLE", "PersistencePlugin"]
 
 PROMPTS_VARIABLE = "WEBSOPY_PERSISTENCE_PROMPTS"
+
+LONGEST_CONVERSATION = 255
+"""Most characters of a conversation's id: what its column holds, so that it can have an index."""
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -97,6 +103,7 @@ class PersistencePlugin:
             fork_patience=self.database.fork_patience,
         )
         self._recordings: StreamLocal[_Recording] = StreamLocal()
+        self._warned_of_conversation = False
 
     def __repr__(self) -> str:
         return f"<PersistencePlugin {self.database.description}>"
@@ -139,6 +146,7 @@ class PersistencePlugin:
             request=_json(body if self._prompts else _without_text(body)),
             question=_question(body) if self._prompts else None,
             idempotency_key=request.idempotency_key,
+            conversation=self._conversation_of(request.metadata),
         )
         recording.begun = recording.whole = self._writer.put(begin)
         self._recordings[stream] = recording
@@ -151,11 +159,9 @@ class PersistencePlugin:
         if recording.first_chunk_seconds is None:
             recording.first_chunk_seconds = seconds
         seq, recording.received = recording.received, recording.received + 1
-        if isinstance(chunk, ContentChunk):
-            characters = len(chunk.content)
-            recording.has_text = recording.has_text or characters > 0
-        else:
-            characters = _characters(chunk)
+        text = text_in(chunk)
+        recording.has_text = recording.has_text or bool(text)
+        characters = _characters(chunk) if text is None or chunk.extra else len(text)
         # After a refused chunk, the next ones would leave a gap, so they are not stored.
         if recording.whole:
             recording.whole = self._writer.put(
@@ -176,6 +182,17 @@ class PersistencePlugin:
         self._end(stream, "cancelled" if left else "error", stream.current_message, error)
 
     @hookimpl
+    def load_conversation(self, conversation_id: str | None) -> StoredConversation | None:
+        """Return a stored conversation, with what this process has not written yet."""
+        self.flush()
+        try:
+            with History(self.database) as history:
+                return history.conversation(conversation_id)
+        except PromptsNotStoredError as error:  # the user's own setting is no failure
+            log.warning("%s", error)
+            return None
+
+    @hookimpl
     def register_commands(self, subparsers: Any) -> None:
         """Add the command `websopy-sync history`."""
         # Imported only here: no stream needs the command's imports.
@@ -184,6 +201,22 @@ class PersistencePlugin:
         command.add_parser(subparsers)
 
     # ---------------------------------------------------------------------------------------------
+
+    def _conversation_of(self, metadata: Mapping[str, Any]) -> str | None:
+        """The id of the conversation; None, and one warning, for one that cannot be stored."""
+        given = metadata.get("conversation")
+        if given is None or (isinstance(given, str) and 0 < len(given) <= LONGEST_CONVERSATION):
+            return given
+        if not self._warned_of_conversation:
+            self._warned_of_conversation = True
+            got = f"{len(given)} characters" if isinstance(given, str) else type(given).__name__
+            log.warning(
+                "metadata: expected a str of 1 to %d characters for 'conversation', got %s: these "
+                "streams are stored without it",
+                LONGEST_CONVERSATION,
+                got,
+            )
+        return None
 
     def _recording_of(self, stream: Any) -> _Recording:
         recording = self._recordings.get(stream)
@@ -199,7 +232,8 @@ class PersistencePlugin:
         self._recordings.pop(stream)
         if not recording.begun:
             return
-        unknown = recording.has_text and not message.content  # keep_message=False
+        has_text = message.content or message.reasoning
+        unknown = recording.has_text and not has_text  # keep_message=False
         self._writer.put(
             End(
                 stream=recording.stream,
@@ -208,8 +242,12 @@ class PersistencePlugin:
                 seconds=time.monotonic() - recording.began,
                 received=recording.received,
                 answer=None if unknown else message.content,
+                reasoning=message.reasoning,
                 first_chunk_seconds=recording.first_chunk_seconds,
                 usage=message.usage,
+                finish_reason=message.finish_reason,
+                model=message.model,
+                answer_id=message.id,
                 failure=None if error is None else _failure(error),
                 request_id=stream.request_id,
                 last_event_id=stream.last_event_id,

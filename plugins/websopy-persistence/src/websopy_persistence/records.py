@@ -11,9 +11,9 @@ from typing import Literal
 
 import attrs
 
-from websopy_sync.chunks import ContentChunk, StreamChunk, Usage
+from websopy_sync.chunks import ContentChunk, ReasoningChunk, StreamChunk, Usage
 
-__all__ = ["Begin", "End", "Failure", "Piece", "Record", "Status"]
+__all__ = ["Begin", "End", "Failure", "Piece", "Record", "Status", "text_in"]
 
 Status = Literal["open", "done", "error", "cancelled", "interrupted"]
 
@@ -21,6 +21,13 @@ Status = Literal["open", "done", "error", "cancelled", "interrupted"]
 _STREAM, _PIECE, _JOINED = 1024, 256, 16
 
 _LONGEST_PIECE = 65_536  # characters; a server refuses a row that is too large
+
+
+def text_in(chunk: StreamChunk) -> str | None:
+    """The text of a chunk of the answer or of the reasoning; None for any other chunk."""
+    if isinstance(chunk, ContentChunk):
+        return chunk.content
+    return chunk.text if isinstance(chunk, ReasoningChunk) else None
 
 
 @attrs.frozen
@@ -35,6 +42,7 @@ class Begin:
         request: Its body as JSON.
         question: The text of the last user message.
         idempotency_key: Its `Idempotency-Key`.
+        conversation: The id of its conversation, at most 255 characters.
     """
 
     stream: str
@@ -44,6 +52,7 @@ class Begin:
     request: str | None = None
     question: str | None = None
     idempotency_key: str | None = None
+    conversation: str | None = None
 
     @property
     def weight(self) -> int:
@@ -106,7 +115,7 @@ class Piece:
         """The text of all chunks; "" for a single chunk without text."""
         if self._joined is not None:
             return "".join(self._joined.texts)
-        return self.chunk.content if isinstance(self.chunk, ContentChunk) else ""
+        return text_in(self.chunk) or ""
 
     @property
     def lengths(self) -> list[int]:
@@ -121,20 +130,23 @@ class Piece:
     def join(self, later: Piece) -> bool:
         """Add the next chunk. False when it needs its own row.
 
-        Only text is joined with text, up to a length that every database accepts.
+        Only plain text is joined with plain text of the same kind, up to a length that every
+        database accepts.
 
         Args:
             later: The next chunk of the stream.
         """
-        first, next_one = self.chunk, later.chunk
-        if not (isinstance(first, ContentChunk) and isinstance(next_one, ContentChunk)):
+        first, next_one = text_in(self.chunk), text_in(later.chunk)
+        if first is None or next_one is None or type(self.chunk) is not type(later.chunk):
+            return False
+        if self.chunk.extra or later.chunk.extra:
             return False
         if self.characters + later.characters > _LONGEST_PIECE:
             return False
         if self._joined is None:
             self._joined = _Joined([], array("q"), array("d"))
-            self._joined.add(first.content, self.seconds)
-        self._joined.add(next_one.content, later.seconds)
+            self._joined.add(first, self.seconds)
+        self._joined.add(next_one, later.seconds)
         self.characters += later.characters
         self.event_id = later.event_id
         return True
@@ -165,9 +177,14 @@ class End:
         finished: When.
         seconds: The time since the request.
         received: The number of chunks that came, stored or not.
-        answer: The text. None when the stream did not keep it: the stored chunks have it then.
+        answer: The text. None when the stream did not keep it: the stored chunks have it then, and
+            the reasoning too.
+        reasoning: What the model thought.
         first_chunk_seconds: The time from the request to the first chunk.
         usage: As the service reports it.
+        finish_reason: Why the model stopped.
+        model: The model that answered.
+        answer_id: The service's id of the answer.
         failure: Why the answer is incomplete.
         request_id: The service's `X-Request-Id`.
         last_event_id: The id of the last event.
@@ -181,8 +198,12 @@ class End:
     seconds: float
     received: int
     answer: str | None = None
+    reasoning: str = ""
     first_chunk_seconds: float | None = None
     usage: Usage | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+    answer_id: str | None = None
     failure: Failure | None = None
     request_id: str | None = None
     last_event_id: str | None = None
@@ -192,7 +213,11 @@ class End:
     @property
     def weight(self) -> int:
         """Its size in characters while it waits for the database."""
-        return _STREAM + len(self.answer or "")
+        return _STREAM + len(self.answer or "") + len(self.reasoning)
+
+    def without_text(self) -> End:
+        """The same without the text; the stored chunks have what they have of it."""
+        return attrs.evolve(self, answer=None, reasoning="")
 
 
 Record = Begin | Piece | End

@@ -12,14 +12,30 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from websopy_sync.chunks import ContentChunk, StreamChunk, Usage, from_dict
+import attrs
+
+from websopy_sync.chunks import (
+    ContentChunk,
+    DoneChunk,
+    ReasoningChunk,
+    StreamChunk,
+    UnknownChunk,
+    Usage,
+    from_dict,
+)
 from websopy_sync.errors import ConfigError
 from websopy_sync.message import Message, MessageBuilder
 
-from .records import Begin, End, Piece
+from .records import Begin, End, Piece, text_in
 from .text import clipped, dumped, storable
 
-__all__ = ["chunk_row", "chunks_of", "end_values", "message_of", "new_row"]
+__all__ = ["chunk_row", "chunks_of", "end_values", "message_of", "new_row", "text_values"]
+
+USAGE = (
+    *("prompt_tokens", "completion_tokens", "total_tokens"),
+    *("cached_tokens", "reasoning_tokens"),
+)
+"""The fields of a usage that have a column of the same name."""
 
 _SHORT = 255  # the length of the schema's String columns
 _LONG = 65_536  # what a column of free text takes of a message or an id
@@ -37,6 +53,7 @@ def new_row(begin: Begin, *, writer: str) -> dict[str, Any]:
         "request": begin.request,
         "question": None if begin.question is None else storable(begin.question),
         "idempotency_key": clipped(begin.idempotency_key, _LONG),
+        "conversation": clipped(begin.conversation, _SHORT),
         "chunks": 0,
         "lost": 0,
         "writer": writer,
@@ -54,7 +71,7 @@ def chunk_row(piece: Piece, *, seq: int) -> dict[str, Any]:
 
 
 def end_values(end: End, *, stored: int) -> dict[str, Any]:
-    """The changes to the stream's row at its end; `answer` only if it is known."""
+    """The changes to the stream's row at its end; the text only if it is known."""
     values = {
         "status": end.status,
         "finished": end.finished,
@@ -64,10 +81,13 @@ def end_values(end: End, *, stored: int) -> dict[str, Any]:
         "request_id": clipped(end.request_id, _LONG),
         "status_code": end.status_code,
         "retries": end.retries,
+        "finish_reason": clipped(end.finish_reason, _SHORT),
+        "answer_model": clipped(end.model, _SHORT),
+        "answer_id": clipped(end.answer_id, _LONG),
         **usage_values(end.usage),
     }
     if end.answer is not None:
-        values["answer"] = storable(end.answer)
+        values |= text_values(end.answer, end.reasoning)
     if end.last_event_id:
         values["last_event_id"] = clipped(end.last_event_id, _LONG)
     if end.failure is not None:
@@ -77,13 +97,14 @@ def end_values(end: End, *, stored: int) -> dict[str, Any]:
     return values
 
 
+def text_values(answer: str, reasoning: str) -> dict[str, Any]:
+    """The two columns of a message's text."""
+    return {"answer": storable(answer), "reasoning": storable(reasoning) or None}
+
+
 def usage_values(usage: Usage | None) -> dict[str, int]:
-    """The three columns of a usage; none when the service did not report one."""
-    if usage is None:
-        return {}
-    counts = (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
-    names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    return dict(zip(names, counts, strict=True))
+    """The columns of a usage; none when the service did not report one."""
+    return {} if usage is None else {name: getattr(usage, name) for name in USAGE}
 
 
 def position_values(last: Piece | None, *, stored: int, now: datetime) -> dict[str, Any]:
@@ -110,13 +131,13 @@ def chunks_of(data: str, seconds: float) -> Sequence[tuple[float, StreamChunk]]:
     chunk = chunk_of(data)
     if chunk is None:
         return ()
-    if isinstance(chunk, ContentChunk):
-        fields = json.loads(data)
+    if isinstance(chunk, ContentChunk | ReasoningChunk):
+        text, fields = text_in(chunk) or "", json.loads(data)
         lengths, times = fields.get("lengths"), fields.get("seconds")
-        if _is_division(lengths, times, len(chunk.content)):
+        if _is_division(lengths, times, len(text)):
             ends = itertools.accumulate(lengths)
             return [
-                (time, ContentChunk(chunk.content[end - length : end]))
+                (time, type(chunk)(text[end - length : end]))
                 for time, length, end in zip(times, lengths, ends, strict=True)
             ]
     return ((seconds, chunk),)
@@ -150,9 +171,16 @@ def _data(piece: Piece) -> str:
         if not lengths:
             return dumped(chunk.to_dict())
         times = [round(seconds, 6) for seconds in piece.times]
-        return dumped(
-            {"type": "content", "content": piece.text, "lengths": lengths, "seconds": times}
-        )
+        whole = ContentChunk if isinstance(chunk, ContentChunk) else ReasoningChunk
+        return dumped(whole(piece.text).to_dict() | {"lengths": lengths, "seconds": times})
     except (ValueError, TypeError, RecursionError, RuntimeError):
-        # An unknown chunk's data is the only free JSON here, and the user may hold and change it.
-        return dumped({"type": str(chunk.type), "data": {}})
+        # An unknown chunk's data and a known one's extra fields are free JSON.
+        return dumped(_without_free_json(chunk))
+
+
+def _without_free_json(chunk: StreamChunk) -> dict[str, Any]:
+    if isinstance(chunk, UnknownChunk):
+        return {"type": str(chunk.type), "data": {}}
+    if isinstance(chunk, DoneChunk) and chunk.usage is not None:
+        chunk = attrs.evolve(chunk, usage=attrs.evolve(chunk.usage, details=None))
+    return attrs.evolve(chunk, extra=None).to_dict()

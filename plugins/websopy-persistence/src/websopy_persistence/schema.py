@@ -1,15 +1,19 @@
 """The tables, and how they are made in a database that has none.
 
-Knows nothing of hooks or threads. A change of these tables makes a new VERSION, whose migration may
-only add: a process of the version before may be writing at that moment.
+Knows nothing of hooks or threads.
 
-streams         one row for each question
+streams         one row for each request
 chunks          its answer, chunk by chunk; (stream, seq) is the key
-schema_version  one row: whose tables these are, and their version
+schema_version  one row: whose tables these are, and which programs may use them
+
+A later release may add columns that can be NULL, and indexes: `prepare` adds what is missing. That
+is no new VERSION, because a process of an earlier release goes on writing, before and after it. A
+VERSION is for a change after which it could not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +26,7 @@ from sqlalchemy import (
     Double,
     ForeignKey,
     Integer,
+    Label,
     MetaData,
     String,
     Table,
@@ -29,16 +34,26 @@ from sqlalchemy import (
     TypeDecorator,
     insert,
     inspect,
+    null,
     select,
     update,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.schema import CreateIndex, CreateTable, Index
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, Index
 
 from .errors import ForeignDatabaseError
 
-__all__ = ["VERSION", "check", "chunks", "prepare", "streams", "touch"]
+__all__ = [
+    "VERSION",
+    "check",
+    "chunks",
+    "is_complete",
+    "prepare",
+    "stream_columns",
+    "streams",
+    "touch",
+]
 
 PRODUCT = "websopy-persistence"
 VERSION = 1
@@ -129,6 +144,18 @@ streams = Table(
     Column("retries", Integer),
     # host/pid/start/boot/namespace
     Column("writer", String(255), nullable=False),
+    # Columns that a database of the first release lacks follow.
+    Column("conversation", String(255)),
+    # stop | length | tool_calls | content_filter | the service's own word
+    Column("finish_reason", String(255)),
+    # as the service names them in its answer
+    Column("answer_model", String(255)),
+    Column("answer_id", _Text),
+    # what the model thought; NULL for nothing
+    Column("reasoning", _Text),
+    # parts of prompt_tokens and completion_tokens
+    Column("cached_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
     **_OPTIONS,
 )
 
@@ -144,9 +171,13 @@ chunks = Table(
     **_OPTIONS,
 )
 
-_INDEXES = (Index("streams_started", streams.c.started), Index("streams_status", streams.c.status))
+_INDEXES = (
+    Index("streams_started", streams.c.started),
+    Index("streams_status", streams.c.status),
+    Index("streams_conversation", streams.c.conversation),
+)
 
-_ATTEMPTS = 3
+_ATTEMPTS = 8  # each failure means that another process has made one more of them
 
 
 def touch(connection: Connection) -> None:
@@ -155,7 +186,7 @@ def touch(connection: Connection) -> None:
 
 
 def prepare(connection: Connection) -> None:
-    """Make the missing tables.
+    """Make the missing tables, or add the columns that tables of an earlier release lack.
 
     Two processes may do so at once, and not every database makes `IF NOT EXISTS` safe then: the
     second one looks again. Raises ForeignDatabaseError and SQLAlchemy's errors.
@@ -163,14 +194,15 @@ def prepare(connection: Connection) -> None:
     for attempts_left in range(_ATTEMPTS - 1, -1, -1):
         try:
             with connection.begin():
-                return None if check(connection) else _create(connection)
+                found = check(connection)
+                return _add_columns(connection, found) if found else _create(connection)
         except SQLAlchemyError:
             if not attempts_left:
                 raise
 
 
-def check(connection: Connection) -> bool:
-    """Whether the tables are there and complete.
+def check(connection: Connection) -> Collection[str]:
+    """The columns of `streams`; none when the tables are not there, or not all of them.
 
     Raises ForeignDatabaseError when others are there, which are not touched.
     """
@@ -178,9 +210,8 @@ def check(connection: Connection) -> bool:
     if versions.name not in names:
         if names & set(metadata.tables):
             raise ForeignDatabaseError(_foreign("it has tables of these names already"))
-        return False
-    columns = {column["name"] for column in inspect(connection).get_columns(versions.name)}
-    if columns != {column.name for column in versions.columns}:
+        return set()
+    if _columns(connection, versions) != {column.name for column in versions.columns}:
         raise ForeignDatabaseError(_foreign("its schema_version is another program's"))
     version = connection.scalar(select(versions.c.version).where(versions.c.product == PRODUCT))
     if version is not None and version > VERSION:
@@ -188,7 +219,23 @@ def check(connection: Connection) -> bool:
             f"the history is of schema {version}, and this version knows {VERSION}: upgrade "
             f"websopy-persistence"
         )
-    return version is not None and set(metadata.tables) <= names
+    if version is None or not set(metadata.tables) <= names:
+        return set()
+    return _columns(connection, streams)
+
+
+def is_complete(found: Collection[str]) -> bool:
+    """Whether no column of `streams` is missing."""
+    return set(streams.c.keys()) <= set(found)
+
+
+def stream_columns(found: Collection[str]) -> Sequence[Column[Any] | Label[Any]]:
+    """All columns of `streams` for a SELECT, with NULL for each that the database lacks."""
+    return [column if column.name in found else null().label(column.name) for column in streams.c]
+
+
+def _columns(connection: Connection, table: Table) -> set[str]:
+    return {column["name"] for column in inspect(connection).get_columns(table.name)}
 
 
 def _foreign(reason: str) -> str:
@@ -203,8 +250,19 @@ def _create(connection: Connection) -> None:
     # The version's table first: who sees the others without it takes them for somebody else's.
     for table in (versions, streams, chunks):
         connection.execute(CreateTable(table, if_not_exists=True))
+    _add_columns(connection, _columns(connection, streams))
+    connection.execute(insert(versions).values(product=PRODUCT, version=VERSION))
+
+
+def _add_columns(connection: Connection, found: Collection[str]) -> None:
+    """Add the missing columns and indexes of `streams`."""
+    missing = [column for column in streams.c if column.name not in found]
+    added = [f"ADD COLUMN {CreateColumn(it).compile(connection)}" for it in missing]
+    # SQLite adds one at a time. Elsewhere one statement: MariaDB commits after each.
+    together = not added or connection.dialect.name == "sqlite"
+    for change in added if together else [", ".join(added)]:
+        connection.exec_driver_sql(f"ALTER TABLE {streams.name} {change}")
     existing = {index["name"] for index in inspect(connection).get_indexes(streams.name)}
     for index in _INDEXES:
         if index.name not in existing:
             connection.execute(CreateIndex(index))
-    connection.execute(insert(versions).values(product=PRODUCT, version=VERSION))

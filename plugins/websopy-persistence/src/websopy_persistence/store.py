@@ -8,18 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import attrs
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
+
+from websopy_sync.message import Message
 
 from . import schema
 from .database import Database
 from .identity import Identity
 from .records import Begin, End, Piece
-from .rows import chunk_row, end_values, message_of, new_row, position_values, usage_values
+from .rows import (
+    chunk_row,
+    end_values,
+    message_of,
+    new_row,
+    position_values,
+    text_values,
+    usage_values,
+)
 from .schema import chunks, streams
-from .text import storable
 
 __all__ = ["Part", "Store", "Stored", "mark_interrupted"]
 
@@ -128,7 +136,8 @@ class Store:
         if part.end is not None:
             values |= end_values(part.end, stored=part.stored.chunks)
             if part.end.answer is None:
-                values["answer"] = _answer(self._connection, part.stream)["answer"]
+                message = _stored_message(self._connection, part.stream)
+                values |= text_values(message.content, message.reasoning)
         # The columns are named by the parameters: a statement that is made anew for each stream
         # costs more than running it.
         self._connection.execute(_UPDATE, {"of": part.stream, **values})
@@ -178,6 +187,7 @@ def _mark(connection: Connection, stream: str) -> None:
         return
     times = select(func.min(chunks.c.seconds), func.max(chunks.c.seconds))
     first, last = connection.execute(times.where(chunks.c.stream == stream)).one()
+    message = _stored_message(connection, stream)
     connection.execute(
         update(streams)
         .where(streams.c.id == stream)
@@ -185,13 +195,13 @@ def _mark(connection: Connection, stream: str) -> None:
             finished=streams.c.seen,
             first_chunk_seconds=first,
             seconds=last,
-            **_answer(connection, stream),
+            **text_values(message.content, message.reasoning),
+            **usage_values(message.usage),
         )
     )
 
 
-def _answer(connection: Connection, stream: str) -> dict[str, Any]:
-    """The text and the usage that a stream's stored chunks add up to, as columns."""
+def _stored_message(connection: Connection, stream: str) -> Message:
+    """The message that a stream's stored chunks add up to."""
     query = select(chunks.c.data).where(chunks.c.stream == stream).order_by(chunks.c.seq)
-    message = message_of(connection.scalars(query))
-    return {"answer": storable(message.content), **usage_values(message.usage)}
+    return message_of(connection.scalars(query))

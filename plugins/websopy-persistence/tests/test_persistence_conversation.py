@@ -1,0 +1,258 @@
+"""Conversations: their id is stored, and their turns come back to be continued."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websopy_persistence import History, PersistencePlugin, PromptsNotStoredError
+
+from websopy_sync import StreamCancelledError, WebsopyClient
+from websopy_sync.chunks import ContentChunk, ErrorChunk, ReasoningChunk, ToolCall, ToolCallChunk
+from websopy_sync.errors import APIStatusError, StreamServerError
+from websopy_sync.sandbox import Sandbox, done, error, say, tool
+
+TEXT_PART = {"type": "text", "text": "look"}
+CALL = ToolCall("weather", '{"city": "成都"}', "call-1")
+
+
+def user(text: Any) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str, **fields: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": text, **fields}
+
+
+def test_the_turns_of_a_conversation(url, keep, ask) -> None:
+    """The last request has all turns before it; its answer is the last turn."""
+    plugin = keep(url)
+    for question, answer, id in (
+        ("other", "no", "b"),
+        ("first", "one", "a"),
+        ("second", "two", "a"),
+        ("alone", "no", None),
+    ):
+        ask(plugin, question, conversation=id).tell(answer).done()
+    assert plugin.load_conversation(None) == {
+        "id": "a",
+        "messages": [user("second"), assistant("two")],
+    }
+    found = plugin.load_conversation("b")
+    assert found == {"id": "b", "messages": [user("other"), assistant("no")]}
+    assert plugin.load_conversation("c") is None
+    with History(url) as history:
+        assert [stream.question for stream in history.list(conversation="a")] == ["second", "first"]
+        assert history.list(conversation="c") == []
+
+
+def test_the_first_characters_of_an_id(url, keep, ask) -> None:
+    """They are enough if no other id begins with them; case counts, and nothing is a wildcard."""
+    plugin = keep(url)
+    for id in ("3fa9", "3fb0", "3f", "K1", "k2", "%_"):
+        ask(plugin, id, conversation=id).tell("text").done()
+
+    def found(id: str) -> str | None:
+        conversation = plugin.load_conversation(id)
+        return conversation and conversation["id"]
+
+    assert [found(id) for id in ("3fa", "3fb0", "3f", "K", "k", "%")] == [
+        "3fa9",
+        "3fb0",
+        "3f",
+        "K1",
+        "k2",
+        "%_",
+    ]
+    assert [found(id) for id in ("3", "3fa99", "_", "3F", "\0")] == [None] * 5
+
+
+def test_tool_calls_and_parts_come_back(url, keep, ask) -> None:
+    """In the names of this package's turns, whatever the names on the wire."""
+    plugin = keep(url)
+    body = [
+        {"role": "system", "content": "be brief"},
+        user([TEXT_PART, {"type": "image", "mediaType": "image/png", "data": "AA"}]),
+        assistant("", toolCalls=[{"name": "weather", "arguments": "{}", "id": "c-0"}]),
+        {"role": "tool", "toolCallId": "c-0", "name": "weather", "content": "rain"},
+    ]
+    answer = ask(plugin, conversation="a", messages=body)
+    answer.tell(ReasoningChunk("hm"), "Once more", ToolCallChunk(CALL)).done()
+    found = plugin.load_conversation(None)
+    assert found is not None
+    assert found["messages"] == [
+        {"role": "system", "content": "be brief"},
+        user([TEXT_PART, {"type": "image", "media_type": "image/png", "data": "AA"}]),
+        assistant("", tool_calls=[{"name": "weather", "arguments": "{}", "id": "c-0"}]),
+        {"role": "tool", "tool_call_id": "c-0", "name": "weather", "content": "rain"},
+        assistant("Once more", tool_calls=[CALL.to_dict()]),
+    ]
+
+
+def test_turns_in_another_form(url, keep, ask) -> None:
+    """What the program sent in its own form comes back as it is."""
+    plugin = keep(url)
+    odd = [user(["text", 1, None]), assistant("", tool_calls="x"), {"role": "tool", "content": {}}]
+    ask(plugin, conversation="a", messages=odd).tell("text").done()
+    found = plugin.load_conversation("a")
+    assert found is not None
+    assert found["messages"] == [*odd, assistant("text")]
+
+
+def test_partial_answers(url, keep, ask) -> None:
+    """An answer that was cancelled or failed is a turn when it has text; else the one before is."""
+    plugin = keep(url)
+    ask(plugin, "first", conversation="a").tell("whole").done()
+    ask(plugin, "second", conversation="a").tell("so f").fail(StreamCancelledError("x"))
+    partial = {"id": "a", "messages": [user("second"), assistant("so f")]}
+    assert plugin.load_conversation("a") == partial
+    for chunks in ((), (ErrorChunk("busy"),), (ReasoningChunk("hm"),), ("",)):
+        ask(plugin, "third", conversation="a").tell(*chunks).fail(StreamServerError("busy"))
+    ask(plugin, "open", conversation="a").tell("not yet")
+    ask(plugin, "refused", conversation="b").fail(StreamServerError("busy"))
+    assert plugin.load_conversation("a") == partial
+    assert plugin.load_conversation(None) == partial
+    assert plugin.load_conversation("b") is None
+
+
+def test_an_answer_of_tool_calls_only(url, keep, ask) -> None:
+    """It has no text and is a turn."""
+    plugin = keep(url)
+    ask(plugin, "first", conversation="a").tell("whole").done()
+    ask(plugin, "second", conversation="a").tell(ToolCallChunk(CALL)).done()
+    found = plugin.load_conversation("a")
+    assert found is not None
+    assert found["messages"][-1] == assistant("", tool_calls=[CALL.to_dict()])
+
+
+def test_without_prompts(url, keep, ask, caplog) -> None:
+    """The user chose not to store them: the log says so, and the conversation is not there."""
+    plugin = keep(url, prompts=False)
+    ask(plugin, "my secret", conversation="a").tell("text").done()
+    assert plugin.load_conversation(None) is None
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("websopy_persistence", logging.WARNING)
+    assert "conversation a cannot be continued: its prompts are not stored" in record.getMessage()
+    assert "secret" not in caplog.text
+    with History(url) as history, pytest.raises(PromptsNotStoredError):
+        history.conversation("a")
+
+
+NO_IDS = [1, b"a", ["a"], "", "x" * 256]
+
+
+def test_ids_that_cannot_be_stored(history_file: Path, keep, ask, caplog) -> None:
+    """The stream is stored without it, and one warning does not quote it."""
+    plugin = keep(history_file)
+    for id in NO_IDS:
+        ask(plugin, conversation=id).tell("text").done()
+    ask(plugin, conversation="x" * 255).tell("text").done()
+    assert plugin.flush()
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "metadata: expected a str of 1 to 255 characters for 'conversation', got int: these "
+        "streams are stored without it"
+    )
+    with History(history_file) as history:
+        conversations = [stream.conversation for stream in history.list()]
+    assert conversations == ["x" * 255, *[None] * len(NO_IDS)]
+
+
+@pytest.mark.parametrize("id", ["NUL \0", "half \ud83d", "长" * 255, "🦜", " a ", "'; --"])
+def test_odd_ids(url, keep, ask, id: str) -> None:
+    """They are found by what the program passed, also when the database replaces a character."""
+    plugin = keep(url)
+    ask(plugin, "q", conversation=id).tell("text").done()
+    found = plugin.load_conversation(id)
+    assert found is not None
+    assert found["messages"] == [user("q"), assistant("text")]
+
+
+def test_a_history_that_is_not_there(tmp_path: Path) -> None:
+    """No file is made, and there is no conversation."""
+    plugin = PersistencePlugin(tmp_path / "folder" / "history.db")
+    assert plugin.load_conversation(None) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_chunks_of_reasoning_share_rows(history_file: Path, keep, ask) -> None:
+    """As chunks of text do; kinds are never mixed, and a chunk with more fields keeps its row."""
+    plugin = keep(history_file)
+    chunks: list[Any] = [
+        kind(f"{number} ")
+        for number in range(2000)
+        for kind in [ReasoningChunk if number // 300 % 2 else ContentChunk]
+    ]
+    chunks[700] = ReasoningChunk("700 ", extra={"more": 1})
+    answer = ask(plugin).tell(*chunks)
+    answer.done()
+    assert plugin.flush(20)
+    with History(history_file) as history:
+        (stream,) = history.list()
+        stored = [piece.chunk for piece in history.chunks(stream.id)]
+        assert history.message(stream.id) == answer.current_message
+    assert stored[:-1] == chunks
+    assert stored[700].extra == {"more": 1}
+    assert stream.reasoning == answer.current_message.reasoning
+
+
+def test_extra_that_is_no_json(history_file: Path, keep, ask) -> None:
+    """A program may make a chunk of anything: the text is kept, the rest is not."""
+    plugin = keep(history_file)
+    ask(plugin).tell(ContentChunk("text", extra={"x": object()}), ReasoningChunk("why")).done()
+    assert plugin.flush()
+    with History(history_file) as history:
+        (stream,) = history.list()
+        assert history.message(stream.id).content == "text"
+    assert (stream.answer, stream.reasoning, stream.lost) == ("text", "why", 0)
+
+
+def test_nothing_is_kept_in_memory(history_file: Path, keep) -> None:
+    """With keep_message=False the reasoning is stored too, and what the done chunk says."""
+    script = [say("text"), done(1, 2)]
+    with (
+        Sandbox(script, pause=0) as sandbox,
+        WebsopyClient("k", base_url=sandbox.url, plugins=[plugin := keep(history_file)]) as client,
+    ):
+        client.ai.chat_stream("q", keep_message=False).until_done()
+    assert plugin.flush()
+    with History(history_file) as history:
+        assert [stream.answer for stream in history.list()] == ["text"]
+
+
+def test_another_process_continues(history_file: Path) -> None:
+    """By the client: what goes over the wire is the whole conversation, tool results included."""
+    bodies: list[Any] = []
+
+    def talk(turns: list[dict[str, Any]], *script: Any) -> None:
+        plugin = PersistencePlugin(history_file)
+        with (
+            Sandbox(pause=0) as sandbox,
+            WebsopyClient("k", base_url=sandbox.url, plugins=[plugin]) as client,
+        ):
+            found = client.load_conversation("c-1")
+            sandbox.play(script)
+            messages = [*(found["messages"] if found else []), *turns]
+            try:
+                client.ai.chat(messages, metadata={"conversation": "c-1"})
+            except (StreamServerError, APIStatusError):
+                pass
+            bodies.append(json.loads(sandbox.requests[-1].body)["messages"])
+        plugin.close()
+
+    talk([user("Weather?")], tool("weather", '{"city": "成都"}', "call-1"), done())
+    talk([user("lost")], error("busy"))
+    result = {"role": "tool", "tool_call_id": "call-1", "name": "weather", "content": "rain"}
+    talk([result], say("It rains."), done())
+    talk([user("Thanks")], say("Bye"), done())
+    call = {"name": "weather", "arguments": '{"city": "成都"}', "id": "call-1"}
+    assert bodies[-1] == [
+        user("Weather?"),
+        assistant("", toolCalls=[call]),
+        {"role": "tool", "toolCallId": "call-1", "name": "weather", "content": "rain"},
+        assistant("It rains."),
+        user("Thanks"),
+    ]
