@@ -18,8 +18,8 @@ from websopy_sync import (
     WebsopyClient,
     WebsopyError,
 )
-from websopy_sync.errors import BadRequestError
 from websopy_sync.sandbox import Sandbox, cut, done, error, no_ids, say, silence, status, wait
+from websopy_sync.status_errors import BadRequestError
 
 
 @pytest.fixture

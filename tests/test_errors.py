@@ -9,34 +9,36 @@ from typing import Any
 import pytest
 from tables import each
 
-from websopy_sync import errors
+from websopy_sync import errors, status_errors
 from websopy_sync.chunks import ToolCall, Usage
 from websopy_sync.errors import (
     APIConnectionError,
     APIError,
     APIStatusError,
     APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
     ConfigError,
-    ConflictError,
     FileError,
-    InternalServerError,
-    NotFoundError,
-    PermissionDeniedError,
     PluginError,
-    RateLimitError,
     StreamCancelledError,
     StreamError,
     StreamInterruptedError,
     StreamProtocolError,
     StreamServerError,
     ToolArgumentsError,
-    UnprocessableEntityError,
     WebsopyError,
-    status_error_class,
 )
 from websopy_sync.message import Message
+from websopy_sync.status_errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    UnprocessableEntityError,
+    status_error_class,
+)
 
 TREE: dict[type[WebsopyError], tuple[type[BaseException], ...]] = {
     WebsopyError: (Exception,),
@@ -102,14 +104,17 @@ every_class = each("kind", TREE)
 
 
 def test_tree_is_complete() -> None:
-    """The table above names every error of the module, and the module exports each."""
+    """The table above names every error of the modules, and these export each."""
+    modules = (errors, status_errors)
     public = {
         value
-        for value in vars(errors).values()
+        for module in modules
+        for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, WebsopyError)
     }
     assert public == set(TREE)
-    assert {kind.__name__ for kind in TREE} <= set(errors.__all__)
+    exported = {name for module in modules for name in module.__all__}
+    assert {kind.__name__ for kind in TREE} <= exported
 
 
 @every_class

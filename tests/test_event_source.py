@@ -14,8 +14,6 @@ from websopy_sync.errors import (
     APIConnectionError,
     APIError,
     APITimeoutError,
-    AuthenticationError,
-    RateLimitError,
     StreamCancelledError,
     StreamInterruptedError,
     StreamProtocolError,
@@ -24,6 +22,7 @@ from websopy_sync.event_source import EventFormat, EventSource
 from websopy_sync.resume import MAX_WITHOUT_IDS
 from websopy_sync.retry import RetryBudget, RetryPolicy
 from websopy_sync.secret import Secret
+from websopy_sync.status_errors import AuthenticationError, RateLimitError
 from websopy_sync.timeouts import Timeouts
 from websopy_sync.transport import HTTPRequest
 

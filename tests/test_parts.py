@@ -24,8 +24,8 @@ from websopy_sync import (
     TextPart,
     WebsopyClient,
 )
-from websopy_sync.errors import BadRequestError
 from websopy_sync.sandbox import Sandbox, status
+from websopy_sync.status_errors import BadRequestError
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture"
 IMAGES = {

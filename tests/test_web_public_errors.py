@@ -7,7 +7,7 @@ import pickle
 import pytest
 from web_bodies import KEY, QUESTION, asked, events_of
 
-from websopy_sync import errors
+from websopy_sync import errors, status_errors
 from websopy_sync.chunks import ContentChunk, ErrorChunk
 from websopy_sync.sandbox import Steps, cut, error, event, say
 from websopy_sync.web import public_error, sse_body
@@ -49,10 +49,10 @@ def test_a_late_failure_is_the_last_event(
         (errors.StreamCancelledError("x"), "cancelled"),
         (errors.APITimeoutError("x", phase="idle"), "timeout"),
         (errors.APIConnectionError("x"), "unreachable"),
-        (errors.RateLimitError("x", status_code=429), "rate_limited"),
-        (errors.InternalServerError("x", status_code=503), "service_error"),
-        (errors.AuthenticationError("x", status_code=401), "refused"),
-        (errors.BadRequestError("x", status_code=400), "refused"),
+        (status_errors.RateLimitError("x", status_code=429), "rate_limited"),
+        (status_errors.InternalServerError("x", status_code=503), "service_error"),
+        (status_errors.AuthenticationError("x", status_code=401), "refused"),
+        (status_errors.BadRequestError("x", status_code=400), "refused"),
         (errors.StreamInterruptedError("x"), "interrupted"),
         (errors.StreamServerError("x", code="x"), "service_error"),
         (errors.StreamProtocolError("x"), "unreadable"),

@@ -30,23 +30,15 @@ from .errors import (
     APIError,
     APIStatusError,
     APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
     ConfigError,
-    ConflictError,
     FileError,
-    InternalServerError,
-    NotFoundError,
-    PermissionDeniedError,
     PluginError,
-    RateLimitError,
     StreamCancelledError,
     StreamError,
     StreamInterruptedError,
     StreamProtocolError,
     StreamServerError,
     ToolArgumentsError,
-    UnprocessableEntityError,
     WebsopyError,
 )
 from .hooks import BackgroundPlugin, StreamLocal, hookimpl
@@ -54,6 +46,16 @@ from .message import Message
 from .options import ChatOptions
 from .parts import FilePart, ImagePart, TextPart, file, image, text
 from .sse import ServerSentEvent
+from .status_errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    UnprocessableEntityError,
+)
 from .stream import ChatStream, EventStream
 from .timeouts import Timeouts
 

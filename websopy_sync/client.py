@@ -16,7 +16,8 @@ from .cancel import CancelToken
 from .errors import ConfigError
 from .hooks import Hooks, PluginInfo, StoredConversation
 from .interrupts import discreet, is_interrupt, run_all
-from .options import ClientOptions, same_parameters
+from .options import ClientOptions
+from .signatures import same_parameters
 from .stream import EventStream
 from .timeouts import Timeouts
 from .transport import Transport

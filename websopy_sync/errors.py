@@ -1,7 +1,8 @@
 """Every way a call can fail, as one tree of exceptions that carry data.
 
 The lowest file of the package: it imports none of it, so that all others may import it. Knows
-nothing of HTTP, SSE or hooks; the code that meets a failure fills in the fields::
+nothing of HTTP, SSE or hooks; the code that meets a failure fills in the fields. The classes for
+each status are in `status_errors`::
 
     WebsopyError
     ├── ConfigError (ValueError)                  key, header, URL or option that cannot be sent
@@ -32,23 +33,15 @@ __all__ = [
     "APIError",
     "APIStatusError",
     "APITimeoutError",
-    "AuthenticationError",
-    "BadRequestError",
     "ConfigError",
-    "ConflictError",
     "FileError",
-    "InternalServerError",
-    "NotFoundError",
-    "PermissionDeniedError",
     "PluginError",
-    "RateLimitError",
     "StreamCancelledError",
     "StreamError",
     "StreamInterruptedError",
     "StreamProtocolError",
     "StreamServerError",
     "ToolArgumentsError",
-    "UnprocessableEntityError",
     "WebsopyError",
 ]
 
@@ -223,56 +216,6 @@ class APIStatusError(APIError):
         self.body = body
         self.headers: dict[str, str] = dict(headers or {})
         self.retry_after = retry_after
-
-
-class BadRequestError(APIStatusError):
-    """400: the server could not read the request."""
-
-
-class AuthenticationError(APIStatusError):
-    """401: the key is missing, wrong or expired."""
-
-
-class PermissionDeniedError(APIStatusError):
-    """403: the key is known but may not do this."""
-
-
-class NotFoundError(APIStatusError):
-    """404: nothing at this address; look at base_url."""
-
-
-class ConflictError(APIStatusError):
-    """409: a request with the same idempotency key is running, or the state forbids this one."""
-
-
-class UnprocessableEntityError(APIStatusError):
-    """422: the server read the request, and refused its values."""
-
-
-class RateLimitError(APIStatusError):
-    """429: too many requests; see `retry_after`."""
-
-
-class InternalServerError(APIStatusError):
-    """500 and above: the server's own failure."""
-
-
-_STATUS_ERRORS: Mapping[int, type[APIStatusError]] = {
-    400: BadRequestError,
-    401: AuthenticationError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    409: ConflictError,
-    422: UnprocessableEntityError,
-    429: RateLimitError,
-}
-
-
-def status_error_class(status_code: int) -> type[APIStatusError]:
-    """The class of error that stands for an HTTP status."""
-    if status_code >= 500:
-        return InternalServerError
-    return _STATUS_ERRORS.get(status_code, APIStatusError)
 
 
 class StreamError(APIError):

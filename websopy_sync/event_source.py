@@ -26,7 +26,6 @@ from .errors import (
     APIError,
     APIStatusError,
     APITimeoutError,
-    AuthenticationError,
     ConfigError,
     StreamInterruptedError,
     StreamProtocolError,
@@ -38,6 +37,7 @@ from .resume import ResumeGuard, TextOf, event_as_text
 from .retry import MAX_BARREN_RECONNECTIONS, RetryPolicy, backoff, is_retryable, reconnection_delay
 from .secret import Secret
 from .sse import MAX_EVENT_SIZE, Decoder, Fields
+from .status_errors import AuthenticationError
 from .timeouts import Timeouts
 from .transport import HTTPRequest, HTTPResponse, Limit, Transport
 

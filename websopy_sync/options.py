@@ -5,7 +5,7 @@ are read here; WEBSOPY_PLUGINS in `hooks.discovery`, where plugins are listed wi
 
 How the options get their types, for mypy, pyright and editors:
 
-- `WebsopyClient.__init__` has the parameters of `ClientOptions` (`same_parameters`).
+- `WebsopyClient.__init__` has the parameters of `ClientOptions` (`signatures`).
 - `chat`, `chat_stream` and `send` take `**options: Unpack[ChatOptions]`. Every other name is a
   field of the request's body. PEP 728 (`extra_items`) says so in a TypedDict: pyright reads it,
   mypy 2.4 does not, so the usual fields have their names there. For a field that is not there,
@@ -21,9 +21,8 @@ import difflib
 import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from inspect import Parameter, signature
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import attrs
 
@@ -39,7 +38,7 @@ from .transport import Session
 from .urls import base_url_problem
 from .wires.websopy import Websopy
 
-__all__ = ["CallOptions", "ChatOptions", "ClientOptions", "body_fields", "same_parameters"]
+__all__ = ["CallOptions", "ChatOptions", "ClientOptions", "body_fields"]
 
 # --- checks: a validator names its option, and quotes no value that may be secret ----------------
 
@@ -278,20 +277,3 @@ class ChatOptions(BodyFields, total=False):
     keep_message: bool
     max_answer_size: int | None
     metadata: Mapping[str, Any] | None
-
-
-Options = ParamSpec("Options")
-
-
-def same_parameters(
-    source: Callable[Options, object],
-) -> Callable[[Callable[..., None]], Callable[Concatenate[Any, Options], None]]:
-    """Give an `__init__` the parameters of another class, for checkers, editors and help()."""
-
-    def decorate(init: Callable[..., None]) -> Callable[Concatenate[Any, Options], None]:
-        own = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
-        parameters = [own, *signature(source).parameters.values()]
-        init.__signature__ = signature(init).replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect reads it
-        return init
-
-    return decorate

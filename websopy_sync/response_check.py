@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 
 from .cancel import CancelScope
-from .errors import APIError, APIStatusError, StreamProtocolError, status_error_class
+from .errors import APIError, APIStatusError, StreamProtocolError
 from .redaction import Redactor
 from .retry import RETRYABLE_STATUSES, parse_retry_after
+from .status_errors import status_error_class
 from .transport import HTTPResponse
 
 __all__ = ["response_problem"]

@@ -10,13 +10,12 @@ from ..errors import (
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
-    InternalServerError,
-    RateLimitError,
     StreamCancelledError,
     StreamInterruptedError,
     StreamProtocolError,
     StreamServerError,
 )
+from ..status_errors import InternalServerError, RateLimitError
 
 # The first match counts, so a subclass stands before its parent.
 _TEXTS: tuple[tuple[type[Exception], str, str], ...] = (
