@@ -91,6 +91,8 @@ def warnings_shown() -> Iterator[None]:
     if os.environ.get("WEBSOPY_LOG"):
         yield
         return
+    # The lines that websopy-logging writes for each request: the command says the same.
+    handler.addFilter(lambda record: record.name != "websopy_sync.chat")
     logger.addHandler(handler)
     try:
         yield

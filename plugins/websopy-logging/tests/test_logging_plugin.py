@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import itertools
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from websopy_logging import LoggingPlugin
+from websopy_logging import JsonFormatter, LoggingPlugin
 
 from websopy_sync import APIError, CancelToken, ChatStream, Timeouts, WebsopyClient
 from websopy_sync.sandbox import (
@@ -156,6 +157,7 @@ def test_what_the_end_says(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -
         "event": "end",
         "model": "websopy-1",
         "outcome": "done",
+        "truncated": False,
         "request_id": "sandbox-1",
         "chunks": 4,
         "seconds": 1.25,
@@ -168,12 +170,60 @@ def test_what_the_end_says(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -
     }
 
 
+@pytest.mark.parametrize(
+    ("reason", "truncated"),
+    [
+        ("stop", False),
+        ("length", True),
+        ("content_filter", True),
+        ("tool_calls", False),
+        ("odd word", False),
+        (None, False),
+    ],
+)
+def test_why_it_ended(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, reason: str | None, truncated: bool
+) -> None:
+    """Each finish reason; a cut answer has one line at WARNING, and its outcome is done."""
+    fields = {"type": "done"} | ({} if reason is None else {"finishReason": reason})
+    ask(sandbox, [*ANSWER, event(json.dumps(fields))])
+    [last] = lines(caplog, "end")
+    assert (last["outcome"], last["truncated"]) == ("done", truncated)
+    assert last.get("finish_reason") == reason
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.websopy["event"] for record in warnings] == ["end"] * truncated  # type: ignore[attr-defined]
+
+
+def test_what_the_service_says(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    """The model and the id of the answer, and the details of the usage, bounded and in one line."""
+    usage = {"promptTokens": 20, "completionTokens": 150}
+    usage |= {"cachedTokens": 5, "reasoningTokens": 100}
+    done_chunk = {"type": "done", "finishReason": "length", "usage": usage}
+    done_chunk |= {"model": "w\u2028" + "2" * 10_000, "id": "answer-1"}
+    thought = {"type": "reasoning", "content": "secret thought"}
+    script = [event(json.dumps(thought)), *ANSWER, event(json.dumps(done_chunk))]
+    ask(sandbox, script, model="w-1")
+    [last] = lines(caplog, "end")
+    assert (last["model"], last["answer_id"]) == ("w-1", "answer-1")
+    assert last["answer_model"] == "w\u2028" + "2" * 198
+    assert (last["cached_tokens"], last["reasoning_tokens"]) == (5, 100)
+    assert "secret thought" not in caplog.text
+    assert len(caplog.records[-1].getMessage().splitlines()) == 1
+    formatted = json.loads(JsonFormatter().format(caplog.records[-1]))
+    for name in ("finish_reason", "truncated", "model", "cached_tokens", "reasoning_tokens"):
+        assert formatted[name] == last[name]
+    ask(sandbox, script, LoggingPlugin(capture_content=True))
+    assert lines(caplog, "end")[-1]["reasoning"] == "secret thought"
+
+
 def test_an_answer_without_chunks(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     """What cannot be said is left out."""
     ask(sandbox, status(401))
     [last] = lines(caplog, "end")
     assert last["chunks"] == 0 and last["status_code"] == 401
-    assert not {"seconds_to_first_chunk", "chunks_per_second", "usage", "phase"} & set(last)
+    absent = {"seconds_to_first_chunk", "chunks_per_second", "phase"}
+    absent |= {"truncated", "finish_reason", "answer_model", "total_tokens", "cached_tokens"}
+    assert not absent & set(last)
 
 
 def test_retries(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:

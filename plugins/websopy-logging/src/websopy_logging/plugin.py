@@ -21,6 +21,9 @@ from .setup import asks_for_content, configure_from_environment
 
 __all__ = ["LoggingPlugin"]
 
+LONGEST_WORD = 200
+"""Most characters of a finish reason, a model or an id that the service sent."""
+
 
 @attrs.define
 class _Progress:
@@ -49,8 +52,9 @@ class _Progress:
 class LoggingPlugin:
     """Logs every request of a client to the logger `websopy_sync.chat`.
 
-    The start is INFO, and so is the end of a complete, cancelled or closed stream. Retries and
-    errors are WARNING. Each record has its fields as a dict in `record.websopy`.
+    The start is INFO, and so is the end of a complete, cancelled or closed stream. Retries, errors
+    and answers that the service cut are WARNING. Each record has its fields as a dict in
+    `record.websopy`.
 
     Args:
         capture_content: Whether to log prompts and answers too. None: as the environment variable
@@ -110,7 +114,7 @@ class LoggingPlugin:
     @hookimpl
     def on_done(self, message: Message, stream: Any) -> None:
         """Log the end of a complete answer."""
-        self._end(stream, message, {"outcome": "done"})
+        self._end(stream, message, {"outcome": "done", "truncated": message.truncated})
 
     @hookimpl
     def on_error(self, error: BaseException, stream: Any) -> None:
@@ -132,15 +136,19 @@ class LoggingPlugin:
             "question": stream.idempotency_key,
             "model": progress.model,
             **outcome,
+            "finish_reason": _clipped(message.finish_reason),
+            "answer_model": _clipped(message.model),
+            "answer_id": _clipped(message.id),
             "request_id": stream.request_id,
             **progress.times(self._clock()),
             "retries": progress.retries,
             **_usage_of(message),
         }
         if self._content:
-            fields["content"] = message.content
-        level = logging.WARNING if outcome["outcome"] == "error" else logging.INFO
-        self._log(level, "end", fields)
+            fields |= {"content": message.content, "reasoning": message.reasoning or None}
+        # A cut answer is a success for the transport and half an answer for its reader.
+        failed = outcome["outcome"] == "error" or message.truncated
+        self._log(logging.WARNING if failed else logging.INFO, "end", fields)
 
     def _log(self, level: int, event: str, fields: dict[str, Any]) -> None:
         known = {"event": event} | {
@@ -186,4 +194,12 @@ def _usage_of(message: Message) -> dict[str, Any]:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
+        # 0 when the service did not say
+        "cached_tokens": usage.cached_tokens or None,
+        "reasoning_tokens": usage.reasoning_tokens or None,
     }
+
+
+def _clipped(text: str | None) -> str | None:
+    """The service's own word, which may be of any length."""
+    return text and text[:LONGEST_WORD]
