@@ -7,6 +7,8 @@ import errno
 import logging
 import os
 import pickle
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -307,3 +309,45 @@ def test_no_log_shows_an_image(client: WebsopyClient, caplog: pytest.LogCaptureF
     assert caplog.records
     assert encoded(data)[:16] not in caplog.text
     assert "s3cret" not in caplog.text
+
+
+# --- the largest image ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def largest() -> ImagePart:
+    """An image of 20 MiB that no compression makes smaller."""
+    return websopy_sync.image(PNG + os.urandom(websopy_sync.parts.MAX_SIZE - len(PNG)))
+
+
+def test_memory_of_the_largest_image(tmp_path: Path) -> None:
+    """The file is read once and encoded once; afterwards only its base64 is there."""
+    size = 4 << 20
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG + bytes(size - len(PNG)))
+    tracemalloc.start()
+    try:
+        part = websopy_sync.image(path)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1.5 * size
+    assert peak < 4 * size
+    assert part.to_dict()["data"] is part.data  # each send shares it
+
+
+@pytest.mark.timing
+def test_the_largest_image_is_sent_at_once(
+    client: WebsopyClient, sandbox: Sandbox, largest: ImagePart
+) -> None:
+    """Also when the service refuses it, and the error is searched for its data."""
+    messages = [{"role": "user", "content": [largest]}]
+    begun = time.monotonic()
+    next(client.ai.chat_stream(messages))
+    answered = time.monotonic()
+    sandbox.play(status(400, f"bad image {largest.data[1000:1100]}"))
+    with pytest.raises(BadRequestError) as caught:
+        client.ai.chat(messages)
+    assert answered - begun < 5
+    assert time.monotonic() - answered < 10
+    assert caught.value.body == "bad image ***"

@@ -25,12 +25,13 @@ MAX_SIZE = 256 * 1024 * 1024
 WHAT = "conversation file"
 
 
-def write_turns(path: FilePath, messages: list[Any]) -> None:
+def write_turns(path: FilePath, messages: list[Any], *, max_size: int = MAX_SIZE) -> None:
     """Save turns.
 
     Args:
         path: The file, which is replaced.
         messages: The turns. Values such as images are written as their dicts.
+        max_size: Most bytes that the file may have.
 
     Raises:
         FileError: The file cannot be written.
@@ -42,23 +43,24 @@ def write_turns(path: FilePath, messages: list[Any]) -> None:
     data = encode_body({"version": VERSION, "messages": turns})
     if isinstance(data, ConfigError):
         raise data
-    if len(data) > MAX_SIZE:
-        raise ConfigError(f"{WHAT}: expected at most {MAX_SIZE} bytes, got {len(data)}")
+    if len(data) > max_size:
+        raise ConfigError(f"{WHAT}: expected at most {max_size} bytes, got {len(data)}")
     _checked(_turns_in(data))  # what could not be loaded must not replace what can
     write_file(path, data, what=WHAT)
 
 
-def read_turns(path: FilePath) -> list[dict[str, Any]]:
+def read_turns(path: FilePath, *, max_size: int = MAX_SIZE) -> list[dict[str, Any]]:
     """Load turns.
 
     Args:
         path: The file.
+        max_size: Most bytes that it may have.
 
     Raises:
         FileError: The file cannot be read.
         ConfigError: It is no file that `write_turns` has written.
     """
-    return _checked(_turns_in(read_file(path, what=WHAT, max_size=MAX_SIZE)))
+    return _checked(_turns_in(read_file(path, what=WHAT, max_size=max_size)))
 
 
 def _checked(turns: list[dict[str, Any]] | str) -> list[dict[str, Any]]:

@@ -59,15 +59,24 @@ def _of_html(match: re.Match[bytes]) -> bytes:
     return html.unescape(match[0].decode()).encode("utf-8", "replace")
 
 
-_STEPS = ((_BACKSLASHED, _of_backslashed), (_IN_URL, _of_url), (_IN_HTML, _of_html))
+_STEPS = (
+    (b"\\", _BACKSLASHED, _of_backslashed),
+    (b"%", _IN_URL, _of_url),
+    (b"&", _IN_HTML, _of_html),
+)
+"""A byte that each match has, the pattern, and the meaning of a match.
+
+An image in base64 has none of these bytes. To look for them takes 0.1 ms for 1.4 MB of it; the
+patterns would take 45 ms.
+"""
 
 
 def plain_form(data: bytes) -> bytes:
     """The plain form of a text."""
     for _ in range(MAX_LEVELS):
         before = data
-        for pattern, meaning in _STEPS:
-            data = pattern.sub(meaning, data)
+        for mark, pattern, meaning in _STEPS:
+            data = pattern.sub(meaning, data) if mark in data else data
         if data == before:
             break
     return data.translate(None, _LEFT_OUT)
@@ -93,7 +102,7 @@ class PlainText:
         plain = cls(text, range(len(text)), range(1, len(text) + 1))
         for _ in range(MAX_LEVELS):
             before = plain.data
-            for pattern, meaning in _STEPS:
+            for _, pattern, meaning in _STEPS:
                 plain._undo(pattern, meaning)
             if plain.data == before:
                 break
