@@ -77,8 +77,8 @@ class Specification:
                 latest conversation.
 
         Returns:
-            A dict with its `"id"` and its `"messages"`, turns as `chat_stream` takes them; None when
-            you do not have it.
+            A dict with its `"id"` and its `"messages"`, turns as `chat_stream` takes them. None
+            when you do not have it.
         """
 
     @_hookspec
