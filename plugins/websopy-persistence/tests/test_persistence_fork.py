@@ -314,6 +314,7 @@ def test_forked_out_of_a_hook_and_by_a_client(history_file, keep) -> None:
             other.ai.chat("parent's, in which it forks")
             wait_for_all(pids + forking.pids)
             assert len(forking.pids) == 3
+    assert plugin.flush(20)
     found = stored(history_file)
     assert len(found) == 2 + 4 * 7
     assert set(found.values()) == {("done", "".join(f"{n} " for n in range(100)))}

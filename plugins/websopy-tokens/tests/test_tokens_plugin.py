@@ -21,7 +21,9 @@ from websopy_sync import (
 )
 from websopy_sync.sandbox import (
     Sandbox,
+    Step,
     Steps,
+    chunk,
     cut,
     done,
     error,
@@ -230,6 +232,62 @@ def test_tool_calls_are_the_models_words_too(
     assert report.usage.completion_tokens == sum(oracle("o200k_base", text) for text in texts)
 
 
+def think(text: str) -> Step:
+    """A chunk of reasoning."""
+    return chunk("reasoning", {"content": text})
+
+
+def test_reasoning_is_the_models_text_too(
+    sandbox: Sandbox, plugin: TokensPlugin, reports: list[Report], oracle: Oracle
+) -> None:
+    """Without usage it is counted apart from the answer, however the two are mixed."""
+    pieces = [CHINESE[start : start + 2] for start in range(0, len(CHINESE), 2)]
+    script = [*(step for piece in pieces for step in (say(piece), think(piece))), done()]
+    ask(sandbox, plugin, script)
+    ask(sandbox, plugin, script, keep_message=False)
+    ask(sandbox, plugin, [think(CHINESE), done()])
+    whole, unkept, only = (report.usage for report in reports)
+    tokens = oracle("o200k_base", CHINESE)
+    assert (whole.reasoning_tokens, whole.completion_tokens) == (tokens, 2 * tokens)
+    assert unkept == whole
+    assert (only.reasoning_tokens, only.completion_tokens) == (tokens, tokens)
+    assert plugin.totals.reasoning_tokens == 3 * tokens
+
+
+def test_reasoning_with_a_counter_of_ones_own(sandbox: Sandbox, reports: list[Report]) -> None:
+    """Each whole text is counted once."""
+    plugin = TokensPlugin(counter=Whole(), on_report=reports.append)
+    ask(sandbox, plugin, [think("x" * 11), think("x" * 11), say("y" * 5), say("y" * 5), done()])
+    assert (reports[0].usage.reasoning_tokens, reports[0].usage.completion_tokens) == (3, 4)
+
+
+def usage_of(prompt: int, completion: int, **details: int) -> Step:
+    usage = {"promptTokens": prompt, "completionTokens": completion, **details}
+    return chunk("done", {"usage": usage, "finishReason": "length"})
+
+
+def test_cached_and_reasoning_tokens(
+    sandbox: Sandbox, reports: list[Report], caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are reported, summed and logged as the service says; cached ones may cost less."""
+    caplog.set_level("INFO", "websopy_sync.tokens")
+    prices = {"discount": Price(2.0, 8.0, cached=0.5), "none": Price(2.0, 8.0)}
+    plugin = TokensPlugin(prices=prices, on_report=reports.append)
+    answer = usage_of(100, 1000, cachedTokens=40, reasoningTokens=900)
+    for model in prices:
+        ask(sandbox, plugin, [say("x"), answer], model=model)
+    ask(sandbox, plugin, [say("x"), usage_of(10, 1, cachedTokens=40)], model="discount")
+    assert [report.cost for report in reports] == [0.00814, 0.0082, 0.000013]
+    assert [report.outcome for report in reports] == ["done"] * 3
+    assert (plugin.totals.cached_tokens, plugin.totals.reasoning_tokens) == (120, 1800)
+    assert plugin.by_model["none"].cached_tokens == 40
+    records = [one for one in caplog.records if one.name == "websopy_sync.tokens"]
+    assert records[0].getMessage() == (
+        "model discount: 100 prompt (40 cached) and 1000 completion tokens (900 of reasoning), "
+        "counted by service, done"
+    )
+
+
 def test_prompt_is_all_messages(
     sandbox: Sandbox, plugin: TokensPlugin, reports: list[Report], oracle: Oracle
 ) -> None:
@@ -255,6 +313,16 @@ def test_prompt_is_all_messages(
             ["b"],
         ),
         ({"messages": {"content": "d"}}, []),
+        (
+            {
+                "messages": [
+                    {"content": None, "toolCalls": [{"name": "e", "arguments": "{}", "id": "x"}]},
+                    {"content": "", "tool_calls": [{"name": "f", "arguments": 1}, 2]},
+                    {"role": "tool", "content": "g", "toolCallId": "x", "toolCalls": "y"},
+                ]
+            },
+            ["e", "{}", "", "f", "g"],
+        ),
     ],
 )
 def test_texts_of_a_body(body: dict[str, object] | None, texts: list[str]) -> None:

@@ -30,15 +30,20 @@ class Price:
 
     Attributes:
         prompt: For a million prompt tokens.
-        completion: For a million completion tokens.
+        completion: For a million completion tokens, reasoning included.
+        cached: For a million prompt tokens that the service had in its cache; None for no discount.
     """
 
     prompt: float = attrs.field(validator=_not_negative)
     completion: float = attrs.field(validator=_not_negative)
+    cached: float | None = attrs.field(default=None, validator=_not_negative)
 
     def cost(self, usage: Usage) -> float:
         """The cost of one answer."""
-        spent = usage.prompt_tokens * self.prompt + usage.completion_tokens * self.completion
+        cached = min(usage.cached_tokens, usage.prompt_tokens)
+        spent = (usage.prompt_tokens - cached) * self.prompt
+        spent += cached * (self.prompt if self.cached is None else self.cached)
+        spent += usage.completion_tokens * self.completion
         return spent / 1_000_000
 
 
@@ -63,7 +68,8 @@ class Report:
 
     Attributes:
         model: As the request named it; "" for none.
-        usage: The tokens.
+        usage: The tokens. Of an estimate, `reasoning_tokens` are counted here; `cached_tokens` are
+            known to the service alone.
         source: Who counted them: "service", or the name of a counter.
         estimated_prompt: Whether the prompt tokens are an estimate. They are, unless the service
             counted them: it adds tokens around each message, and nobody else knows how many.
@@ -97,6 +103,8 @@ class Totals:
         estimated: Answers with an estimated number.
         cost: Of the answers whose model has a price.
         unpriced: Answers whose model has no price.
+        cached_tokens: Those of the prompts that the service had in its cache.
+        reasoning_tokens: Those of the completions that went into reasoning.
     """
 
     answers: int = 0
@@ -105,6 +113,8 @@ class Totals:
     estimated: int = 0
     cost: float = 0.0
     unpriced: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -120,6 +130,8 @@ class Totals:
             self.estimated + report.estimated,
             self.cost + (report.cost or 0.0),
             self.unpriced + (report.cost is None),
+            self.cached_tokens + report.usage.cached_tokens,
+            self.reasoning_tokens + report.usage.reasoning_tokens,
         )
 
 

@@ -6,8 +6,8 @@ Knows nothing of hooks, totals or money.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeGuard
 
 from websopy_sync import Message, Usage
 
@@ -22,6 +22,46 @@ KEPT = 256 * 1024
 Most services report the usage at the end, and then no vocabulary is needed. But an endless answer
 must not fill the memory.
 """
+
+
+class _Writing:
+    """A text that the model is writing, counted only when a number is needed.
+
+    Args:
+        counter: Returns the counter.
+    """
+
+    def __init__(self, counter: Callable[[], TokenCounter]) -> None:
+        self._counter = counter
+        self._running: RunningCount | None = None
+        self._waiting = io.StringIO()
+        self._waiting_bytes = 0
+
+    def add(self, text: str) -> None:
+        """Add the next piece."""
+        self._waiting.write(text)
+        self._waiting_bytes += _bytes(text)
+        if self._waiting_bytes > KEPT:
+            self._count_waiting()
+
+    @property
+    def tokens(self) -> int:
+        """The tokens so far; no counter is needed for none."""
+        return self._count_waiting().total if self._waiting_bytes or self._running else 0
+
+    @property
+    def at_most(self) -> int:
+        """An upper bound of `tokens`, as cheap as a length: a token is at least one byte."""
+        counted = self._running.at_most if self._running else 0
+        return counted + self._waiting_bytes
+
+    def _count_waiting(self) -> RunningCount:
+        if self._running is None:
+            self._running = RunningCount(self._counter())
+        if self._waiting_bytes:
+            self._running.feed(self._waiting.getvalue())
+            self._waiting, self._waiting_bytes = io.StringIO(), 0
+        return self._running
 
 
 class Answer:
@@ -45,18 +85,14 @@ class Answer:
         self._prompt_bytes = sum(map(_bytes, self._prompt))
         self._prompt_tokens: int | None = None
         self._counter = counter
-        self._running: RunningCount | None = None
-        self._waiting = io.StringIO()
-        self._waiting_bytes = 0
+        self._text = _Writing(counter)
+        self._reasoning = _Writing(counter)
         self._tool_texts: list[str] = []
         self._tool_bytes = 0
-
-    def add_text(self, text: str) -> None:
-        """Add the next piece of text."""
-        self._waiting.write(text)
-        self._waiting_bytes += _bytes(text)
-        if self._waiting_bytes > KEPT:
-            self._count_waiting()
+        self.add_text = self._text.add
+        """Adds the next piece of text."""
+        self.add_reasoning = self._reasoning.add
+        """Adds the next piece of reasoning: the model wrote it, so it is part of the completion."""
 
     def add_tool_call(self, name: str, arguments: str) -> None:
         """Add a tool call: the model wrote its name and its arguments."""
@@ -73,21 +109,23 @@ class Answer:
 
     @property
     def completion_tokens(self) -> int:
-        """The tokens of the answer so far."""
-        return self._count_waiting().total + sum(map(self._count, self._tool_texts))
+        """The tokens of the answer so far, its reasoning and its tool calls included."""
+        return self._text.tokens + self._reasoning.tokens + self._tool_tokens
 
-    def final_completion_tokens(self, message: Message) -> int:
+    def final_usage(self, message: Message) -> Usage:
         """The tokens of the complete answer.
 
-        A counter that is not additive counts the whole text once, if the message has it.
+        A counter that is not additive counts each whole text once, if the message has it.
 
         Args:
             message: The stream's message.
         """
         counter = self._counter()
-        if not message.content or _additive(counter):
-            return self.completion_tokens
-        return counter.count(message.content) + sum(map(self._count, self._tool_texts))
+        text, reasoning = self._text.tokens, self._reasoning.tokens
+        if not _additive(counter) and (message.content or message.reasoning):
+            text, reasoning = counter.count(message.content), counter.count(message.reasoning)
+        completion = text + reasoning + self._tool_tokens
+        return Usage(self.prompt_tokens, completion, reasoning_tokens=reasoning)
 
     def note(self) -> Usage:
         """Count the answer so far, and store the result in `noted` for other threads."""
@@ -100,17 +138,12 @@ class Answer:
 
         A token is at least one byte: below a limit, nothing has to be counted.
         """
-        counted = self._running.at_most if self._running else 0
-        completion = counted + self._waiting_bytes + self._tool_bytes
+        completion = self._text.at_most + self._reasoning.at_most + self._tool_bytes
         return Usage(self._prompt_bytes, completion)
 
-    def _count_waiting(self) -> RunningCount:
-        if self._running is None:
-            self._running = RunningCount(self._counter())
-        if self._waiting_bytes:
-            self._running.feed(self._waiting.getvalue())
-            self._waiting, self._waiting_bytes = io.StringIO(), 0
-        return self._running
+    @property
+    def _tool_tokens(self) -> int:
+        return sum(map(self._count, self._tool_texts))
 
     def _count(self, text: str) -> int:
         counter = self._counter()
@@ -122,14 +155,17 @@ class Answer:
 
 
 def prompt_of(body: Mapping[str, Any] | None) -> list[str]:
-    """The texts of a request's messages; everything else in them is ignored."""
+    """The texts of a request's messages and of the tool calls in them.
+
+    Everything else in them, such as an image, is ignored.
+    """
     messages = (body or {}).get("messages")
     if isinstance(messages, str):
         return [messages]
     if not isinstance(messages, list | tuple):
         return []
-    contents = [message.get("content") for message in messages if isinstance(message, Mapping)]
-    return [text for content in contents for text in _texts_of(content)]
+    turns = [message for message in messages if isinstance(message, Mapping)]
+    return [text for turn in turns for text in (*_texts_of(turn.get("content")), *_calls_in(turn))]
 
 
 def _texts_of(content: object) -> list[str]:
@@ -139,6 +175,18 @@ def _texts_of(content: object) -> list[str]:
     parts = content if isinstance(content, list | tuple) else ()
     texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
     return [text for text in texts if isinstance(text, str)]
+
+
+def _calls_in(turn: Mapping[str, Any]) -> list[str]:
+    """The names and the arguments of a turn's tool calls, which the model wrote before."""
+    calls = turn.get("toolCalls") or turn.get("tool_calls")
+    found = [call for call in calls if isinstance(call, Mapping)] if _is_list(calls) else []
+    texts = [call.get(name) for call in found for name in ("name", "arguments")]
+    return [text for text in texts if isinstance(text, str)]
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, list | tuple)
 
 
 def _additive(counter: TokenCounter) -> bool:

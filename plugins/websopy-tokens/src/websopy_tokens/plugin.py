@@ -18,7 +18,6 @@ from websopy_sync import (
     Message,
     StreamCancelledError,
     StreamLocal,
-    Usage,
     hookimpl,
 )
 
@@ -123,6 +122,8 @@ class TokensPlugin:
             return
         if chunk.type == "content":
             answer.add_text(chunk.content)
+        elif chunk.type == "reasoning":
+            answer.add_reasoning(chunk.text)
         elif chunk.type == "tool_call":
             answer.add_tool_call(chunk.tool.name, chunk.tool.arguments)
         else:
@@ -158,10 +159,12 @@ class TokensPlugin:
             self._open.pop(stream, None)
             self._ledger.add(report)
         logger.info(
-            "model %s: %d prompt and %d completion tokens, %s by %s, %s",
+            "model %s: %d prompt%s and %d completion tokens%s, %s by %s, %s",
             answer.model or "(none named)",
             report.usage.prompt_tokens,
+            _part(report.usage.cached_tokens, "cached"),
             report.usage.completion_tokens,
+            _part(report.usage.reasoning_tokens, "of reasoning"),
             "estimated" if report.estimated else "counted",
             report.source,
             outcome,
@@ -178,14 +181,17 @@ class TokensPlugin:
         usage, source, exact = message.usage, "service", True
         reported = usage is not None
         if usage is None:
-            completion = answer.final_completion_tokens(message)
-            usage = Usage(answer.prompt_tokens, completion)
+            usage = answer.final_usage(message)
             source, exact = self.counter.name, self.counter.exact
         price = self._prices.get(answer.model)
         cost = price.cost(usage) if price else None
         return Report(
             answer.model, usage, source, not reported, not (reported or exact), cost, outcome
         )
+
+
+def _part(tokens: int, name: str) -> str:
+    return f" ({tokens} {name})" if tokens else ""
 
 
 def _was_refused(error: BaseException) -> bool:
