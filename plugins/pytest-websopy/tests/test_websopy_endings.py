@@ -34,6 +34,17 @@ def test_every_question_ends_so(
     assert websopy_sandbox.wait_request(2)
 
 
+def test_a_cut_answer_can_be_seen(websopy_client: WebsopyClient, websopy_sandbox: Sandbox) -> None:
+    """An app that looks at `truncated` sees two of the complete answers as cut."""
+    complete = [ending for ending in ENDINGS if ending.raises is None]
+    truncated = set()
+    for ending in complete:
+        websopy_sandbox.play(ending.script)
+        if websopy_client.ai.chat("Hello").truncated:
+            truncated.add(ending.name)
+    assert truncated == {"done-at-the-limit", "done-filtered"}
+
+
 def test_list_is_whole() -> None:
     """Names are there once, and every class of end is among them."""
     assert len({ending.name for ending in ENDINGS}) == len(ENDINGS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -11,8 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_websopy import Piece, Recorder, Recording, load_recordings, save_recordings
 
-from websopy_sync import StreamInterruptedError, WebsopyClient
-from websopy_sync.sandbox import Sandbox
+from websopy_sync import (
+    ContentChunk,
+    DoneChunk,
+    Message,
+    ReasoningChunk,
+    StreamChunk,
+    StreamInterruptedError,
+    ToolCall,
+    ToolCallChunk,
+    Usage,
+    WebsopyClient,
+)
+from websopy_sync.sandbox import Sandbox, chunk
 
 EVENTS = 'id: 1\ndata: {"type":"content","content":"世界"}\n\n'.encode()
 INSIDE = EVENTS.index("世".encode()) + 1
@@ -105,6 +118,85 @@ def test_replayed(websopy_client: WebsopyClient, websopy_sandbox: Sandbox) -> No
     assert stream.get_final_text() == "世界"
     assert stream.request_id == "r-1" and stream.last_event_id == "1"
     assert WHOLE.body == EVENTS + DONE
+
+
+WHOLE_ANSWER = [
+    ReasoningChunk("我想", extra={"signature": "s"}),
+    ContentChunk("世界", extra={"index": 0}),
+    ToolCallChunk(ToolCall("weather", "{}", "call-1"), extra={"tool": {"kind": "function"}}),
+    DoneChunk(
+        Usage(20, 9, cached_tokens=5, reasoning_tokens=3, details={"audioTokens": 1}),
+        "length",
+        "w-2",
+        "answer-1",
+        extra={"created": 1},
+    ),
+]
+FIELDS: list[tuple[str, dict[str, Any]]] = [
+    ("reasoning", {"content": "我想", "signature": "s"}),
+    ("content", {"content": "世界", "index": 0}),
+    (
+        "tool_call",
+        {"tool": {"name": "weather", "arguments": "{}", "id": "call-1", "kind": "function"}},
+    ),
+    (
+        "done",
+        {
+            "usage": {
+                "promptTokens": 20,
+                "completionTokens": 9,
+                "cachedTokens": 5,
+                "reasoningTokens": 3,
+                "audioTokens": 1,
+            },
+            "finishReason": "length",
+            "model": "w-2",
+            "id": "answer-1",
+            "created": 1,
+        },
+    ),
+]
+
+
+def as_dicts(chunks: Iterable[StreamChunk]) -> list[dict[str, Any]]:
+    """Everything that is in chunks: `==` leaves the unknown fields out."""
+    return [one.to_dict() for one in chunks]
+
+
+def test_the_whole_answer_is_recorded(
+    websopy_client: WebsopyClient, websopy_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Each kind of chunk, with the fields that this version knows and those that it does not."""
+    websopy_sandbox.play([chunk(kind, fields) for kind, fields in FIELDS])
+    with (
+        Recorder(websopy_sandbox.url) as recorder,
+        WebsopyClient("test", base_url=recorder.url, plugins=()) as client,
+    ):
+        assert as_dicts(client.ai.chat_stream("Hi")) == as_dicts(WHOLE_ANSWER)
+    save_recordings(tmp_path / "whole.jsonl", recorder.recordings)
+    [recording] = load_recordings(tmp_path / "whole.jsonl")
+    websopy_sandbox.play(recording.script())
+    assert as_dicts(websopy_client.ai.chat_stream("Hi")) == as_dicts(WHOLE_ANSWER)
+
+
+OLD = r"""{"recording": 1, "status": 200, "headers": {"Content-Type": "text/event-stream"}}
+{"seconds": 0.01, "text": "data: {\"type\":\"content\",\"content\":\"Bonjour\"}\n\n"}
+{"seconds": 0.02, "text": "data: {\"type\":\"done\",\"usage\":{\"promptTokens\":2,"}
+{"seconds": 0.02, "text": "\"completionTokens\":1}}"}
+{"seconds": 0.02, "text": "\n\n"}
+{"seconds": 0.03, "end": "complete"}
+"""
+
+
+def test_an_old_recording_is_played(
+    websopy_client: WebsopyClient, websopy_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """A file of the first release, as it lies in somebody's repository."""
+    (tmp_path / "old.jsonl").write_text(OLD, "utf-8")
+    [recording] = load_recordings(tmp_path / "old.jsonl")
+    websopy_sandbox.play(recording.script())
+    message = websopy_client.ai.chat("Hi")
+    assert message == Message("Bonjour", (), Usage(2, 1))
 
 
 def test_replayed_cut(websopy_sandbox: Sandbox) -> None:

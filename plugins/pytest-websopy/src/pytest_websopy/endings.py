@@ -68,6 +68,7 @@ class Ending:
 
 
 _SAID = (say("AI"), say(" 正在"), say("改变世界..."))
+_THOUGHT = chunk("reasoning", {"content": "What do they want?"})
 _NOT_RESUMABLE = (no_ids(), *_SAID)
 
 ENDINGS = (
@@ -75,7 +76,11 @@ ENDINGS = (
     Ending("done-without-usage", (*_SAID, done()), text=TEXT),
     Ending("done-without-text", (done(20, 0),)),
     Ending("done-with-tool-call", (*_SAID, tool("search", {"q": "AI"}), done(20, 9)), text=TEXT),
-    Ending("done-with-unknown-chunk", (*_SAID, chunk("thinking"), done(20, 9)), text=TEXT),
+    # The text may be half an answer: `message.truncated` says so.
+    Ending("done-at-the-limit", (*_SAID, chunk("done", {"finishReason": "length"})), text=TEXT),
+    Ending("done-filtered", (*_SAID, chunk("done", {"finishReason": "content_filter"})), text=TEXT),
+    Ending("done-with-reasoning", (_THOUGHT, *_SAID, done(20, 9)), text=TEXT),
+    Ending("done-with-unknown-chunk", (*_SAID, chunk("later"), done(20, 9)), text=TEXT),
     # The client resumes, and the sandbox continues after the cut.
     Ending("cut-and-resumed", (retry(0), *_SAID[:1], cut(), *_SAID[1:], done(20, 9)), text=TEXT),
     Ending("error-chunk", (*_SAID, error("overloaded", "busy")), StreamServerError, TEXT),
