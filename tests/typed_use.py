@@ -4,17 +4,24 @@ A line that carries `type: ignore` is one that must be refused.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Unpack, assert_never, assert_type
 
 from websopy_sync import (
     CancelToken,
     ChatOptions,
+    ChatStream,
     ContentChunk,
+    Conversation,
     DoneChunk,
     ErrorChunk,
+    FileError,
+    FilePart,
+    ImagePart,
     Message,
     ReasoningChunk,
     StreamChunk,
+    TextPart,
     Timeouts,
     ToolCall,
     ToolCallChunk,
@@ -22,6 +29,9 @@ from websopy_sync import (
     Usage,
     WebsopyClient,
     WebsopyError,
+    file,
+    image,
+    text,
 )
 from websopy_sync.hooks import StoredConversation
 from websopy_sync.web import sse_body
@@ -121,8 +131,8 @@ def streaming(client: WebsopyClient) -> None:
     stream = client.ai.chat_stream([{"role": "user", "content": "Hello"}])
     for chunk in stream:
         assert_type(chunk, StreamChunk)
-    for text in client.ai.chat_stream("Hello").text_stream:
-        assert_type(text, str)
+    for piece in client.ai.chat_stream("Hello").text_stream:
+        assert_type(piece, str)
     assert_type(client.ai.chat("Hello"), Message)
     assert_type(stream.get_final_text(), str)
     assert_type(stream.current_message, Message)
@@ -149,6 +159,50 @@ def options(client: WebsopyClient, token: CancelToken) -> None:
     client.ai.conversation().send("Hello", extra_body="x")  # type: ignore[arg-type]
     client.ai.conversation().send("Hello", idempotency_key=7)  # type: ignore[arg-type]
     client.ai.conversation().send("Hello", max_answer_size="9")  # type: ignore[arg-type]
+
+
+def conversations(client: WebsopyClient, call: ToolCall, path: Path) -> None:
+    """Turns, parts and results, and the options of every send."""
+    conversation = client.ai.conversation("system", model="m", timeout=5)
+    assert_type(conversation, Conversation)
+    assert_type(conversation.options, ChatOptions)
+    conversation.options["model"] = "other"
+    conversation.options["timeout"] = "5"  # type: ignore[typeddict-item]
+    conversation.options = {"temperature": 0.5}
+    conversation.options = {"timeout": "5"}  # type: ignore[typeddict-item]
+    assert_type(conversation.last_message, Message | None)
+    assert_type(conversation.send(), ChatStream)
+    conversation.send(["look", image(path), file(b"x", "a.csv"), text("t")], keep_partial=True)
+    conversation.send(7)  # type: ignore[arg-type]
+    conversation.send("x", keep_partial=1)  # type: ignore[arg-type]
+    conversation.add_tool_result(call, {"any": object()})
+    conversation.add_tool_result("id", None)
+    conversation.add_tool_result(7, None)  # type: ignore[arg-type]
+    conversation.save(path)
+    conversation.save("name")
+    assert_type(Conversation.load(path, client, model="m"), Conversation)
+    Conversation.load(path)  # type: ignore[call-arg]
+    Conversation.load(path, "client")  # type: ignore[arg-type]
+    client.ai.conversation(timeout="5")  # type: ignore[arg-type]
+    client.ai.conversation(7)  # type: ignore[arg-type]
+
+
+def parts(path: Path) -> None:
+    """What makes a part, and what a part is."""
+    assert_type(image("https://example.com/a.png"), ImagePart)
+    assert_type(image(path, max_size=1).data, str)
+    assert_type(file(b"x").media_type, str)
+    assert_type(file("name", "other"), FilePart)
+    assert_type(text("t"), TextPart)
+    image(7)  # type: ignore[arg-type]
+    image(path, 1)  # type: ignore[call-arg]
+    file(path, name=7)  # type: ignore[arg-type]
+    text(b"t")  # type: ignore[arg-type]
+    text("t").text = "other"  # type: ignore[misc]
+    try:
+        image(path)
+    except FileError as error:
+        assert_type(error.errno, int | None)
 
 
 def own_verb(client: WebsopyClient, **options: Unpack[ChatOptions]) -> Message:
