@@ -102,7 +102,9 @@ FLOORS = (
     {"sandbox"},
     {"ai"},
     {"client"},
-    {"cli.terminal"},
+    {"cli.json_lines", "cli.markdown_blocks", "cli.terminal", "cli.usage", "cli.wrap"},
+    {"cli.markdown_lines", "cli.screen", "cli.writers"},
+    {"cli.markdown"},
     {"cli.input", "cli.output", "cli.plugins", "cli.sandbox"},
     {"cli.chat"},
     {"cli.main"},
@@ -124,11 +126,18 @@ DOORS = {
     "ssl": {"transport", "sandbox"},
     "http": {"transport", "sandbox"},
     "zlib": {"transport.content_coding", "sandbox"},
+    "rich": {"cli.markdown_lines"},
+    "markdown_it": {"cli.markdown_blocks", "cli.markdown_lines"},
 }
 
 # Pure: bytes and values in, values out.
 PURE = {
     "chunks",
+    "cli.json_lines",
+    "cli.markdown_blocks",
+    "cli.screen",
+    "cli.usage",
+    "cli.wrap",
     "headers",
     "hooks.results",
     "message",

@@ -19,7 +19,7 @@ from ..errors import ConfigError, WebsopyError
 from ..sandbox import Sandbox
 from ..stream import ChatStream
 from .input import joined, piped, text_of, typed
-from .output import output_for
+from .output import AnswerOutput, output_for
 from .sandbox import NO_MODEL
 from .terminal import allow_interrupt, say
 
@@ -29,6 +29,8 @@ except ImportError:  # not on every platform
     HAS_READLINE = False
 else:
     HAS_READLINE = True
+
+NewOutput = Callable[[], AnswerOutput]
 
 
 def add_to(commands: Any) -> None:
@@ -51,7 +53,7 @@ def add_to(commands: Any) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--sandbox", action="store_true", help="ask the sandbox, which is no model")
     where.add_argument("--base-url", metavar="URL", help="ask there instead of the service")
-    parser.add_argument("--json", action="store_true", help="write one chunk a line, as JSON")
+    _add_flags_of_output(parser)
     parser.add_argument("--system", metavar="TEXT", help="what the model is told beforehand")
     parser.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="limit for each whole answer"
@@ -59,8 +61,21 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
+def _add_flags_of_output(parser: argparse.ArgumentParser) -> None:
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="write one chunk a line, as JSON")
+    form.add_argument(
+        "--markdown", action="store_true", help="lay the answer out, if a terminal shows it"
+    )
+    parser.add_argument(
+        "--usage", action="store_true", help="write tokens, time and finish reason to stderr"
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the command, and give its exit code."""
+    new_output = partial(output_for, as_json=args.json, markdown=args.markdown, usage=args.usage)
+    new_output()  # before anything is asked, it says what is not installed
     with contextlib.ExitStack() as stack:
         key, url = None, args.base_url
         if args.sandbox:
@@ -70,14 +85,14 @@ def run(args: argparse.Namespace) -> int:
         conversation = client.ai.conversation(args.system and text_of(args.system, "--system"))
         on_terminal = bool(sys.stdin) and sys.stdin.isatty()
         if args.message is None and on_terminal:
-            return _converse(conversation, as_json=args.json)
+            return _converse(conversation, new_output)
         message = text_of(args.message or "", "MESSAGE")
         question = joined("" if on_terminal else piped(), message)
-        _answer(partial(conversation.send, question), as_json=args.json)
+        _answer(partial(conversation.send, question), new_output())
     return 0
 
 
-def _converse(conversation: Conversation, *, as_json: bool) -> int:
+def _converse(conversation: Conversation, new_output: NewOutput) -> int:
     """Hold a conversation. Ctrl-C ends the answer that is being written, or at the prompt all."""
     if HAS_READLINE and os.environ.get("TERM", "dumb") != "dumb":
         # The user can edit a paste as a whole before Enter sends it. Python turns this off.
@@ -85,7 +100,7 @@ def _converse(conversation: Conversation, *, as_json: bool) -> int:
     try:
         for question in typed():
             if question.strip():
-                _converse_once(conversation, question, as_json=as_json)
+                _converse_once(conversation, question, new_output())
     except KeyboardInterrupt:
         say("", name="")
         raise
@@ -93,14 +108,14 @@ def _converse(conversation: Conversation, *, as_json: bool) -> int:
     return 0
 
 
-def _converse_once(conversation: Conversation, question: str, *, as_json: bool) -> None:
+def _converse_once(conversation: Conversation, question: str, output: AnswerOutput) -> None:
     try:
         text = text_of(question.strip(), "message")
     except ConfigError as error:
         say(f"error: {error}")
         return
     try:
-        _answer(partial(conversation.send, text), as_json=as_json)
+        _answer(partial(conversation.send, text), output)
     except KeyboardInterrupt:
         say("cancelled")
         allow_interrupt()
@@ -110,8 +125,8 @@ def _converse_once(conversation: Conversation, question: str, *, as_json: bool) 
         say(f"error: {error}")
 
 
-def _answer(ask: Callable[[], ChatStream], *, as_json: bool) -> None:
-    with output_for(as_json=as_json, markdown=False, usage=False) as output, ask() as stream:
+def _answer(ask: Callable[[], ChatStream], output: AnswerOutput) -> None:
+    with output, ask() as stream:
         for chunk in stream:
             output.add(chunk)
         output.end(stream.current_message)

@@ -1,0 +1,199 @@
+"""Cuts Markdown that is still coming into blocks: those that are finished, and the growing one.
+
+Pure. Knows nothing of how a block looks. Nothing the model writes is hidden: HTML is text, and so
+is the definition of a link.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+import attrs
+from markdown_it import MarkdownIt
+from markdown_it.rules_inline.state_inline import Delimiter, StateInline
+from markdown_it.token import Token
+
+LARGEST = 8 * 1024
+"""Characters of a growing block, above which its beginning counts as finished."""
+
+CONTEXT = 300
+"""Lines of code that are kept, so that the next ones are highlighted as what they are."""
+
+
+@attrs.frozen
+class Block:
+    """A block of the text.
+
+    Attributes:
+        source: Its Markdown.
+        tokens: The same, parsed.
+        continues: Whether it is the next part of a block that was cut.
+        ends: Whether nothing of the same block follows.
+        code_before: The code before that of this part.
+    """
+
+    source: str
+    tokens: Sequence[Token]
+    continues: bool = False
+    ends: bool = True
+    code_before: str = ""
+
+
+class Blocks:
+    """Takes a text in pieces, and gives its blocks.
+
+    A block is finished once a whole line after it belongs to another one: CommonMark closes blocks
+    line by line, and opens none again.
+    """
+
+    def __init__(self) -> None:
+        self._parser = _parser()
+        self._source = ""
+        self._continues = False
+        self._code_before = ""
+
+    def add(self, text: str) -> list[Block]:
+        """Add the next piece of the text; the blocks that are finished now."""
+        finished: list[Block] = []
+        for start in range(0, len(text), LARGEST):
+            self._source += text[start : start + LARGEST]
+            finished += self._finished()
+            while len(self._source) > LARGEST:
+                finished.append(self._split_anywhere())
+        return finished
+
+    def growing(self) -> list[Block]:
+        """What came after the finished blocks: mostly one block, and the first line of another."""
+        return self._blocks(self._source)
+
+    def split(self) -> Block | None:
+        """The beginning of the growing block, as finished; None if it can only be shown whole."""
+        blocks = self._blocks(self._source)
+        if len(blocks) != 1:
+            return None
+        tokens = blocks[0].tokens
+        lines = self._source.split("\n")
+        first = len(lines) - len(self._source.lstrip("\n").split("\n"))
+        if tokens[0].type == "fence":
+            return self._split_fence(lines, first)
+        if tokens[0].type in ("bullet_list_open", "ordered_list_open"):
+            items = [token.map[0] for token in tokens if _is_item(token) and token.map]
+            return self._cut(lines, items[-1]) if items[-1] > first else None
+        return None
+
+    def _finished(self) -> list[Block]:
+        """Cut off all blocks but the last, of the lines that are complete."""
+        whole = self._source[: self._source.rfind("\n") + 1]
+        blocks = self._blocks(whole)
+        if len(blocks) < 2:
+            return []
+        self._source = self._source[sum(len(block.source) for block in blocks[:-1]) :]
+        self._continues, self._code_before = False, ""
+        return blocks[:-1]
+
+    def _blocks(self, source: str) -> list[Block]:
+        """The blocks of a text; the source of each reaches to the beginning of the next."""
+        groups = list(_groups(self._parser.parse(source)))
+        lines = source.split("\n")
+        starts = [0, *(group[0].map[0] for group in groups[1:] if group[0].map), len(lines)]
+        blocks = []
+        for index, group in enumerate(groups):
+            part = "\n".join(lines[starts[index] : starts[index + 1]])
+            source_of = part if starts[index + 1] == len(lines) else part + "\n"
+            begun = not index and self._continues
+            blocks.append(Block(source_of, group, begun, True, self._code_before if begun else ""))
+        return blocks
+
+    def _split_fence(self, lines: list[str], first: int) -> Block | None:
+        """Finish the first half of the lines of code."""
+        code = len(lines) - first - 2  # without the opening line, and the one that is incomplete
+        if code < 2:
+            return None
+        opening, before = lines[first], self._code_before
+        cut = first + 1 + max(code // 2, 1)
+        block = self._cut(lines, cut)
+        self._source = f"{opening}\n{self._source}"
+        code_so_far = before.split("\n")[:-1] + lines[first + 1 : cut]
+        self._code_before = "".join(f"{line}\n" for line in code_so_far[-CONTEXT:])
+        return block
+
+    def _split_anywhere(self) -> Block:
+        """The beginning of a block that grew too large."""
+        block = self.split()
+        if block is not None:
+            return block
+        lines = self._source.split("\n")
+        tokens = self._parser.parse(self._source)
+        if tokens and tokens[0].type == "table_open" and len(lines) > 4:
+            block = self._cut(lines, len(lines) - 1)
+            self._source = "\n".join([*lines[:2], self._source])
+            return block
+        cut = self._source.rfind("\n", 0, LARGEST) + 1 or self._source.rfind(" ", 0, LARGEST) + 1
+        return self._cut_source(cut or LARGEST)
+
+    def _cut(self, lines: list[str], line: int) -> Block:
+        return self._cut_source(len("\n".join(lines[:line])) + 1)
+
+    def _cut_source(self, end: int) -> Block:
+        source, self._source = self._source[:end], self._source[end:]
+        block = Block(source, self._parser.parse(source), self._continues, False, self._code_before)
+        self._continues, self._code_before = True, ""
+        return block
+
+
+def _is_item(token: Token) -> bool:
+    return token.type == "list_item_open" and token.level == 1
+
+
+def _groups(tokens: Sequence[Token]) -> Iterator[list[Token]]:
+    """The tokens of each block that stands in no other."""
+    group: list[Token] = []
+    for token in tokens:
+        group.append(token)
+        if token.level == 0 and token.nesting <= 0:
+            yield group
+            group = []
+
+
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 100})
+    parser.enable(["table", "strikethrough"])
+    parser.disable(["reference", "html_block", "html_inline"])
+    parser.inline.ruler.at("emphasis", _emphasis)
+    return parser
+
+
+def _emphasis(state: StateInline, silent: bool) -> bool:
+    """CommonMark's rule for `*` and `_`, mended for Chinese, Japanese and Korean.
+
+    Between `**重点：**内容` there is no space, and CommonMark takes the second `**` for text
+    (github.com/commonmark/commonmark-spec/issues/650).
+    """
+    marker = state.src[state.pos]
+    if silent or marker not in "*_":
+        return False
+    scanned = state.scanDelims(state.pos, marker == "*")
+    before = state.src[state.pos - 1] if state.pos else " "
+    end = state.pos + scanned.length
+    after = state.src[end] if end < state.posMax else " "
+    mend = marker == "*" and (_is_wide(before) or _is_wide(after))
+    for _ in range(scanned.length):
+        token = state.push("text", "", 0)
+        token.content = marker
+        state.delimiters.append(
+            Delimiter(
+                marker=ord(marker),
+                length=scanned.length,
+                token=len(state.tokens) - 1,
+                end=-1,
+                open=scanned.can_open or (mend and not after.isspace()),
+                close=scanned.can_close or (mend and not before.isspace()),
+            )
+        )
+    state.pos = end
+    return True
+
+
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) in "WF"
