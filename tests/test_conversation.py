@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from discretion import PROMPT, assert_discreet
 from tables import each
+from test_faults_interrupts import Points, Struck, raising
 
 from websopy_sync import (
     ConfigError,
@@ -338,6 +341,16 @@ def test_bad_options_are_refused_by_the_next_send(
     assert conversation.messages == [] and not sandbox.requests
 
 
+@each("options", [{7: 1}, {None: 1}])
+def test_names_of_options_are_texts(conversation: Conversation, options: Any) -> None:
+    """As keywords are."""
+    with pytest.raises(ConfigError, match="options: expected names of type str"):
+        conversation.options = options
+    conversation.options.update(options)
+    with pytest.raises(ConfigError, match="options: expected names of type str"):
+        conversation.send("x")
+
+
 @each("options", [None, 7, "x", [("a", 1)]])
 def test_options_are_a_dict(conversation: Conversation, options: Any) -> None:
     """Anything else is named by its type."""
@@ -514,6 +527,22 @@ def test_bad_parts_leave_nothing(
     assert conversation.messages == [] and not sandbox.requests
 
 
+@each("messages", [None, (), "x", {"role": "user"}])
+def test_messages_stay_a_list(
+    conversation: Conversation, sandbox: Sandbox, tmp_path: Path, messages: Any
+) -> None:
+    """A user who replaced it by something else is told so."""
+    conversation.messages = messages
+    for call in (
+        lambda: conversation.send("x"),
+        lambda: conversation.save(tmp_path / "a"),
+        lambda: conversation.add_tool_result("1", "r"),
+    ):
+        with pytest.raises(ConfigError, match=f"expected a list, got {type(messages).__name__}"):
+            call()
+    assert not sandbox.requests and not list(tmp_path.iterdir())
+
+
 # --- tool calls ----------------------------------------------------------------------------------
 
 
@@ -622,6 +651,37 @@ def test_results_wait_for_the_answer(conversation: Conversation, sandbox: Sandbo
     with pytest.raises(ConfigError, match="still coming"):
         conversation.add_tool_result(ONE, "r")
     stream.close()
+
+
+# --- interrupts ----------------------------------------------------------------------------------
+
+
+class PointsOfConversations(Points):
+    """Those of the conversation's own code; test_faults_interrupts.py has those of a call."""
+
+    def _note(self, frame: Any, event: str, argument: Any) -> None:
+        if frame.f_code.co_filename == Conversation.send.__wrapped__.__code__.co_filename:  # type: ignore[attr-defined]  # set by functools.wraps
+            super()._note(frame, event, argument)
+
+
+def test_an_interrupt_at_every_point_of_send(conversation: Conversation, sandbox: Sandbox) -> None:
+    """PROMISE 43: the next question can be sent, and no turn is there twice or by half."""
+    points = PointsOfConversations()
+    old = signal.signal(signal.SIGUSR1, raising(Struck))
+    gc.disable()  # what strikes in a destructor is lost, as Python has it
+    try:
+        points.run(lambda: conversation.send("x").until_done())
+        assert points.count > 10
+        for point in range(1, points.count + 1):
+            conversation.messages.clear()
+            assert points.run(lambda: conversation.send("x").until_done(), point), points.at
+            turns = [turn["role"] for turn in conversation.messages]
+            assert turns in ([], ["user"], ["user", "assistant"]), points.at
+            conversation.send("y").until_done()
+            assert conversation.messages[len(turns)] == user("y")
+    finally:
+        gc.enable()
+        signal.signal(signal.SIGUSR1, old)
 
 
 # --- saved and loaded ----------------------------------------------------------------------------

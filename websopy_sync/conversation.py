@@ -67,7 +67,7 @@ class Conversation:
     ) -> None:
         self._chat = send
         self._check = check
-        self._permits = [True]  # the thread that pops it may send, and puts it back
+        self._permits = [True]  # the thread that deletes it may send, and puts it back
         self._stream: weakref.ref[ChatStream] | None = None
         self._last_message: Message | None = None
         self.options = ChatOptions() if options is None else options
@@ -110,6 +110,7 @@ class Conversation:
             ConfigError: A turn cannot be sent, so that it cannot be saved either.
         """
         self._end_cancelled()
+        _check_list(self.messages)
         write_turns(path, list(self.messages))
 
     @property
@@ -123,7 +124,7 @@ class Conversation:
             raise ConfigError(f"options: expected a dict, got {type(options).__name__}")
         _check_names(options)
         self._check(options)
-        self._options = options.copy()
+        self._options = ChatOptions(**options)
 
     @property
     def last_message(self) -> Message | None:
@@ -175,7 +176,7 @@ class Conversation:
             raise ConfigError("keep_message: a conversation keeps its answers")
         given: dict[str, Any] = {**self._options, **options}
         try:
-            self._permits.pop()
+            del self._permits[0]  # not pop(): a signal may come when a call returns
         except IndexError:
             raise ConfigError("conversation: another turn is being sent") from None
         try:
@@ -189,13 +190,13 @@ class Conversation:
         if self.streaming:
             raise ConfigError("conversation: an answer is still coming; read or close it first")
         self._end_cancelled()
-        self._check_calls()
+        self._check_turns()
         turn = None if content is None else self._turn(content)
-        if turn is not None:
-            self.messages.append(turn)
-        asked = self.messages[-1] if self.messages else None
-        on_end = functools.partial(self._add_answer, asked, keep_partial)
         try:
+            if turn is not None:
+                self.messages.append(turn)
+            asked = self.messages[-1] if self.messages else None
+            on_end = functools.partial(self._add_answer, asked, keep_partial)
             stream = self._chat(list(self.messages), options, on_end)
         except BaseException:
             self.messages[:] = [kept for kept in self.messages if kept is not turn]
@@ -210,8 +211,9 @@ class Conversation:
             raise turns
         return turns[-1]
 
-    def _check_calls(self) -> None:
+    def _check_turns(self) -> None:
         """Raise for tool calls without a result: services that pair them refuse such turns."""
+        _check_list(self.messages)
         calls = open_calls(self.messages)
         if calls:
             names = ", ".join(map(shown, calls))
@@ -252,11 +254,20 @@ class Conversation:
         """
         if self.streaming:
             raise ConfigError("conversation: an answer is still coming; read it first")
+        _check_list(self.messages)
         self.messages.append(result_turn(call, result, self.messages))
+
+
+def _check_list(messages: object) -> None:
+    if not isinstance(messages, list):
+        raise ConfigError(f"messages: expected a list, got {type(messages).__name__}")
 
 
 def _check_names(options: Mapping[str, Any]) -> None:
     """Raise for what cannot be the same in every send."""
+    for name in options:
+        if not isinstance(name, str):
+            raise ConfigError(f"options: expected names of type str, got {type(name).__name__}")
     if "idempotency_key" in options:
         raise ConfigError("idempotency_key: each send needs another one; pass it to send()")
     if "keep_partial" in options:

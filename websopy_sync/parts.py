@@ -22,6 +22,8 @@ __all__ = ["MAX_SIZE", "FilePart", "ImagePart", "TextPart", "file", "image", "te
 MAX_SIZE = 20 * 1024 * 1024
 """Default limit for the bytes of an image or a file."""
 
+_WEB = ("http://", "https://")
+
 
 @attrs.frozen(repr=False)
 class TextPart:
@@ -121,10 +123,10 @@ def image(source: FilePath | bytes, *, max_size: int = MAX_SIZE) -> ImagePart:
         ConfigError: It is another kind of image, or too large.
     """
     _check_max_size(max_size)
-    scheme = _scheme(source)
-    if isinstance(source, str) and scheme in ("http", "https"):
+    start = _start(source)
+    if isinstance(source, str) and start.startswith(_WEB):
         return ImagePart(url=source)
-    if isinstance(source, str) and scheme == "data":
+    if isinstance(source, str) and start.startswith("data:"):
         data = _data_in_url(source, max_size)
     else:
         data = _bytes_of(source, "image", max_size)
@@ -153,7 +155,7 @@ def file(
         ConfigError: It is too large, or the name is no name.
     """
     _check_max_size(max_size)
-    if _scheme(source) in ("http", "https"):
+    if _start(source).startswith(_WEB):
         raise ConfigError("file: expected a path or bytes, got a URL, which only an image may have")
     if name is not None:
         _check_name(name)
@@ -174,10 +176,9 @@ def _check_name(name: object) -> None:
         raise ConfigError("name: expected a name, got an empty one")
 
 
-def _scheme(source: object) -> str:
-    """The scheme of a URL in lower case; "" for what is none."""
-    head, colon, _ = source[:8].partition(":") if isinstance(source, str) else ("", "", "")
-    return head.lower() if colon else ""
+def _start(source: object) -> str:
+    """The start of a URL in lower case, with its scheme; "" for what is no text."""
+    return source[:8].lower() if isinstance(source, str) else ""
 
 
 def _bytes_of(source: FilePath | bytes, what: str, max_size: int) -> bytes:
