@@ -831,10 +831,10 @@ def test_a_list_of_turns_that_raises() -> None:
     """What the caller's own list raises comes out; plugins hear of the end, the client is well."""
 
     class Full(list[Any]):
-        def append(self, turn: Any) -> None:
+        def insert(self, place: Any, turn: Any) -> None:
             if turn["role"] == "assistant":
                 raise MemoryError("no more turns")
-            super().append(turn)
+            super().insert(place, turn)
 
     endings = Endings()
     with play(always=mixed) as server:
