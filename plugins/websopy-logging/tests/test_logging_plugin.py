@@ -272,6 +272,22 @@ def test_content_when_asked(
     assert KEY not in str([record.__dict__ for record in caplog.records])
 
 
+def test_images_are_in_no_line(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    """When prompts are logged, an image or a file is named with its length."""
+    data = "A" * 1000
+    parts = [{"type": "text", "text": "look"}, {"type": "image", "media_type": "image/png"}, "x"]
+    turns = [{"role": "user", "content": [{**parts[1], "data": data}, parts[0], parts[2]]}]
+    sandbox.play([say("AI"), done()])
+    with client_of(sandbox, LoggingPlugin(capture_content=True)) as client:
+        client.ai.chat([*turns, {"role": "user", "content": "more"}])
+    assert json.loads(sandbox.requests[0].body)["messages"][0]["content"][0]["data"] == data
+    [first, second] = lines(caplog, "start")[0]["messages"]
+    assert second["content"] == "more"
+    assert first["content"][0]["data"] == "1000 characters"
+    assert first["content"][1] == parts[0]
+    assert data[:20] not in caplog.text
+
+
 def test_text_is_one_line_that_can_be_read_back(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -92,6 +92,45 @@ def test_tool_calls_and_parts_come_back(url, keep, ask) -> None:
     ]
 
 
+def image(size: int) -> dict[str, Any]:
+    return {"type": "image", "mediaType": "image/png", "data": "A" * size}
+
+
+def test_large_images_are_not_stored(history_file: Path, keep, ask) -> None:
+    """A text stands in the place of those that are too much; the last ones stay."""
+    plugin = keep(history_file)
+    document = {"type": "file", "name": "a.pdf", "mediaType": "application/pdf"}
+    body = [
+        user([TEXT_PART, image(1000)]),
+        assistant("A cat."),
+        user([image(1024 * 1024), {**document, "data": "B" * 4 * 1024 * 1024}, TEXT_PART]),
+        user([image(1000), "text", {"type": "image", "url": "https://example.com/a.png"}]),
+    ]
+    sent = json.dumps(body)
+    ask(plugin, conversation="a", messages=body).tell("text").done()
+    found = plugin.load_conversation("a")
+    assert found is not None
+    stored = {"type": "image", "media_type": "image/png", "data": "A" * 1000}
+    assert found["messages"] == [
+        user([TEXT_PART, stored]),
+        assistant("A cat."),
+        user(
+            [
+                {"type": "text", "text": "[image/png, 786432 bytes: not stored]"},
+                {"type": "text", "text": "[a.pdf, 3145728 bytes: not stored]"},
+                TEXT_PART,
+            ]
+        ),
+        user([stored, "text", {"type": "image", "url": "https://example.com/a.png"}]),
+        assistant("text"),
+    ]
+    assert json.dumps(body) == sent
+    with History(history_file) as history:
+        (stream,) = history.list()
+    assert stream.question == "[image/png]\ntext\n[image]"
+    assert "AAAA" not in repr(stream)
+
+
 def test_turns_in_another_form(url, keep, ask) -> None:
     """What the program sent in its own form comes back as it is."""
     plugin = keep(url)

@@ -131,6 +131,26 @@ def test_full_disk_that_takes_small_things(history_file, keep, ask, reports) -> 
     assert sum("cannot be written" in report for report in reports()) == 1
 
 
+def test_a_request_that_the_database_refuses(history_file, keep, ask, reports) -> None:
+    """It is too large for a row: the stream is stored without it, its answer whole."""
+    plugin = keep(history_file)
+    ask(plugin, "small").done()
+    assert plugin.flush()
+    with contextlib.closing(sqlite3.connect(history_file)) as other:
+        other.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON streams WHEN length(NEW.request) > 1500000 "
+            "BEGIN SELECT RAISE(ABORT, 'Packet too large'); END"
+        )
+        other.commit()
+    ask(plugin, "large" * 400_000).tell("ans", "wer").done()
+    assert plugin.flush(20)
+    with History(history_file) as history:
+        stream = history.list()[0]
+    assert (stream.status, stream.answer, stream.lost) == ("done", "answer", 0)
+    assert (stream.request, stream.question) == (None, None)
+    assert (plugin.lost_chunks, plugin.lost_streams) == (0, 0)
+
+
 def test_read_only_file_and_folder(keep, ask, reports, tmp_path_factory) -> None:
     """Files that another user made; they become writable later."""
     folder = tmp_path_factory.mktemp("read-only")

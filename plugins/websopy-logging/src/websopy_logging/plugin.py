@@ -85,7 +85,7 @@ class LoggingPlugin:
         fields: dict[str, Any] = {"question": request.idempotency_key, "model": progress.model}
         messages = body.get("messages")
         if isinstance(messages, list):
-            fields["messages"] = messages if self._content else len(messages)
+            fields["messages"] = _without_data(messages) if self._content else len(messages)
         self._log(logging.INFO, "start", fields)
 
     @hookimpl
@@ -198,6 +198,21 @@ def _usage_of(message: Message) -> dict[str, Any]:
         "cached_tokens": usage.cached_tokens or None,
         "reasoning_tokens": usage.reasoning_tokens or None,
     }
+
+
+def _without_data(messages: list[Any]) -> list[Any]:
+    """Messages with the length of each image and file in the place of its data."""
+    return [
+        {**turn, "content": [_named(part) for part in turn["content"]]}
+        if isinstance(turn, dict) and isinstance(turn.get("content"), list)
+        else turn
+        for turn in messages
+    ]
+
+
+def _named(part: Any) -> Any:
+    data = part.get("data") if isinstance(part, dict) else None
+    return {**part, "data": f"{len(data)} characters"} if isinstance(data, str) else part
 
 
 def _clipped(text: str | None) -> str | None:

@@ -84,7 +84,7 @@ class StoredStream:
     url: str | None
     model: str | None
     question: str | None
-    request: dict[str, Any] | None
+    request: dict[str, Any] | None = attrs.field(repr=False)  # images as base64
     answer: str | None
     reasoning: str | None
     finish_reason: str | None

@@ -14,6 +14,9 @@ from .store import Part, Stored
 
 __all__ = ["Entry", "Ledger"]
 
+LARGE_REQUEST = 1024 * 1024
+"""Characters. MariaDB refuses a row of 16 MiB, or what its administrator has set."""
+
 
 @attrs.define(eq=False)
 class Entry:
@@ -122,9 +125,14 @@ class Ledger:
         return freed if part.end is None else freed + self._forget(entry)
 
     def give_up(self, entry: Entry) -> int:
-        """Let go of what cannot be written, bit by bit: chunks, then the text, then the stream."""
+        """Let go of what cannot be written, bit by bit: chunks, then the text, then the stream.
+
+        A large request goes first while the row is missing: nothing else would help.
+        """
         before, entry.tries = entry.weight, 0
-        if entry.pieces:
+        if entry.row_waits and len(entry.begin.request or "") > LARGE_REQUEST:
+            entry.begin = entry.begin.without_text()
+        elif entry.pieces:
             entry.pieces.clear()
         elif entry.end is not None and (entry.end.answer or entry.end.reasoning):
             entry.end = entry.end.without_text()

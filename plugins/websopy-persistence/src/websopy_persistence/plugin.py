@@ -22,6 +22,7 @@ from websopy_sync.errors import ConfigError, StreamCancelledError, WebsopyError
 from websopy_sync.hooks import StoredConversation
 from websopy_sync.message import Message
 
+from .bodies import model_in, question_in, stored_body, without_prompts
 from .database import Database
 from .errors import PromptsNotStoredError
 from .history import History
@@ -142,9 +143,9 @@ class PersistencePlugin:
             stream=recording.stream,
             started=datetime.now(UTC),
             url=_address(request.url),
-            model=body["model"] if isinstance(body.get("model"), str) else None,
-            request=_json(body if self._prompts else _without_text(body)),
-            question=_question(body) if self._prompts else None,
+            model=model_in(body),
+            request=_json(stored_body(body) if self._prompts else without_prompts(body)),
+            question=question_in(body) if self._prompts else None,
             idempotency_key=request.idempotency_key,
             conversation=self._conversation_of(request.metadata),
         )
@@ -277,25 +278,6 @@ def _address(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
-
-
-def _without_text(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a request's body that cannot be a prompt: model, numbers and switches."""
-    return {
-        name: value
-        for name, value in body.items()
-        if name == "model" or value is None or isinstance(value, bool | int | float)
-    }
-
-
-def _question(body: Mapping[str, Any]) -> str | None:
-    """The text of the last user message."""
-    messages = body.get("messages")
-    for message in reversed(messages if isinstance(messages, list) else []):
-        if isinstance(message, dict) and message.get("role") == "user":
-            content = message.get("content")
-            return content if isinstance(content, str) else _json(content)
-    return None
 
 
 def _json(value: Any) -> str | None:

@@ -59,6 +59,10 @@ class Begin:
         """Its size in characters while it waits for the database."""
         return _STREAM + len(self.request or "") + len(self.question or "")
 
+    def without_text(self) -> Begin:
+        """The same without the request's text."""
+        return attrs.evolve(self, request=None, question=None)
+
 
 @attrs.define(eq=False)
 class _Joined:

@@ -359,10 +359,10 @@ class Writer:
         passing = isinstance(error, OperationalError | InterfaceError | OSError)
         if entry.tries < (self._limits.tries if passing else self._limits.bad_tries):
             return
-        lost = entry.chunks
+        before = entry.chunks
         self._inbox.free(self._ledger.give_up(entry))
         streams = int(entry.begin.stream not in self._ledger.entries)
-        self._inbox.lose(chunks=lost, streams=streams)
+        self._inbox.lose(chunks=before - entry.chunks, streams=streams)
 
     def _may_end(self, *, idle: bool, stopping: bool) -> bool:
         if not (idle or stopping):
