@@ -238,7 +238,11 @@ class Conversation:
             message = attrs.evolve(message, tool_calls=())
         self._last_message = message
         places = (place for place, turn in enumerate(self.messages, 1) if turn is asked)
-        self.messages.insert(next(places, len(self.messages)), message.to_dict())
+        place = next(places, len(self.messages))
+        if place == len(self.messages):  # a list of the user's own may do more than a list does
+            self.messages.append(message.to_dict())
+        else:
+            self.messages.insert(place, message.to_dict())
 
     @discreet
     def add_tool_result(self, call: ToolCall | str, result: object) -> None:
