@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables import each
 
-from websopy_sync.cli.markdown_blocks import LARGEST, Block, Blocks
+from websopy_sync.cli.markdown_blocks import Block, Blocks
 
 ANSWER = """# Title
 
@@ -51,7 +51,7 @@ def in_pieces(text: str, size: int) -> list[Block]:
         for start in range(0, len(text), size)
         for block in blocks.add(text[start : start + size])
     ]
-    return finished + blocks.growing()
+    return finished + blocks.growing(ended=True)
 
 
 def kinds(blocks: list[Block]) -> list[str]:
@@ -111,6 +111,31 @@ def test_a_block_is_finished_by_a_whole_line_of_another() -> None:
     assert kinds(blocks.add("he end\n")) == ["ordered_list"]
 
 
+@each(
+    ("text", "kind", "content"),
+    [
+        ("Text\n-", "paragraph", "Text"),
+        ("Text\n=", "paragraph", "Text"),
+        ("Text\n\n12.", "paragraph", "Text"),
+        ("Text\n\n``", "paragraph", "Text"),
+        ("a **b", "paragraph", "a b"),
+        ("a **b ", "paragraph", "a b"),
+        ("- a\n- `x", "bullet_list", "ax"),
+        ("2 ** 3", "paragraph", "2 ** 3"),
+        ("a **", "paragraph", "a **"),
+        ("```\n** x", "fence", "** x"),
+    ],
+)
+def test_what_is_shown_of_a_growing_block(text: str, kind: str, content: str) -> None:
+    """What it most likely becomes, so that it does not jump; at the end, what it is."""
+    blocks = Blocks()
+    blocks.add(text)
+    (block,) = blocks.growing()
+    shown = "".join(part.content for token in block.tokens for part in token.children or [token])
+    assert (kinds([block]), shown) == ([kind], content)
+    assert "".join(block.source for block in blocks.growing(ended=True)) == text
+
+
 LARGE = {
     "paragraph": "word **bold** ",
     "long word": "x",
@@ -126,16 +151,16 @@ LARGE = {
 @each("kind", LARGE)
 def test_a_large_block_is_cut(kind: str) -> None:
     """The growing part stays small, so that the cost of an answer is linear."""
-    beginning = LARGE[kind]
-    text = beginning + beginning[-10:] * (3 * LARGEST // len(beginning[-10:]))
-    blocks, finished = Blocks(), []
-    for start in range(0, len(text), 2000):
-        finished += blocks.add(text[start : start + 2000])
-        assert sum(len(block.source) for block in blocks.growing()) <= LARGEST + 100
+    beginning, largest = LARGE[kind], 400
+    text = beginning + beginning[-10:] * (1500 // len(beginning[-10:]))
+    blocks, finished = Blocks(largest=largest), []
+    for start in range(0, len(text), 90):
+        finished += blocks.add(text[start : start + 90])
+        assert sum(len(block.source) for block in blocks.growing(ended=True)) <= largest + 100
     if kind != "blank":
         assert len(finished) > 1 and finished[1].continues and not finished[0].ends
     if kind in ("paragraph", "long word", "list", "quote", "one item"):
-        sources = [block.source for block in [*finished, *blocks.growing()]]
+        sources = [block.source for block in [*finished, *blocks.growing(ended=True)]]
         assert "".join(sources).strip() == text.strip()
 
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
+import sys
 import threading
 
+import pytest
 from command_line import Run, environment, run, started
 from screens import Screen
 from tables import each
 
 from websopy_sync import Usage
+from websopy_sync.cli import main
 from websopy_sync.cli.usage import usage_line
 from websopy_sync.message import Message
 from websopy_sync.sandbox import (
     Sandbox,
-    Steps,
-    cut,
     done,
     error,
     event,
-    no_ids,
     say,
     silence,
     tool,
@@ -161,6 +162,43 @@ def test_an_answer_that_was_cut(chat: Run, reason: str, warning: str, flags: lis
     assert answer.stderr == (f"websopy-sync: warning: {warning}\n" if warning else "")
 
 
+class Watched(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@each(
+    ("flags", "text"),
+    [
+        ([], "one \n**two** \nthree\n"),
+        (["--markdown"], "one two\nthree\n"),
+    ],
+)
+def test_both_streams_on_one_terminal(
+    monkeypatch: pytest.MonkeyPatch, flags: list[str], text: str
+) -> None:
+    """Thoughts, text and notes come in their order, each on its own lines."""
+    for name, value in environment(TERM="xterm", COLUMNS="10", NO_COLOR="1").items():
+        monkeypatch.setenv(name, value)
+    terminal = Watched()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    script = [
+        thought("Hm hm hm hm."),
+        say("one **two** "),
+        say("three"),
+        tool("f", {}),
+        ended("length"),
+    ]
+    with Sandbox(script) as sandbox:
+        assert main(["chat", "--base-url", sandbox.url, "Hi", *flags]) == 0
+    notes = "websopy-sync: tool call: f({})\nwebsopy-sync: warning: the answer was cut: "
+    plain = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", terminal.getvalue()).split("waiting ...")[-1]
+    assert plain.lstrip("\r ").startswith(f"thinking\nHm hm hm \nhm.\n\n{text}{notes}")
+
+
 def test_usage(chat: Run) -> None:
     """One line on stderr, after the answer."""
     end = ended("stop", model="m-1")
@@ -225,10 +263,9 @@ def test_json_in_another_encoding() -> None:
 
 
 @each("flags", [[], ["--markdown"]])
-@each("script", [[say("a"), no_ids(), cut()], [say("a"), error("x")]])
-def test_an_error_has_its_own_line(flags: list[str], script: Steps) -> None:
+def test_an_error_has_its_own_line(flags: list[str]) -> None:
     """What came before it stays."""
-    with Sandbox(script) as sandbox:
+    with Sandbox([say("a"), error("x")]) as sandbox:
         with chat(sandbox, *flags, columns=120) as screen:
             first, second = screen.ended()[:2]
             assert first == "a" and second.startswith("websopy-sync: error: ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pyte
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from screens import lines_of, shown
 
@@ -14,6 +14,7 @@ LINES = st.lists(LINE, max_size=6)
 SIZE = {"columns": 20, "rows": 8}
 
 
+@settings(max_examples=40)
 @given(steps=st.lists(st.tuples(LINES, LINES), max_size=8))
 def test_the_screen_has_every_line_once(steps: list[tuple[list[str], list[str]]]) -> None:
     """Whatever became final or changed, above and on the screen."""

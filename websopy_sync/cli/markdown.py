@@ -6,6 +6,7 @@ thread, and only with it comes rich, which is an extra.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
@@ -44,10 +45,9 @@ class MarkdownWriter:
         self._arrived.set()
         if self._thread is None:
             self._ended.clear()
-            self._thread = threading.Thread(
-                target=self._run, name="websopy-sync markdown", daemon=True
-            )
-            self._thread.start()
+            self._thread = threading.Thread(target=self._run, name="websopy-sync", daemon=True)
+            with contextlib.suppress(RuntimeError):  # no thread to be had: finish() draws
+                self._thread.start()
 
     def finish(self) -> None:
         """Draw what came, and end the line."""
@@ -55,7 +55,10 @@ class MarkdownWriter:
             return
         self._ended.set()
         self._arrived.set()
-        self._thread.join()
+        if self._thread.is_alive() or self._thread.ident is not None:
+            self._thread.join()
+        else:  # it could not start, or Ctrl-C came before that
+            self._run()
         self._thread = None
         self._raise_failure()
 
@@ -96,7 +99,7 @@ class _Drawing:
         """Draw the text so far."""
         columns, rows = shutil.get_terminal_size()
         final = self._lines(self._blocks.add(text), columns)
-        growing = self._lines(self._blocks.growing(), columns, growing=not ended)
+        growing = self._lines(self._blocks.growing(ended=ended), columns, growing=not ended)
         while not ended and len(growing) >= rows and (block := self._blocks.split()):
             final += self._lines([block], columns)
             growing = self._lines(self._blocks.growing(), columns, growing=True)

@@ -6,6 +6,7 @@ is the definition of a link.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
@@ -15,10 +16,13 @@ from markdown_it.rules_inline.state_inline import Delimiter, StateInline
 from markdown_it.token import Token
 
 LARGEST = 8 * 1024
-"""Characters of a growing block, above which its beginning counts as finished."""
+"""Default limit for the characters of a growing block: drawing it again costs about 50 ms."""
 
 CONTEXT = 300
 """Lines of code that are kept, so that the next ones are highlighted as what they are."""
+
+# "Text\n-" would be a heading for a moment, before it is a paragraph and a list.
+_UNDECIDED = re.compile(r"(?:^|\n)[ \t>]*(?:[-=+*#`~|:]+|\d{1,2}[.)]?)[ \t]*\Z")
 
 
 @attrs.frozen
@@ -45,9 +49,13 @@ class Blocks:
 
     A block is finished once a whole line after it belongs to another one: CommonMark closes blocks
     line by line, and opens none again.
+
+    Args:
+        largest: Characters of a growing block, above which its beginning counts as finished.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, largest: int = LARGEST) -> None:
+        self._largest = largest
         self._parser = _parser()
         self._source = ""
         self._continues = False
@@ -56,16 +64,32 @@ class Blocks:
     def add(self, text: str) -> list[Block]:
         """Add the next piece of the text; the blocks that are finished now."""
         finished: list[Block] = []
-        for start in range(0, len(text), LARGEST):
-            self._source += text[start : start + LARGEST]
-            finished += self._finished()
-            while len(self._source) > LARGEST:
+        for start in range(0, len(text), self._largest):
+            piece = text[start : start + self._largest]
+            self._source += piece
+            if "\n" in piece:
+                finished += self._finished()
+            while len(self._source) > self._largest:
                 finished.append(self._split_anywhere())
         return finished
 
-    def growing(self) -> list[Block]:
-        """What came after the finished blocks: mostly one block, and the first line of another."""
-        return self._blocks(self._source)
+    def growing(self, *, ended: bool = False) -> list[Block]:
+        """What came after the finished blocks: mostly one block, and the first line of another.
+
+        Args:
+            ended: Nothing more comes. Otherwise a mark alone on its line waits for what follows
+                it, and `**` or a backquote without its partner is taken for one that will have it.
+        """
+        if ended:
+            return self._blocks(self._source)
+        source = _UNDECIDED.sub("", self._source)
+        blocks = self._blocks(source)
+        line = source.rpartition("\n")[2]
+        mark = "`" if line.count("`") % 2 else "**" if line.count("**") % 2 else ""
+        if not mark or not blocks or any(token.type == "fence" for token in blocks[-1].tokens):
+            return blocks
+        closed = self._blocks(source.rstrip() + mark)
+        return closed if _count_spans(closed) > _count_spans(blocks) else blocks
 
     def split(self) -> Block | None:
         """The beginning of the growing block, as finished; None if it can only be shown whole."""
@@ -129,8 +153,11 @@ class Blocks:
             block = self._cut(lines, len(lines) - 1)
             self._source = "\n".join([*lines[:2], self._source])
             return block
-        cut = self._source.rfind("\n", 0, LARGEST) + 1 or self._source.rfind(" ", 0, LARGEST) + 1
-        return self._cut_source(cut or LARGEST)
+        cut = (
+            self._source.rfind("\n", 0, self._largest) + 1
+            or self._source.rfind(" ", 0, self._largest) + 1
+        )
+        return self._cut_source(cut or self._largest)
 
     def _cut(self, lines: list[str], line: int) -> Block:
         return self._cut_source(len("\n".join(lines[:line])) + 1)
@@ -140,6 +167,13 @@ class Blocks:
         block = Block(source, self._parser.parse(source), self._continues, False, self._code_before)
         self._continues, self._code_before = True, ""
         return block
+
+
+def _count_spans(blocks: Sequence[Block]) -> int:
+    """How many pieces of bold text and of code stand in the blocks' lines."""
+    tokens = (token for block in blocks for token in block.tokens)
+    inline = (child for token in tokens for child in token.children or ())
+    return sum(child.type in ("strong_open", "code_inline") for child in inline)
 
 
 def _is_item(token: Token) -> bool:

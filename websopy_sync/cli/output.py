@@ -126,9 +126,9 @@ class AnswerOutput:
     def _change_to(self, writer: Writer | None) -> None:
         """Let another writer begin, after the one that wrote so far has ended its line."""
         if self._writer is not writer:
-            before, self._writer = self._writer, writer
-            if before is not None:
-                before.finish()
+            if self._writer is not None:
+                self._writer.finish()
+            self._writer = writer  # only now: after Ctrl-C in finish(), it is called again
 
     def _end_waiting(self) -> None:
         if self._waiting:
