@@ -184,9 +184,9 @@ def test_a_pipe_that_floods() -> None:
 
 def test_what_the_sandbox_refuses_is_told_whole() -> None:
     """Its own name is not taken for the key, which would be hidden."""
-    answer = run("chat", "--sandbox", typed=b"a" * (64 * 1024 * 1024))
+    answer = run("chat", "--sandbox", typed=b"a" * (32 * 1024 * 1024))
     assert answer.returncode == 1
-    assert "the sandbox reads bodies of at most 67108864 bytes" in answer.stderr
+    assert "the sandbox reads bodies of at most 33554432 bytes" in answer.stderr
 
 
 @pytest.mark.slow

@@ -831,10 +831,10 @@ def test_a_list_of_turns_that_raises() -> None:
     """What the caller's own list raises comes out; plugins hear of the end, the client is well."""
 
     class Full(list[Any]):
-        def insert(self, place: Any, turn: Any) -> None:
+        def append(self, turn: Any) -> None:
             if turn["role"] == "assistant":
                 raise MemoryError("no more turns")
-            super().insert(place, turn)
+            super().append(turn)
 
     endings = Endings()
     with play(always=mixed) as server:

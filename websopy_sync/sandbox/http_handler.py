@@ -39,8 +39,8 @@ from .script import (
 
 __all__ = ["HTTPHandler"]
 
-MAX_BODY = 64 * 1024 * 1024
-"""Most bytes of a request body; a longer one is refused. Two of the largest images fit."""
+MAX_BODY = 32 * 1024 * 1024
+"""Most bytes of a request body; a longer one is refused. The largest image fits."""
 
 MISSING_BYTES = 1024
 """Bytes that Content-Length announces beyond the script when the script breaks off."""
