@@ -291,6 +291,6 @@ def test_a_map(library: str, run: Callable[..., list[str]]) -> None:
         timed(lambda: next(results)[1].content)
         timed(lambda: results.close() or str(threading.active_count() - 1))
     """
-    scripts = [*[answer("a")] * 6, stall_after(text("b")), stall_after(text("b"))]
+    scripts = [*[answer("a")] * 5, *[stall_after(text("b"))] * 2, answer("a")]
     ends = ["a a a a a soon", "a soon", "0 soon"]
     assert run(library, code, *scripts) == ends
