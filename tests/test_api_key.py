@@ -32,7 +32,10 @@ from websopy_sync import (
     WebsopyClient,
     hookimpl,
 )
+from websopy_sync.api_key import KeyRing
+from websopy_sync.cancel import CancelScope
 from websopy_sync.sandbox import Sandbox, cut, done, retry, say, status
+from websopy_sync.secret import Secret
 
 OLD, NEW = "sk-old-9f3b27c1", "sk-new-77d0e4a8"
 BUSY = status(503, retry_after=0)
@@ -342,6 +345,15 @@ def test_a_forked_child_asks_itself(make: Make, sandbox: Sandbox) -> None:
             os._exit(0)
     os.waitpid(pid, 0)
     assert keys_of(sandbox) == [f"key-{os.getpid()}", f"key-{pid}"]
+
+
+def test_a_key_that_stays_is_kept_once() -> None:
+    """A stream that is resumed for days does not collect copies of its key."""
+    ring, scope = KeyRing(Secret(Keys(OLD, OLD, NEW, NEW, OLD))), CancelScope(None)
+    for _ in range(5):
+        assert ring.renew(scope, sent=True) == ""
+    assert [key.value for key in ring.keys] == [OLD, NEW, OLD]
+    assert ring.current.value == OLD
 
 
 # --- nothing is shown ----------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class KeyRing:
         self._source = source
         key = source.value
         self.keys: list[Secret[str]] = [Secret(key)] if isinstance(key, str) else []
-        """All keys so far, the newest last."""
+        """All keys so far, the newest last. One that came again in a row is there once."""
 
     @property
     def current(self) -> Secret[str]:
@@ -69,6 +69,6 @@ class KeyRing:
             problem = header_problem("api_key: what the function returned", key.value)
         if interrupt is not None:
             raise interrupt
-        if not problem:
+        if not problem and (not self.keys or key.value != self.current.value):
             self.keys.append(key)
         return problem
