@@ -29,7 +29,8 @@ from websopy_sync.message import Message
 from websopy_sync.wires import ChatRequest
 from websopy_sync.wires.base import ReadResult, chunks_of
 from websopy_sync.wires.websopy import Websopy, WebsopyReader, parse_chunk
-from websopy_sync.wires.websopy_writer import dump_chunk, turns_in
+from websopy_sync.wires.websopy_requests import turns_in
+from websopy_sync.wires.websopy_writer import dump_chunk
 
 # --- one table, both ways ------------------------------------------------------------------------
 

@@ -4,10 +4,8 @@
 library and this package's codec; knows nothing of the client.
 """
 
+from .recorded_request import RecordedRequest
 from .script import (
-    Framing,
-    Step,
-    Steps,
     before_headers,
     chunk,
     comment,
@@ -15,6 +13,7 @@ from .script import (
     done,
     error,
     event,
+    expect_tool_result,
     headers,
     no_ids,
     pause,
@@ -25,11 +24,12 @@ from .script import (
     say,
     silence,
     status,
+    think,
     tool,
     wait,
 )
 from .server import Sandbox
-from .service import RecordedRequest
+from .steps import Framing, Step, Steps
 
 __all__ = [
     "Framing",
@@ -44,6 +44,7 @@ __all__ = [
     "done",
     "error",
     "event",
+    "expect_tool_result",
     "headers",
     "no_ids",
     "pause",
@@ -54,6 +55,7 @@ __all__ = [
     "say",
     "silence",
     "status",
+    "think",
     "tool",
     "wait",
 ]

@@ -1,6 +1,6 @@
 """A script, ready to be played: flat, numbered, and with the bytes of each step.
 
-The steps themselves are in script.py. Opens no socket and waits for nothing.
+The steps themselves are in steps.py. Opens no socket and waits for nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ from typing import get_args
 import attrs
 
 from ..sse import ServerSentEvent, encode
-from .script import BeforeHeaders, Event, Headers, NoIds, Raw, Step, Steps
+from .steps import (
+    BeforeHeaders,
+    Event,
+    ExpectToolResult,
+    Headers,
+    NoIds,
+    Raw,
+    Step,
+    Steps,
+)
 
 __all__ = ["Script", "bytes_of"]
 
@@ -32,12 +41,14 @@ class Script:
         headers: The headers, status and framing.
         body: The other steps. Every event has its id, "" for none.
         data: What each step of `body` adds to the response's body, before framing.
+        expected: What the request must have for anything to be played.
     """
 
     before: tuple[Step, ...]
     headers: Headers
     body: tuple[Step, ...]
     data: tuple[bytes, ...]
+    expected: tuple[ExpectToolResult, ...] = ()
 
     @classmethod
     def of(cls, steps: Steps) -> Script:
@@ -55,9 +66,11 @@ class Script:
             framing=next((head.framing for head in heads if head.framing), None),
         )
         before = [s for step in flat if isinstance(step, BeforeHeaders) for s in step.steps]
-        rest = [step for step in flat if not isinstance(step, Headers | BeforeHeaders)]
+        expected = tuple(step for step in flat if isinstance(step, ExpectToolResult))
+        apart = Headers | BeforeHeaders | ExpectToolResult
+        rest = [step for step in flat if not isinstance(step, apart)]
         body = tuple(_numbered(rest))
-        return cls(tuple(before), head, body, tuple(bytes_of(step) for step in body))
+        return cls(tuple(before), head, body, tuple(map(bytes_of, body)), expected)
 
     def after(self, last_event_id: str, *, played: int) -> list[int] | None:
         """The indexes in `body` of the steps after an event, for a client that resumes.

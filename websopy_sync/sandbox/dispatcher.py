@@ -13,8 +13,11 @@ from typing import Generic, TypeVar
 import attrs
 
 from .compiled_script import Script
-from .script import Steps, problem, status
-from .service import RecordedRequest, default_script, refusal
+from .default_answer import default_script
+from .recorded_request import RecordedRequest
+from .script import problem, status
+from .service import refusal, unexpected
+from .steps import Steps
 
 __all__ = ["Dispatcher", "Playback"]
 
@@ -145,6 +148,8 @@ class Dispatcher:
             chosen = earlier.resumed(request.last_event_id)
         else:
             chosen = self._default(request)
+        refused = unexpected(chosen.script.expected, request)
+        chosen = Playback.of(refused) if refused else chosen
         if key and chosen.script.headers.status == 200:
             self._keep(key, chosen)
         return chosen

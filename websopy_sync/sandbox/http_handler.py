@@ -24,18 +24,8 @@ from .channel import DeadlineReader, TimeoutWriter
 from .compiled_script import bytes_of
 from .dispatcher import Dispatcher, Playback
 from .http_writer import Framer, framer
-from .script import (
-    BODILESS,
-    Cut,
-    Framing,
-    Pause,
-    Reset,
-    Silence,
-    Step,
-    Wait,
-    problem,
-    status,
-)
+from .script import BODILESS, problem, status
+from .steps import Cut, Framing, Pause, Reset, Silence, Step, Wait
 
 __all__ = ["HTTPHandler"]
 

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Protocol
 
-from .script import Framing
+from .steps import Framing
 
 __all__ = ["Framer", "framer"]
 

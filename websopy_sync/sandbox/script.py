@@ -1,4 +1,4 @@
-"""The script language: what the sandbox sends for one request, as a list of steps.
+"""The script language: the words that make the steps of a script.
 
 Opens no socket and waits for nothing: http_handler.py plays the steps.
 
@@ -12,27 +12,36 @@ from __future__ import annotations
 
 import http
 import json
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
-
-import attrs
 
 from ..chunks import (
     ContentChunk,
     DoneChunk,
     ErrorChunk,
+    ReasoningChunk,
     StreamChunk,
     ToolCall,
     ToolCallChunk,
     Usage,
 )
 from ..wires.websopy_writer import dump_chunk, error_body
+from .steps import (
+    BeforeHeaders,
+    Cut,
+    Event,
+    ExpectToolResult,
+    Headers,
+    NoIds,
+    Pause,
+    Raw,
+    Reset,
+    Silence,
+    Step,
+    Wait,
+)
 
 __all__ = [
-    "Framing",
-    "Step",
-    "Steps",
     "before_headers",
     "chunk",
     "comment",
@@ -40,6 +49,7 @@ __all__ = [
     "done",
     "error",
     "event",
+    "expect_tool_result",
     "headers",
     "no_ids",
     "pause",
@@ -50,116 +60,10 @@ __all__ = [
     "say",
     "silence",
     "status",
+    "think",
     "tool",
     "wait",
 ]
-
-Framing = Literal["chunked", "content-length", "close", "gzip", "trickle"]
-"""How a body ends; `http_writer.framer` says what each means."""
-
-
-@attrs.frozen
-class Event:
-    """Any event.
-
-    Args:
-        data: Its data, as it is.
-        event: Its type.
-        id: The event's id; None has the sandbox number it, "" sends none.
-    """
-
-    data: str
-    event: str = attrs.field(default="message", kw_only=True)
-    id: str | None = attrs.field(default=None, kw_only=True)
-
-
-@attrs.frozen
-class Raw:
-    """Bytes as they are, in the body's framing; before the headers, bare.
-
-    Args:
-        data: The bytes.
-    """
-
-    data: bytes
-
-
-@attrs.frozen
-class Pause:
-    """Nothing for a while.
-
-    Args:
-        seconds: How long.
-    """
-
-    seconds: float
-
-
-@attrs.frozen
-class Wait:
-    """Nothing until the test sets an event.
-
-    Args:
-        word: The event.
-        timeout: Seconds to wait at most. Then the connection is cut, so that a client which needs
-            more than it was given fails, and does not pass late.
-    """
-
-    word: threading.Event
-    timeout: float = attrs.field(default=5.0, kw_only=True)
-
-
-@attrs.frozen
-class Silence:
-    """Nothing until the client leaves.
-
-    Args:
-        timeout: Seconds after which the connection is cut.
-    """
-
-    timeout: float = attrs.field(default=30.0, kw_only=True)
-
-
-@attrs.frozen
-class Cut:
-    """End the connection (FIN) in the middle. A resumed response continues after this step."""
-
-
-@attrs.frozen
-class Reset:
-    """Reset the connection (RST). A resumed response continues after this step."""
-
-
-@attrs.frozen
-class NoIds:
-    """Number no event from here on, so that a client cannot resume."""
-
-
-@attrs.frozen
-class Headers:
-    """Headers, status and framing of the response. Its place in the script does not matter.
-
-    Args:
-        headers: Headers to add or replace.
-        status: The HTTP status.
-        framing: How the end of the body is shown; the sandbox's own when None.
-    """
-
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-    status: int = attrs.field(default=200, kw_only=True)
-    framing: Framing | None = attrs.field(default=None, kw_only=True)
-
-
-@attrs.frozen
-class BeforeHeaders:
-    """Steps before the response's headers."""
-
-    steps: tuple[Step, ...]
-
-
-Step = Event | Raw | Pause | Wait | Silence | Cut | Reset | NoIds | Headers | BeforeHeaders
-Steps = Sequence["Step | Steps"]
-"""A script as a test writes it: steps in order; nested sequences are flattened."""
 
 # A script reads as sentences, so the steps have lower-case names too.
 event = Event
@@ -171,6 +75,7 @@ cut = Cut
 reset = Reset
 no_ids = NoIds
 headers = Headers
+expect_tool_result = ExpectToolResult
 
 
 def before_headers(*steps: Step) -> BeforeHeaders:
@@ -192,6 +97,16 @@ def say(content: str, *, id: str | None = None) -> Event:
     return _event(ContentChunk(content), id)
 
 
+def think(text: str, *, id: str | None = None) -> Event:
+    """A reasoning chunk.
+
+    Args:
+        text: Its text.
+        id: The event's id; None has the sandbox number it, "" sends none.
+    """
+    return _event(ReasoningChunk(text), id)
+
+
 def tool(
     name: str,
     arguments: Mapping[str, Any] | str,
@@ -211,14 +126,32 @@ def tool(
     return _event(ToolCallChunk(ToolCall(name, text, tool_id)), id)
 
 
-def done(*usage: int, id: str | None = None) -> Event:
+def done(
+    *usage: int,
+    finish_reason: str | None = None,
+    model: str | None = None,
+    answer_id: str | None = None,
+    cached: int = 0,
+    reasoning: int = 0,
+    id: str | None = None,
+) -> Event:
     """The done chunk: `done()`, or `done(20, 150)`.
 
     Args:
         *usage: Prompt tokens and completion tokens, or nothing.
+        finish_reason: Why the answer ended: "stop", "length", "tool_calls", "content_filter", or
+            any other word.
+        model: The model that answered.
+        answer_id: The id of the answer.
+        cached: Tokens of the prompt that came from a cache. Needs the other two counts, as the
+            next one does.
+        reasoning: Tokens of the completion that went into reasoning.
         id: The event's id; None has the sandbox number it, "" sends none.
     """
-    return _event(DoneChunk(Usage(*usage) if usage else None), id)
+    if (cached or reasoning) and not usage:
+        raise TypeError("done: cached and reasoning need the other counts: done(20, 150, cached=5)")
+    tokens = Usage(*usage, cached_tokens=cached, reasoning_tokens=reasoning) if usage else None
+    return _event(DoneChunk(tokens, finish_reason, model, answer_id), id)
 
 
 def error(

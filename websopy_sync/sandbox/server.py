@@ -20,8 +20,9 @@ from ..transport.proxies import add_own_service, remove_own_service
 from .compiled_script import Script
 from .dispatcher import Dispatcher
 from .http_handler import HTTPHandler
-from .script import Framing, Steps
-from .service import PREFIX, RecordedRequest
+from .recorded_request import RecordedRequest
+from .service import PREFIX
+from .steps import Framing, Steps
 
 __all__ = ["Sandbox"]
 

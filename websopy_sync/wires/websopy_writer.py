@@ -22,7 +22,7 @@ from ..usage import Usage
 from ..value_fields import given
 from .websopy import call_fields
 
-__all__ = ["asks_for_tools", "dump_chunk", "error_body", "turns_in"]
+__all__ = ["dump_chunk", "error_body"]
 
 
 def dump_chunk(chunk: StreamChunk) -> str:
@@ -89,13 +89,3 @@ def _merged(fields: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 def error_body(message: str, code: str) -> dict[str, Any]:
     """The body of a refused request."""
     return {"error": {"message": message, "code": code}}
-
-
-def turns_in(body: object) -> object:
-    """The turns in a request's JSON, unchecked; None when it has no place for them."""
-    return body.get("messages") if isinstance(body, dict) else None
-
-
-def asks_for_tools(turn: Mapping[str, Any]) -> bool:
-    """Whether a turn in a request has tool calls, so that it needs no text."""
-    return bool(turn.get("toolCalls"))

@@ -1,0 +1,211 @@
+"""The sandbox's own answers, for requests that no test gives a script for.
+
+Requests in, steps out. No model is behind them: texts, pieces and counts are made by rules.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..wires.websopy_requests import max_tokens_in
+from .recorded_request import RecordedRequest
+from .script import done, pause, say, tool
+from .service import body_of, turns_of
+from .steps import Step
+from .turn_check import Turn, calls_of, results_in, text_of
+
+__all__ = ["default_script"]
+
+GUIDE_QUESTION = "写一篇关于 AI 的文章"
+GUIDE_PIECES = ("AI", " 正在", "改变", "世界...")
+GUIDE_USAGE = (20, 150)
+
+QUOTED = 200
+"""Most characters of the prompt, of a tool's result and of a file's name that are repeated."""
+
+LISTED = 10
+"""Most images, files, tool results and tool calls in one answer."""
+
+FILE_TOKENS = 100
+"""What an image or a file counts for."""
+
+DEEPEST = 5
+"""Levels of a schema that an example of its values fills in."""
+
+
+@attrs.frozen
+class Words:
+    """The texts of one language. `pieces` is the pattern that cuts an answer."""
+
+    answer: str
+    asked: str
+    sent: str
+    result: str
+    pieces: str
+
+
+CHINESE = Words(
+    answer="""\
+## 这里是 websopy-sync 的沙盒
+
+它是一个在这台机器上扮演服务的小程序,**不是模型**,也没有谁思考过你的问题。
+
+- 真正的回答也会这样一段一段地到来。
+- 最后一个事件说明回答已经完整,以及用了多少 token。
+
+这里的 token 按规则计算:
+
+| 什么 | 一个 token |
+|---|---|
+| 提问 | 消息里的每个字符 |
+| 回答 | 每个片段 |
+
+```python
+for chunk in client.ai.chat_stream("你好"):
+    if chunk.type == "content":
+        print(chunk.content, end="", flush=True)
+```
+
+""",
+    asked="你问的是:「{}」。",
+    sent="同时收到:{}。",
+    result="工具 {} 的结果是:{}。",
+    pieces=r"\s*[!-~]{1,12}|.{1,2}",
+)
+ENGLISH = Words(
+    answer="""\
+## This is the websopy-sync sandbox
+
+It is a small program that plays the service on this machine. It is **no model**, and nobody has \
+thought about your question.
+
+- A real answer comes piece by piece, too.
+- The last event says that the answer is complete, and how many tokens it took.
+
+Here a rule counts the tokens:
+
+| what | one token |
+|---|---|
+| prompt | each character of your messages |
+| completion | each piece |
+
+```python
+for chunk in client.ai.chat_stream("Hello"):
+    if chunk.type == "content":
+        print(chunk.content, end="", flush=True)
+```
+
+""",
+    asked="You asked: “{}”",
+    sent="It came with {}.",
+    result="The tool {} gave: {}",
+    pieces=r"\s*\S{1,12}|.+",
+)
+
+
+def default_script(request: RecordedRequest, *, seconds: float) -> list[Step]:
+    """The script when a test gives none.
+
+    The question of the service's guide gets the guide's answer. Any other gets a text, in the
+    question's language, which says that this is the sandbox and how it counts tokens. A question
+    that has the name of a tool gets a call of it, and tool results are repeated. A limit for the
+    length of the answer counts pieces.
+
+    Args:
+        request: The request.
+        seconds: The pause between two pieces.
+    """
+    body, turns = body_of(request), turns_of(request)
+    model, question = body.get("model"), _question(turns)
+    calls = _calls(body, turns, question)
+    if calls:
+        usage = _tokens(turns), len(calls)
+        return [*calls, done(*usage, finish_reason="tool_calls", model=model)]
+    guide = question == GUIDE_QUESTION and turns[-1]["role"] == "user"
+    whole = GUIDE_PIECES if guide else _pieces(turns, question)
+    pieces = whole[: max_tokens_in(body)]
+    cut = len(pieces) < len(whole)
+    usage = GUIDE_USAGE if guide and not cut else (_tokens(turns), len(pieces))
+    reason = "length" if cut else None if guide else "stop"
+    steps = [step for piece in pieces for step in (say(piece), pause(seconds))]
+    return [*steps, done(*usage, finish_reason=reason, model=model)]
+
+
+def _question(turns: Sequence[Turn]) -> str:
+    """The text of the user's latest turn."""
+    return text_of(next((turn for turn in reversed(turns) if turn["role"] == "user"), turns[-1]))
+
+
+def _pieces(turns: Sequence[Turn], question: str) -> tuple[str, ...]:
+    words = CHINESE if re.search(r"[\u3400-\u9fff]", question) else ENGLISH
+    # The texts of others come last: they may begin a block of code and never end it.
+    said = [
+        words.result.format(_cut(name), _cut(text)) for name, text in results_in(turns)[-LISTED:]
+    ]
+    if not said:
+        sent = ", ".join(_things_in(turns[-1])[:LISTED])
+        said = [words.asked.format(_cut(question)), *([words.sent.format(sent)] if sent else ())]
+    return tuple(re.findall(words.pieces, words.answer + "\n\n".join(said), re.DOTALL))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= QUOTED else text[:QUOTED] + "…"
+
+
+def _parts_in(turn: Turn) -> list[Mapping[str, Any]]:
+    content = turn.get("content")
+    return content if isinstance(content, list) else []
+
+
+def _things_in(turn: Turn) -> list[str]:
+    """The images and files of a turn, in words."""
+    things = [part for part in _parts_in(turn) if part["type"] != "text"]
+    shown = (part.get("name") or part.get("media_type") or part["type"] for part in things)
+    return [_cut(str(thing)) for thing in shown]
+
+
+def _tokens(turns: Sequence[Turn]) -> int:
+    """The prompt tokens: one for each character, also of tool calls; images and files count 100."""
+    texts = sum(len(text_of(turn)) for turn in turns)
+    calls = [call for turn in turns for call in calls_of(turn)]
+    asked = sum(len(call["name"]) + len(str(call.get("arguments", ""))) for call in calls)
+    return texts + asked + FILE_TOKENS * sum(len(_things_in(turn)) for turn in turns)
+
+
+def _calls(body: Mapping[str, Any], turns: Sequence[Turn], question: str) -> list[Step]:
+    """A call of each tool that the question names, unless tools have answered it already."""
+    if turns[-1]["role"] == "tool":
+        return []
+    tools = [tool for tool in body.get("tools") or () if isinstance(tool.get("name"), str)]
+    named = [each for each in tools if each["name"] and each["name"] in question][:LISTED]
+    first = 1 + sum(len(calls_of(turn)) for turn in turns)
+    return [
+        tool(each["name"], json.dumps(_example(each.get("parameters"))), f"call-{number}")
+        for number, each in enumerate(named, first)
+    ]
+
+
+_EXAMPLES = {"string": "text", "integer": 1, "number": 1.5, "boolean": True, "array": []}
+
+
+def _example(schema: object, depth: int = 0) -> Any:
+    """A value that fits a JSON Schema, if that is a simple one."""
+    fields = schema if isinstance(schema, dict) else {}
+    for name in ("default", "const"):
+        if name in fields:
+            return fields[name]
+    for name in ("enum", "examples"):
+        if isinstance(fields.get(name), list) and fields[name]:
+            return fields[name][0]
+    if isinstance(fields.get("anyOf"), list) and fields["anyOf"] and depth < DEEPEST:
+        return _example(fields["anyOf"][0], depth + 1)
+    properties, required = fields.get("properties"), fields.get("required")
+    if isinstance(properties, dict) and isinstance(required, list) and depth < DEEPEST:
+        names = dict.fromkeys(map(str, required))
+        return {name: _example(properties.get(name), depth + 1) for name in names}
+    return {} if fields.get("type") == "object" else _EXAMPLES.get(str(fields.get("type")))
