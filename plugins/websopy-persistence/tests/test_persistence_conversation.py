@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websopy_persistence import History, PersistencePlugin, PromptsNotStoredError
+import sqlalchemy
+from websopy_persistence import History, Limits, PersistencePlugin, PromptsNotStoredError
+from websopy_persistence.schema import streams
 
-from websopy_sync import StreamCancelledError, WebsopyClient
+from websopy_sync import Message, StreamCancelledError, Usage, WebsopyClient
 from websopy_sync.chunks import ContentChunk, ErrorChunk, ReasoningChunk, ToolCall, ToolCallChunk
 from websopy_sync.errors import APIStatusError, StreamServerError
-from websopy_sync.sandbox import Sandbox, done, error, say, tool
+from websopy_sync.sandbox import Sandbox, chunk, done, error, say, tool
 
 TEXT_PART = {"type": "text", "text": "look"}
 CALL = ToolCall("weather", '{"city": "成都"}', "call-1")
@@ -241,25 +244,62 @@ def test_many_chunks_of_reasoning_share_rows(history_file: Path, keep, ask) -> N
 def test_extra_that_is_no_json(history_file: Path, keep, ask) -> None:
     """A program may make a chunk of anything: the text is kept, the rest is not."""
     plugin = keep(history_file)
-    ask(plugin).tell(ContentChunk("text", extra={"x": object()}), ReasoningChunk("why")).done()
+    answer = ask(plugin).tell(ContentChunk("text", extra={"x": object()}), ReasoningChunk("why"))
+    answer.done(Usage(1, 2, details={"x": object()}), finish_reason="stop")
     assert plugin.flush()
     with History(history_file) as history:
         (stream,) = history.list()
-        assert history.message(stream.id).content == "text"
+        assert history.message(stream.id) == Message(
+            "text", (), Usage(1, 2), "stop", reasoning="why"
+        )
     assert (stream.answer, stream.reasoning, stream.lost) == ("text", "why", 0)
 
 
-def test_nothing_is_kept_in_memory(history_file: Path, keep) -> None:
+def test_extra_weighs(history_file: Path, keep, ask) -> None:
+    """What waits for the database is bounded, wherever in a chunk it is."""
+    plugin = keep(history_file, limits=Limits(weight=5000))
+    ask(plugin).tell(ContentChunk("x", extra={"more": "y" * 5000}))
+    assert plugin.lost_chunks == 1
+
+
+@pytest.mark.parametrize("rest", [[], ["some text", ToolCallChunk(CALL)]])
+def test_a_process_that_died(url, keep, ask, rest) -> None:
+    """Its stream is marked with the text and the reasoning that were stored, and is a turn."""
+    plugin = keep(url)
+    ask(plugin, "first", conversation="a").tell("whole").done()
+    ask(plugin, "second", conversation="a").tell(ReasoningChunk("why"), *rest)
+    assert plugin.flush()
+    plugin.close()
+    is_open = streams.c.status == "open"
+    dead = {"writer": "host/1/1/boot/namespace", "seen": datetime(2001, 1, 1, tzinfo=UTC)}
+    with plugin.database.engine_for_writing().begin() as connection:
+        connection.execute(sqlalchemy.update(streams).where(is_open).values(**dead))
+    found = keep(url).load_conversation("a")
+    with History(url) as history:
+        (stream,) = history.list(status="interrupted")
+    assert stream.reasoning == "why"
+    if rest:
+        turns = [user("second"), assistant("some text", tool_calls=[CALL.to_dict()])]
+    else:
+        turns = [user("first"), assistant("whole")]
+    assert found == {"id": "a", "messages": turns}
+
+
+@pytest.mark.parametrize("text", ["text", ""])
+def test_nothing_is_kept_in_memory(history_file: Path, keep, text: str) -> None:
     """With keep_message=False the reasoning is stored too, and what the done chunk says."""
-    script = [say("text"), done(1, 2)]
+    thought = chunk("reasoning", {"content": "why"})
+    end = chunk("done", {"finishReason": "length", "model": "w-2", "id": "a-1"})
     with (
-        Sandbox(script, pause=0) as sandbox,
+        Sandbox([thought, say(text), end], pause=0) as sandbox,
         WebsopyClient("k", base_url=sandbox.url, plugins=[plugin := keep(history_file)]) as client,
     ):
         client.ai.chat_stream("q", keep_message=False).until_done()
     assert plugin.flush()
     with History(history_file) as history:
-        assert [stream.answer for stream in history.list()] == ["text"]
+        (stream,) = history.list()
+    assert (stream.answer, stream.reasoning) == (text, "why")
+    assert (stream.finish_reason, stream.answer_model, stream.answer_id) == ("length", "w-2", "a-1")
 
 
 def test_another_process_continues(history_file: Path) -> None:

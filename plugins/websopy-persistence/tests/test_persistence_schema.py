@@ -104,6 +104,8 @@ def test_columns_are_added(url: str, keep: Any, ask: Any) -> None:
     assert plugin.flush()
     assert plugin.problem == ""
     assert columns_of(engine) >= ADDED
+    indexes = {index["name"] for index in sqlalchemy.inspect(engine).get_indexes("streams")}
+    assert indexes == {"streams_started", "streams_status", "streams_conversation"}
     with History(url) as history:
         new, old = history.list()
     assert (old.question, old.answer, old.usage) == ("old 1", "from before", Usage(1, 2))

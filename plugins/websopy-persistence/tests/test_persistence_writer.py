@@ -13,13 +13,13 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from websopy_persistence.ledger import Ledger
+from websopy_persistence.ledger import LARGE_REQUEST, Ledger
 from websopy_persistence.records import Begin, End, Piece, Record
 from websopy_persistence.store import Part, Stored
 from websopy_persistence.trouble import Trouble
 from websopy_persistence.writer import Limits, Writer
 
-from websopy_sync.chunks import ContentChunk
+from websopy_sync.chunks import ContentChunk, DoneChunk, ReasoningChunk, StreamChunk
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -495,3 +495,48 @@ def test_giving_up_goes_bit_by_bit() -> None:
     assert freed[:2] == [piece(0).weight, len("text")]
     assert sum(freed) == sum(record.weight for record in records)
     assert ledger.entries == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "joined"),
+    [
+        (ContentChunk("a"), ContentChunk("b"), True),
+        (ReasoningChunk("a"), ReasoningChunk("b"), True),
+        (ContentChunk("a"), ReasoningChunk("b"), False),
+        (ReasoningChunk("a"), ContentChunk("b"), False),
+        (ContentChunk("a", extra={"x": 1}), ContentChunk("b"), False),
+        (ReasoningChunk("a"), ReasoningChunk("b", extra={"x": 1}), False),
+        (DoneChunk(), DoneChunk(), False),
+    ],
+)
+def test_which_chunks_share_a_row(first: StreamChunk, second: StreamChunk, joined: bool) -> None:
+    """Plain text of one kind; nothing of another chunk would be lost."""
+    row = Piece("s", 0, 0.0, first, 1)
+    assert row.join(Piece("s", 1, 0.5, second, 1)) is joined
+    assert row.count == 1 + joined
+    assert row.text == ("ab" if joined else "" if isinstance(first, DoneChunk) else "a")
+
+
+def test_reasoning_weighs_and_is_given_up_with_the_text() -> None:
+    """A model that thinks for long must not fill the memory of a server without a database."""
+    thoughtful = attrs.evolve(end(1), answer="", reasoning="why" * 100)
+    assert thoughtful.weight == end(0).weight + 300
+    assert thoughtful.without_text().weight == end(0).weight
+    ledger = Ledger()
+    for record in (begin(), thoughtful):
+        ledger.take(record)
+    (entry,) = ledger.waiting()
+    assert ledger.give_up(entry) == 300
+    assert ledger.entries
+
+
+def test_a_large_request_is_given_up_first() -> None:
+    """While the row is missing it is the likely cause; the chunks and the text stay."""
+    ledger = Ledger()
+    large = attrs.evolve(begin(), request="x" * (LARGE_REQUEST + 1), question="why")
+    for record in (large, piece(0), end(1)):
+        ledger.take(record)
+    (entry,) = ledger.waiting()
+    assert ledger.give_up(entry) == LARGE_REQUEST + 1 + len("why")
+    assert (entry.begin.request, entry.begin.question) == (None, None)
+    assert (entry.chunks, entry.end) == (1, end(1))

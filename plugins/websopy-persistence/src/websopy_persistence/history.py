@@ -294,10 +294,9 @@ class History:
             column = streams.c.conversation
             wanted: ColumnElement[bool] = column.is_not(None)
             if conversation is not None:
-                wanted = self._begins_with(conversation)
-                ids = connection.scalars(select(column).where(wanted).distinct().limit(2)).all()
-                if storable(conversation) in ids or len(ids) > 1:
-                    wanted = column == storable(conversation)
+                alike = select(column).where(self._begins_with(conversation)).distinct()
+                ids = connection.scalars(alike.limit(2)).all()
+                wanted = column == (ids[0] if len(ids) == 1 else storable(conversation))
             has_answer = (streams.c.status != "open") & (
                 (streams.c.chunks > 0) | (streams.c.answer != "")
             )
@@ -376,12 +375,13 @@ class History:
     def _is_ready(self, connection: Connection) -> bool:
         with connection.begin():
             self._found = schema.check(connection)
-        # A database of an earlier release is marked by the next writer, which adds its columns.
-        if schema.is_complete(self._found) and not self._marked:
+        if self._found and not self._marked:
             self._marked = True
             try:
                 mark_interrupted(connection, self.database, here=Identity.of_this_process())
-            except SQLAlchemyError:  # whoever may only read sees what was stored all the same
+            except SQLAlchemyError:
+                # Who may only read sees what was stored all the same. Tables of an earlier release
+                # lack columns: the next writer adds them, and marks the streams.
                 connection.rollback()
         return bool(self._found)
 

@@ -48,7 +48,6 @@ __all__ = [
     "VERSION",
     "check",
     "chunks",
-    "is_complete",
     "prepare",
     "stream_columns",
     "streams",
@@ -223,11 +222,6 @@ def check(connection: Connection) -> Collection[str]:
     if version is None or not set(metadata.tables) <= names:
         return set()
     return _columns(connection, streams)
-
-
-def is_complete(found: Collection[str]) -> bool:
-    """Whether no column of `streams` is missing."""
-    return set(streams.c.keys()) <= set(found)
 
 
 def stream_columns(found: Collection[str]) -> Sequence[Column[Any] | Label[Any]]:
