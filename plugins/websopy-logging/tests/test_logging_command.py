@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 
 import pytest
 
 from websopy_sync.cli import main
-from websopy_sync.sandbox import Sandbox, event, say, status
+from websopy_sync.sandbox import Sandbox, done, say, status
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +33,7 @@ def test_an_error(sandbox: Sandbox, capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_a_cut_answer(sandbox: Sandbox, capfd: pytest.CaptureFixture[str]) -> None:
     """No line of the plugin is shown."""
-    sandbox.play([say("cut"), event(json.dumps({"type": "done", "finishReason": "length"}))])
+    sandbox.play([say("cut"), done(finish_reason="length")])
     assert "outcome=" not in stderr_of(sandbox, capfd)
 
 

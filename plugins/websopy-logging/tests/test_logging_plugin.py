@@ -26,6 +26,7 @@ from websopy_sync.sandbox import (
     say,
     silence,
     status,
+    think,
 )
 
 QUESTION = "写一篇关于 AI 的文章"
@@ -185,8 +186,7 @@ def test_why_it_ended(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture, reason: str | None, truncated: bool
 ) -> None:
     """Each finish reason; a cut answer has one line at WARNING, and its outcome is done."""
-    fields = {"type": "done"} | ({} if reason is None else {"finishReason": reason})
-    ask(sandbox, [*ANSWER, event(json.dumps(fields))])
+    ask(sandbox, [*ANSWER, done(finish_reason=reason)])
     [last] = lines(caplog, "end")
     assert (last["outcome"], last["truncated"]) == ("done", truncated)
     assert last.get("finish_reason") == reason
@@ -196,12 +196,8 @@ def test_why_it_ended(
 
 def test_what_the_service_says(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     """The model and the id of the answer, and the details of the usage, bounded and in one line."""
-    usage = {"promptTokens": 20, "completionTokens": 150}
-    usage |= {"cachedTokens": 5, "reasoningTokens": 100}
-    done_chunk = {"type": "done", "finishReason": "length", "usage": usage}
-    done_chunk |= {"model": "w\u2028" + "2" * 10_000, "id": "answer-1"}
-    thought = {"type": "reasoning", "content": "secret thought"}
-    script = [event(json.dumps(thought)), *ANSWER, event(json.dumps(done_chunk))]
+    end = {"finish_reason": "length", "model": "w\u2028" + "2" * 10_000, "answer_id": "answer-1"}
+    script = [think("secret thought"), *ANSWER, done(20, 150, cached=5, reasoning=100, **end)]
     ask(sandbox, script, model="w-1")
     [last] = lines(caplog, "end")
     assert (last["model"], last["answer_id"]) == ("w-1", "answer-1")

@@ -16,7 +16,7 @@ from websopy_persistence.schema import streams
 from websopy_sync import Message, StreamCancelledError, Usage, WebsopyClient
 from websopy_sync.chunks import ContentChunk, ErrorChunk, ReasoningChunk, ToolCall, ToolCallChunk
 from websopy_sync.errors import APIStatusError, StreamServerError
-from websopy_sync.sandbox import Sandbox, chunk, done, error, say, tool
+from websopy_sync.sandbox import Sandbox, done, error, say, think, tool
 
 TEXT_PART = {"type": "text", "text": "look"}
 CALL = ToolCall("weather", '{"city": "成都"}', "call-1")
@@ -288,10 +288,9 @@ def test_a_process_that_died(url, keep, ask, rest) -> None:
 @pytest.mark.parametrize("text", ["text", ""])
 def test_nothing_is_kept_in_memory(history_file: Path, keep, text: str) -> None:
     """With keep_message=False the reasoning is stored too, and what the done chunk says."""
-    thought = chunk("reasoning", {"content": "why"})
-    end = chunk("done", {"finishReason": "length", "model": "w-2", "id": "a-1"})
+    end = done(finish_reason="length", model="w-2", answer_id="a-1")
     with (
-        Sandbox([thought, say(text), end], pause=0) as sandbox,
+        Sandbox([think("why"), say(text), end], pause=0) as sandbox,
         WebsopyClient("k", base_url=sandbox.url, plugins=[plugin := keep(history_file)]) as client,
     ):
         client.ai.chat_stream("q", keep_message=False).until_done()

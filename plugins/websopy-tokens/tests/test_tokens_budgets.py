@@ -17,7 +17,7 @@ from websopy_sync import (
     StreamCancelledError,
     WebsopyClient,
 )
-from websopy_sync.sandbox import Sandbox, chunk, done, pause, say, silence
+from websopy_sync.sandbox import Sandbox, done, pause, say, silence, think
 
 Oracle = Callable[[str, str], int]
 
@@ -52,7 +52,7 @@ def test_reasoning_counts_for_a_budget(sandbox: Sandbox, oracle: Oracle) -> None
     """A model that thinks without end is stopped before it has written a word."""
     plugin = TokensPlugin(budget=Budget(answer_tokens=10))
     pieces = [CHINESE[start : start + 2] for start in range(0, len(CHINESE), 2)]
-    sandbox.play([*(chunk("reasoning", {"content": piece}) for piece in pieces), silence()])
+    sandbox.play([*map(think, pieces), silence()])
     with client_of(sandbox, plugin) as client, pytest.raises(StreamCancelledError) as caught:
         client.ai.chat(QUESTION)
     text = caught.value.partial.reasoning

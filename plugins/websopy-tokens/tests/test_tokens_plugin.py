@@ -21,9 +21,7 @@ from websopy_sync import (
 )
 from websopy_sync.sandbox import (
     Sandbox,
-    Step,
     Steps,
-    chunk,
     cut,
     done,
     error,
@@ -34,6 +32,7 @@ from websopy_sync.sandbox import (
     say,
     silence,
     status,
+    think,
     tool,
 )
 
@@ -232,11 +231,6 @@ def test_tool_calls_are_the_models_words_too(
     assert report.usage.completion_tokens == sum(oracle("o200k_base", text) for text in texts)
 
 
-def think(text: str) -> Step:
-    """A chunk of reasoning."""
-    return chunk("reasoning", {"content": text})
-
-
 def test_reasoning_is_the_models_text_too(
     sandbox: Sandbox, plugin: TokensPlugin, reports: list[Report], oracle: Oracle
 ) -> None:
@@ -261,11 +255,6 @@ def test_reasoning_with_a_counter_of_ones_own(sandbox: Sandbox, reports: list[Re
     assert (reports[0].usage.reasoning_tokens, reports[0].usage.completion_tokens) == (3, 4)
 
 
-def usage_of(prompt: int, completion: int, **details: int) -> Step:
-    usage = {"promptTokens": prompt, "completionTokens": completion, **details}
-    return chunk("done", {"usage": usage, "finishReason": "length"})
-
-
 def test_cached_and_reasoning_tokens(
     sandbox: Sandbox, reports: list[Report], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -273,10 +262,10 @@ def test_cached_and_reasoning_tokens(
     caplog.set_level("INFO", "websopy_sync.tokens")
     prices = {"discount": Price(2.0, 8.0, cached=0.5), "none": Price(2.0, 8.0)}
     plugin = TokensPlugin(prices=prices, on_report=reports.append)
-    answer = usage_of(100, 1000, cachedTokens=40, reasoningTokens=900)
+    answer = done(100, 1000, cached=40, reasoning=900, finish_reason="length")
     for model in prices:
         ask(sandbox, plugin, [say("x"), answer], model=model)
-    ask(sandbox, plugin, [say("x"), usage_of(10, 1, cachedTokens=40)], model="discount")
+    ask(sandbox, plugin, [say("x"), done(10, 1, cached=40)], model="discount")
     assert [report.cost for report in reports] == [0.00814, 0.0082, 0.000013]
     assert [report.outcome for report in reports] == ["done"] * 3
     assert (plugin.totals.cached_tokens, plugin.totals.reasoning_tokens) == (120, 1800)

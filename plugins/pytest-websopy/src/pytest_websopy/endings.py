@@ -37,6 +37,7 @@ from websopy_sync.sandbox import (
     say,
     silence,
     status,
+    think,
     tool,
 )
 
@@ -68,7 +69,7 @@ class Ending:
 
 
 _SAID = (say("AI"), say(" 正在"), say("改变世界..."))
-_THOUGHT = chunk("reasoning", {"content": "What do they want?"})
+_THOUGHT = think("What do they want?")
 _NOT_RESUMABLE = (no_ids(), *_SAID)
 
 ENDINGS = (
@@ -77,8 +78,8 @@ ENDINGS = (
     Ending("done-without-text", (done(20, 0),)),
     Ending("done-with-tool-call", (*_SAID, tool("search", {"q": "AI"}), done(20, 9)), text=TEXT),
     # The text may be half an answer: `message.truncated` says so.
-    Ending("done-at-the-limit", (*_SAID, chunk("done", {"finishReason": "length"})), text=TEXT),
-    Ending("done-filtered", (*_SAID, chunk("done", {"finishReason": "content_filter"})), text=TEXT),
+    Ending("done-at-the-limit", (*_SAID, done(finish_reason="length")), text=TEXT),
+    Ending("done-filtered", (*_SAID, done(finish_reason="content_filter")), text=TEXT),
     Ending("done-with-reasoning", (_THOUGHT, *_SAID, done(20, 9)), text=TEXT),
     Ending("done-with-unknown-chunk", (*_SAID, chunk("later"), done(20, 9)), text=TEXT),
     # The client resumes, and the sandbox continues after the cut.
