@@ -14,7 +14,7 @@ import pytest
 from tables import each
 
 from websopy_sync import ConfigError, FileError
-from websopy_sync.files import read_file, write_file
+from websopy_sync.files import PIECE, read_file, write_file
 
 
 def mode_of(path: Path) -> int:
@@ -27,6 +27,52 @@ def open_mask() -> Iterator[None]:
     mask = os.umask(0)
     yield
     os.umask(mask)
+
+
+@each("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 7])
+def test_all_of_a_file_is_read(tmp_path: Path, size: int) -> None:
+    """Up to the limit, over all its pieces."""
+    path, data = tmp_path / "a", os.urandom(size)
+    path.write_bytes(data)
+    assert read_file(path, what="r", max_size=size) == data
+    if size:
+        limit = f"^r: expected at most {size - 1} bytes, got {size} or more$"
+        with pytest.raises(ConfigError, match=limit):
+            read_file(path, what="r", max_size=size - 1)
+
+
+def test_a_file_larger_than_it_says() -> None:
+    """Those of /proc say 0; a log may grow while it is read."""
+    size = len(read_file("/proc/self/limits", what="r", max_size=PIECE))
+    assert len(read_file("/proc/self/limits", what="r", max_size=size)) == size
+    with pytest.raises(ConfigError, match=r"^r: expected at most 99 bytes, got 100 or more$"):
+        read_file("/proc/self/limits", what="r", max_size=99)
+
+
+@each("path", ["/dev/zero", "/dev/null", "pipe"])
+def test_only_a_regular_file_is_read(tmp_path: Path, path: str) -> None:
+    """A device may never end, and a pipe would be waited for."""
+    if path == "pipe":
+        os.mkfifo(tmp_path / path)
+    with pytest.raises(ConfigError, match=r"^r: expected a regular file, got a pipe or a device$"):
+        read_file(tmp_path / path, what="r", max_size=9)
+
+
+@each(
+    ("path", "number", "says"),
+    [
+        ("none", errno.ENOENT, "^r: cannot read '.*/none': No such file or directory$"),
+        (".", errno.EISDIR, "Is a directory$"),
+        ("x" * 300, errno.ENAMETOOLONG, "^r: cannot read: expected a path, got a text that is"),
+        ("a\0b", None, "^r: cannot read: expected a path, got a text that is none$"),
+    ],
+)
+def test_what_cannot_be_read(tmp_path: Path, path: str, number: int | None, says: str) -> None:
+    """A FileError with the system's number, and nothing of Python's own behind it."""
+    with pytest.raises(FileError, match=says) as caught:
+        read_file(f"{tmp_path}/{path}", what="r", max_size=9)
+    assert caught.value.errno == number
+    assert caught.value.__cause__ is caught.value.__context__ is None
 
 
 def test_a_file_is_replaced(tmp_path: Path, open_mask: None) -> None:
@@ -96,8 +142,7 @@ def test_what_cannot_be_written(tmp_path: Path, path: str, number: int | None, s
         (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(FileError, match=says) as caught:
         write_file(f"{tmp_path}/{path}", b"x", what="w")
-    if len(path) < 300:
-        assert caught.value.errno == number
+    assert caught.value.errno == number
     assert caught.value.__cause__ is caught.value.__context__ is None
     assert sorted(os.listdir(tmp_path)) == ["file", "loop"]
 

@@ -77,6 +77,37 @@ def test_the_turn_of_a_result(call: Any) -> None:
     assert result_turn(call, "r", [calling(TWO, ONE)]) == result("1")
 
 
+def test_a_call_without_an_id_is_the_whole_call() -> None:
+    """Its arguments tell it from others of its name."""
+    other = ToolCall("f", '{"x": 1}')
+    turns = [calling(other, NAMELESS)]
+    assert result_turn(NAMELESS, "r", turns) == result(None)
+    with pytest.raises(ConfigError, match="got another"):
+        result_turn(ToolCall("f", '{"x": 2}'), "r", turns)
+
+
+def test_calls_of_ours_beside_others() -> None:
+    """What is no call of ours hides none that is."""
+    turn = {"role": "assistant", "tool_calls": [{"id": "0"}, ONE.to_dict(), None, TWO.to_dict()]}
+    assert open_calls([turn]) == [ONE, TWO]
+
+
+@each(
+    ("call", "says"),
+    [
+        ("3", "call: expected one that has no result yet ('f' with id '1', 'f'), got another"),
+        (TWO, "call: expected one that has no result yet ('f' with id '1', 'f'), got another"),
+        (None, "call: expected a ToolCall or its id, got NoneType"),
+        (ONE.to_dict(), "call: expected a ToolCall or its id, got dict"),
+    ],
+)
+def test_the_error_names_the_open_calls(call: Any, says: str) -> None:
+    """Their tools and ids, and not their arguments."""
+    with pytest.raises(ConfigError) as caught:
+        result_turn(call, "r", [calling(ONE, NAMELESS)])
+    assert str(caught.value) == says
+
+
 @dataclasses.dataclass
 class Weather:
     degrees: float
