@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import threading
 import time
 from contextlib import redirect_stdout
+from unittest import mock
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from screens import Screen, shown
 from test_cli_markdown_blocks import ANSWER
 
-from websopy_sync.cli.markdown import MarkdownWriter
+from websopy_sync.cli.markdown import Drawing, MarkdownWriter
+from websopy_sync.cli.markdown_lines import Renderer
 from websopy_sync.sandbox import Sandbox, Steps, done, say, silence, tool, wait
 
 REAL = """# 人工智能 in short
@@ -82,6 +87,64 @@ def test_an_answer() -> None:
             with chat(sandbox, rows=rows) as screen:
                 assert "\n".join(screen.ended()) == SHOWN, (size, rows)
                 assert screen.process.returncode == 0
+
+
+MARKS = [
+    "word ",
+    "中文，",
+    "**",
+    "`",
+    "*",
+    "\n",
+    "\n\n",
+    "- ",
+    "  - ",
+    "1. ",
+    "12. ",
+    "> ",
+    "```\n",
+    "```py\n",
+    "# ",
+    "---\n",
+    "x = 1\n",
+    "[l](http://x.y)",
+    "&#27;",
+    "<b>",
+    "😀",
+    "-",
+    "=",
+    "1",
+    "\\",
+    "    ",
+]
+TABLES = ["|a|b|\n|-|-|\n", "|1|2|\n"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    parts=st.lists(st.sampled_from([*MARKS, *TABLES]), max_size=50),
+    piece=st.integers(1, 9),
+    rows=st.sampled_from([4, 8, 100]),
+)
+def test_pieces_and_height_do_not_matter(parts: list[str], piece: int, rows: int) -> None:
+    """At its end an answer looks as if it had come at once, on a screen that is high enough."""
+    text = "".join(parts)
+    pieces = [text[start : start + piece] for start in range(0, len(text), piece)]
+    drawn = drawn_lines(pieces, rows)
+    # A list that was cut aligns the numbers of its parts by themselves.
+    assert [line.lstrip() for line in drawn] == [line.lstrip() for line in drawn_lines([text], 100)]
+
+
+def drawn_lines(pieces: list[str], rows: int) -> list[str]:
+    """What the screen shows at the end."""
+    out = io.StringIO()
+    size = {"TERM": "xterm", "COLUMNS": "60", "LINES": str(rows)}
+    with mock.patch.dict(os.environ, size), redirect_stdout(out):
+        drawing = Drawing(Renderer())
+        for text in pieces:
+            drawing.add(text, ended=False)
+        drawing.add("", ended=True)
+    return shown(out.getvalue(), columns=60, rows=rows)
 
 
 def test_a_block_is_laid_out_while_it_grows() -> None:

@@ -176,12 +176,26 @@ def test_split_code() -> None:
 
 
 def test_split_list() -> None:
-    """All items but the last are finished."""
+    """All items but the last that is sure are finished; the numbers go on."""
     blocks = Blocks()
-    blocks.add("1. a\n2. b\n   - c\n3. d")
+    blocks.add("1. a\n1. b\n   - c\n1. d\n1. e\n1.")
     first = blocks.split()
-    assert first is not None and first.source == "1. a\n2. b\n   - c\n"
-    assert blocks.growing()[0].tokens[0].attrs == {"start": 3}
+    assert first is not None and first.source == "1. a\n1. b\n   - c\n1. d\n"
+    assert blocks.growing()[0].tokens[0].attrs == {"start": 4}
+    assert blocks.split() is None
+    blocks.add(" f\n1. g\n")
+    second = blocks.split()
+    assert second is not None and second.source == "1. e\n1. f\n"
+    assert [block.tokens[0].attrs for block in (second, *blocks.growing())] == [
+        {"start": 4},
+        {"start": 6},
+    ]
+
+
+def test_a_list_is_not_split_at_what_may_be_a_rule() -> None:
+    """`-` is an item, `---` is none."""
+    blocks = Blocks()
+    blocks.add("- a\n-")
     assert blocks.split() is None
 
 

@@ -58,6 +58,7 @@ def plain(renderer: Renderer, text: str, columns: int = 60, *, growing: bool = F
         ("***", ["─" * 59]),
         ("<b>x</b> <!-- y -->", ["<b>x</b> <!-- y -->"]),
         ("<div>\n\nx", ["<div>", "x"]),
+        (r"\(a_1 \\ \{b\}\) \* \_", [r"\(a_1 \\ \{b\}\) * _"]),
         ("[a]: https://a.example 'b'", ["[a]: https://a.example 'b'"]),
         ("| 值 | b |\n|---|--:|\n| 中文 | 2 |", [" 值     b", " ──────── ", " 中文   2"]),
     ],
@@ -76,6 +77,8 @@ def test_lines(renderer: Renderer, text: str, lines: list[str]) -> None:
             "https://good.example (https://evil.example)",
         ),
         ("<https://a.example>", "https://a.example"),
+        ("<a@b.example>", "a@b.example"),
+        ("[https://a.example](https://a.example) [b](c)", "https://a.example b (c)"),
         ("![alt](https://a.example/x.png)", "[image: alt (https://a.example/x.png)]"),
         (
             "[![alt](https://a.example)](https://b.example)",
@@ -122,6 +125,13 @@ def test_deep_nesting_and_wide_tables(renderer: Renderer, growing: bool) -> None
         shown = "".join(plain(renderer, text, growing=growing))
         wanted = re.sub(r"\s", "", text)
         assert re.sub(r"\s", "", shown) == wanted or text.startswith("***")
+
+
+def test_chinese_beside_english(renderer: Renderer) -> None:
+    """A sentence begins on the line where it stands, and no line begins with its full stop."""
+    for before, after in (("", ""), ("- ", " • "), ("# ", "")):
+        first, second = plain(renderer, f"{before}Use 人工智能正在改变世界。好", 24 + len(after))
+        assert first == f"{after}Use 人工智能正在改变世" and second.strip() == "界。好"
 
 
 def test_a_long_word_in_a_table(renderer: Renderer) -> None:

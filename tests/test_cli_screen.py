@@ -37,6 +37,15 @@ def test_what_is_only_added_is_not_redrawn(lines: list[str], more: list[str]) ->
     assert region.update([], longer, columns=20, rows=24).strip("\n") == "x"
 
 
+def test_growing_lines_that_are_final_now() -> None:
+    """They stay as they are, whatever is drawn next."""
+    region = Region()
+    written = region.update([], ["one", "two"], **SIZE)
+    assert region.update(["one"], ["two"], **SIZE) == ""
+    written += region.update([], ["2"], **SIZE)
+    assert shown(written, **SIZE) == ["one", "2"]
+
+
 def test_nothing_changed() -> None:
     """Nothing is written."""
     region = Region()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 from screens import shown
 from tables import each
 
-from websopy_sync.cli.wrap import Wrapper, cells
+from websopy_sync.cli.wrap import Wrapper, cells, line_starts
 
 
 def wrapped(text: str, columns: int, *, piece: int = 1) -> str:
@@ -18,6 +19,10 @@ def wrapped(text: str, columns: int, *, piece: int = 1) -> str:
     return "".join(
         wrapper.write(text[start : start + piece]) for start in range(0, len(text), piece)
     )
+
+
+PIECES = [*"abc.,-(/*`~#éß人工，。（）“”한국あー😀\u3000 \n\t❤♥", "x\u0301", "```\n"]
+WORDS = st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
 
 
 @each(
@@ -55,6 +60,15 @@ def test_lines(text: str, lines: list[str]) -> None:
     """Words move to the next line as a whole; code and long words break at the edge."""
     for piece in (1, 2, 3, 5, 100):
         assert shown(wrapped(text, 10, piece=piece), columns=10) == lines, piece
+
+
+@given(text=WORDS.map(lambda text: text.replace("\n", "")), width=st.integers(2, 14))
+def test_a_whole_line(text: str, width: int) -> None:
+    """Its rows fit, hold all of it, and break words only where these are longer than a row."""
+    rows = [text[start:end] for start, end in pairwise([0, *line_starts(text, width), len(text)])]
+    assert "".join(rows) == text
+    for row in rows:
+        assert sum(map(cells, row.rstrip())) <= width or len(row) == 1
 
 
 def test_a_joined_emoji_stays_whole() -> None:
@@ -99,10 +113,6 @@ def without_spaces(text: str) -> str:
     return re.sub(r"\s+", "", text)
 
 
-PIECES = [*"abc.,-(/*`~#éß人工，。（）“”한국あー😀\u3000 \n\t❤♥", "x\u0301", "```\n"]
-WORDS = st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
-
-
 @given(text=WORDS, columns=st.integers(2, 14), piece=st.integers(1, 7))
 def test_nothing_is_lost_or_doubled(text: str, columns: int, piece: int) -> None:
     """The screen has the text's characters in their order, and spaces only where it has some."""
@@ -142,6 +152,7 @@ def test_a_word_that_fits_is_never_broken(words: list[str], columns: int) -> Non
         ("中", 2),
         ("，", 2),
         ("😀", 2),
+        ("\ufe0f", 1),
     ],
 )
 def test_cells(character: str, count: int) -> None:

@@ -74,7 +74,7 @@ class MarkdownWriter:
             self._failure = error
 
     def _draw_until_ended(self) -> None:
-        drawing = _Drawing(self._renderer)
+        drawing = Drawing(self._renderer)
         ended = False
         while not ended:
             self._arrived.wait()
@@ -86,8 +86,12 @@ class MarkdownWriter:
             self._ended.wait(max(FASTEST, SHARE * (time.monotonic() - begun)))
 
 
-class _Drawing:
-    """One text on the screen."""
+class Drawing:
+    """One text on the screen.
+
+    Args:
+        renderer: Lays its blocks out.
+    """
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
@@ -96,7 +100,12 @@ class _Drawing:
         self._begun = False
 
     def add(self, text: str, *, ended: bool) -> None:
-        """Draw the text so far."""
+        """Draw the text so far.
+
+        Args:
+            text: The next piece of it.
+            ended: Whether it is the last one.
+        """
         columns, rows = shutil.get_terminal_size()
         final = self._lines(self._blocks.add(text), columns)
         growing = self._lines(self._blocks.growing(ended=ended), columns, growing=not ended)

@@ -60,6 +60,7 @@ class Blocks:
         self._source = ""
         self._continues = False
         self._code_before = ""
+        self._number: int | None = None
 
     def add(self, text: str) -> list[Block]:
         """Add the next piece of the text; the blocks that are finished now."""
@@ -93,27 +94,32 @@ class Blocks:
 
     def split(self) -> Block | None:
         """The beginning of the growing block, as finished; None if it can only be shown whole."""
-        blocks = self._blocks(self._source)
+        whole = self._whole_lines()
+        blocks = self._blocks(whole)
         if len(blocks) != 1:
             return None
         tokens = blocks[0].tokens
-        lines = self._source.split("\n")
-        first = len(lines) - len(self._source.lstrip("\n").split("\n"))
+        lines = whole.split("\n")
+        first = len(lines) - len(whole.lstrip("\n").split("\n"))
         if tokens[0].type == "fence":
             return self._split_fence(lines, first)
-        if tokens[0].type in ("bullet_list_open", "ordered_list_open"):
-            items = [token.map[0] for token in tokens if _is_item(token) and token.map]
-            return self._cut(lines, items[-1]) if items[-1] > first else None
-        return None
+        items = [token.map[0] for token in tokens if _is_item(token) and token.map]
+        if len(items) < 2:
+            return None
+        block = self._cut(lines, items[-1])
+        self._number = int(tokens[0].attrs.get("start", 1)) + len(items) - 1
+        return block
+
+    def _whole_lines(self) -> str:
+        return self._source[: self._source.rfind("\n") + 1]
 
     def _finished(self) -> list[Block]:
         """Cut off all blocks but the last, of the lines that are complete."""
-        whole = self._source[: self._source.rfind("\n") + 1]
-        blocks = self._blocks(whole)
+        blocks = self._blocks(self._whole_lines())
         if len(blocks) < 2:
             return []
         self._source = self._source[sum(len(block.source) for block in blocks[:-1]) :]
-        self._continues, self._code_before = False, ""
+        self._continues, self._code_before, self._number = False, "", None
         return blocks[:-1]
 
     def _blocks(self, source: str) -> list[Block]:
@@ -126,6 +132,8 @@ class Blocks:
             part = "\n".join(lines[starts[index] : starts[index + 1]])
             source_of = part if starts[index + 1] == len(lines) else part + "\n"
             begun = not index and self._continues
+            if begun and self._number is not None and group[0].type == "ordered_list_open":
+                group[0].attrSet("start", self._number)  # models write "1." before each item
             blocks.append(Block(source_of, group, begun, True, self._code_before if begun else ""))
         return blocks
 
@@ -164,7 +172,8 @@ class Blocks:
 
     def _cut_source(self, end: int) -> Block:
         source, self._source = self._source[:end], self._source[end:]
-        block = Block(source, self._parser.parse(source), self._continues, False, self._code_before)
+        tokens = [token for block in self._blocks(source) for token in block.tokens]
+        block = Block(source, tokens, self._continues, False, self._code_before)
         self._continues, self._code_before = True, ""
         return block
 
@@ -195,6 +204,7 @@ def _parser() -> MarkdownIt:
     parser.enable(["table", "strikethrough"])
     parser.disable(["reference", "html_block", "html_inline"])
     parser.inline.ruler.at("emphasis", _emphasis)
+    parser.inline.ruler.before("escape", "formula", _formula)
     return parser
 
 
@@ -226,6 +236,17 @@ def _emphasis(state: StateInline, silent: bool) -> bool:
             )
         )
     state.pos = end
+    return True
+
+
+def _formula(state: StateInline, silent: bool) -> bool:
+    """Keeps the backslash of `\\(`, `\\[`, `\\{`, and the like, which formulas have."""
+    pair = state.src[state.pos : state.pos + 2]
+    if pair[:1] != "\\" or pair[1:] not in tuple("()[]{}\\,;:!"):
+        return False
+    if not silent:
+        state.pending += pair
+    state.pos += 2
     return True
 
 

@@ -23,6 +23,7 @@ from rich.theme import Theme
 
 from .markdown_blocks import Block
 from .terminal import visible
+from .wrap import line_starts
 
 THEME = Theme(
     {
@@ -140,8 +141,22 @@ def _folded(line: Text, width: int, *, fold: bool) -> Iterator[Text]:
     yield from line.divide(cuts)
 
 
+def _wrapped(text: Text, width: int) -> Iterator[Text]:
+    """The rows of a text. rich would take a Chinese sentence for one word."""
+    for line in text.split("\n", allow_blank=True):
+        for row in line.divide(line_starts(line.plain, width)):
+            row.rstrip()
+            yield row
+
+
+class _Paragraph(markdown.Paragraph):
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from _wrapped(self.text, options.max_width)
+
+
 class _Heading(markdown.Heading):
-    LEVEL_ALIGN: ClassVar = dict.fromkeys(markdown.Heading.LEVEL_ALIGN, "left")
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from _wrapped(self.text, options.max_width)
 
 
 class _BlockQuote(markdown.BlockQuote):
@@ -218,6 +233,7 @@ class _Answer(markdown.Markdown):
 
     elements: ClassVar = {
         **markdown.Markdown.elements,
+        "paragraph_open": _Paragraph,
         "heading_open": _Heading,
         "blockquote_open": _BlockQuote,
         "list_item_open": _ListItem,
@@ -248,12 +264,17 @@ def _shown(token: Token) -> Token:
         content=visible(token.content),
         info=visible(token.info),
         attrs=attributes,
-        children=None if children is None else list(map(_shown, _without_autolinks(children))),
+        children=None if children is None else list(map(_shown, _without_known_links(children))),
     )
 
 
-def _without_autolinks(tokens: Sequence[Token]) -> Iterator[Token]:
-    """The tokens without links that show their address anyway: `<https://…>`."""
-    for token in tokens:
-        if token.markup != "autolink":
+def _without_known_links(tokens: Sequence[Token]) -> Iterator[Token]:
+    """The tokens without the links whose text is their address: it is shown once."""
+    known = False
+    for index, token in enumerate(tokens):
+        if token.type == "link_open":
+            inside = tokens[index + 1 : index + 3]
+            texts = [token.content if token.type == "text" else None for token in inside]
+            known = texts == [token.attrs.get("href"), None] or token.markup == "autolink"
+        if not (known and token.type.startswith("link_")):
             yield token

@@ -92,6 +92,12 @@ class AnswerOutput:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        try:
+            self._finish()
+        finally:
+            self._finish()  # if Ctrl-C came in the first one; there is nothing left to do otherwise
+
+    def _finish(self) -> None:
         self._end_waiting()
         self._change_to(None)
 
@@ -106,8 +112,7 @@ class AnswerOutput:
 
     def note(self, text: str) -> None:
         """Write a line about the answer to stderr."""
-        self._end_waiting()
-        self._change_to(None)
+        self._finish()
         say(text)
 
     def end(self, message: Message) -> None:
@@ -132,9 +137,9 @@ class AnswerOutput:
 
     def _end_waiting(self) -> None:
         if self._waiting:
-            self._waiting = False
             blank = " " * len(WAITING)
             print(f"\r{blank}\r", end="", file=sys.stderr, flush=True)
+            self._waiting = False  # only now: after Ctrl-C in print(), it is done again
 
 
 class JSONOutput(AnswerOutput):

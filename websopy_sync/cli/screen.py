@@ -40,10 +40,10 @@ class Region:
         before, tail = self._shown, growing[-max(rows - 1, 1) :]
         lines = final + tail
         same = _same(before, lines)
+        self._shown = tail
         if same == len(before) == len(lines):
             return ""
         begun, self._begun = self._begun, bool(lines)
-        self._shown = tail
         if same == len(before):
             return ("\n" if begun else "") + "\n".join(lines[same:])
         if same == len(before) - 1 and lines[same:] and lines[same].startswith(before[same]):

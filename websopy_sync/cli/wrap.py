@@ -19,11 +19,13 @@ _OPENING = frozenset("（［｛「『【〈《〔〖〘〚“‘([{")
 _LONGEST_FENCE = 200
 """Characters of a line that are kept, to see whether it begins or ends a code block."""
 
-_JOINER = "\u200d"
+_JOINER, _AS_EMOJI = "\u200d", "\ufe0f"
 
 
 def cells(character: str) -> int:
-    """How many cells of the terminal a character takes: 0, 1 or 2."""
+    """How many cells of the terminal a character takes at most: 0, 1 or 2."""
+    if character == _AS_EMOJI:
+        return 1  # many terminals make the symbol before it as wide as an emoji
     category = unicodedata.category(character)
     if category in ("Mn", "Me") or (category == "Cf" and character != "\u00ad"):
         return 0
@@ -45,13 +47,45 @@ def _is_letter(character: str) -> bool:
 
 def _is_glued(before: str, after: str) -> bool:
     """Whether no line may end between two characters, neither of which is a space."""
-    if before == _JOINER or cells(after) == 0:
+    if before == _JOINER or after == _AS_EMOJI or cells(after) == 0:
         return True
     if "\U0001f3fb" <= after <= "\U0001f3ff" or "\U0001f1e6" <= min(before, after) <= "\U0001f1ff":
         return True  # a skin colour belongs to the emoji before it; two letters make a flag
     if before in _OPENING or after in _CLOSING:
         return True
     return _is_letter(before) and _is_letter(after)
+
+
+def _is_space(character: str) -> bool:
+    """Whether a line may end at it, and then shows none of it."""
+    if character in "\u00a0\u202f":  # spaces that are made to keep two words on one line
+        return False
+    return character == "\t" or unicodedata.category(character) == "Zs"
+
+
+def line_starts(line: str, width: int) -> list[int]:
+    """Where the second and each further row begins, of a whole line that is to be wrapped.
+
+    Args:
+        line: The text, without a line end.
+        width: Cells of a row. Spaces at its end do not count.
+    """
+    starts: list[int] = []
+    begin = column = 0
+    chance = 0  # where a row may begin
+    for index, character in enumerate(line):
+        if _is_space(character):
+            column += cells(character)
+            chance = index + 1
+            continue
+        if index > chance and not _is_glued(line[index - 1], character):
+            chance = index
+        while column + cells(character) > width and index > begin:
+            begin = chance if chance > begin else index
+            starts.append(begin)
+            column = sum(map(cells, line[begin:index]))
+        column += cells(character)
+    return starts
 
 
 class Wrapper:
@@ -130,7 +164,7 @@ class Wrapper:
         erasable = self._erasable
         self._word += piece
         self._word_cells += size
-        self._erasable = erasable and not (_is_symbol(piece[-1]) or piece in (_JOINER, "\ufe0f"))
+        self._erasable = erasable and not (_is_symbol(piece[-1]) or piece in (_JOINER, _AS_EMOJI))
         # The last column stays free: a cursor beyond it moves back differently in each terminal.
         if not self._full and self._column + size < self._width:
             self._column += size

@@ -80,7 +80,8 @@ class WrappingWriter:
     def finish(self) -> None:
         """End the line if it has begun."""
         if self._wrapper.mid_line:
-            self.write("\n")
+            print(flush=True)
+            self._wrapper.write("\n")  # only now: after Ctrl-C in print(), it is done again
 
 
 class ThoughtsWriter:
@@ -101,9 +102,8 @@ class ThoughtsWriter:
     def finish(self) -> None:
         """End the line, and leave a blank one before the answer."""
         if self._wrapper is not None:
-            end = "\n\n" if self._wrapper.mid_line else "\n"
+            self._say("\n\n" if self._wrapper.mid_line else "\n")
             self._wrapper = None
-            self._say(end)
 
     def _say(self, text: str) -> None:
         say(f"{DIM}{text}{PLAIN}" if self._styled else text, name="", end="")
