@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tables import each
 
-from websopy_sync import errors, status_errors
+from websopy_sync import errors, status_errors, tool_errors
 from websopy_sync.chunks import ToolCall, Usage
 from websopy_sync.errors import (
     APIConnectionError,
@@ -39,6 +39,7 @@ from websopy_sync.status_errors import (
     UnprocessableEntityError,
     status_error_class,
 )
+from websopy_sync.tool_errors import MaxTurnsError, ToolError
 
 TREE: dict[type[WebsopyError], tuple[type[BaseException], ...]] = {
     WebsopyError: (Exception,),
@@ -62,6 +63,8 @@ TREE: dict[type[WebsopyError], tuple[type[BaseException], ...]] = {
     ToolArgumentsError: (StreamProtocolError, ValueError),
     StreamServerError: (StreamError,),
     StreamCancelledError: (StreamError,),
+    ToolError: (WebsopyError,),
+    MaxTurnsError: (WebsopyError,),
     PluginError: (WebsopyError,),
 }
 
@@ -80,6 +83,8 @@ OWN: dict[type[WebsopyError], dict[str, Any]] = {
     StreamInterruptedError: {"last_event_id": "41"},
     StreamServerError: {"code": "overloaded"},
     StreamCancelledError: {"reason": "closed"},
+    ToolError: {"call": ToolCall("f", "{}")},
+    MaxTurnsError: {"messages": [{"role": "user", "content": "x"}], "turns": 3},
     PluginError: {"plugin": "p", "hook": "on_chunk"},
 }
 STATUS: dict[str, Any] = {
@@ -105,7 +110,7 @@ every_class = each("kind", TREE)
 
 def test_tree_is_complete() -> None:
     """The table above names every error of the modules, and these export each."""
-    modules = (errors, status_errors)
+    modules = (errors, status_errors, tool_errors)
     public = {
         value
         for module in modules

@@ -716,19 +716,45 @@ def leaves(asker: WebsopyClient) -> None:
         next(stream)
 
 
+def now() -> str:
+    """A tool."""
+    return "noon"
+
+
+def runs(asker: WebsopyClient) -> None:
+    with contextlib.closing(asker.ai.run("hi", tools=[now])) as run:
+        while next(run, None) is not None:
+            pass
+
+
+def asks_once(conn: Conn) -> None:
+    """Asks for a tool if there is one, and answers once it has the result."""
+    while True:
+        request = conn.read_request().body
+        if b'"tools"' in request and b'"tool"' not in request:
+            conn.head(framing=faults.length(len(ASKS + DONE)))
+            conn.body(ASKS, DONE)
+        else:
+            faults.reply(conn, "hi")
+
+
+ASKS = faults.event({"type": "tool_call", "tool": {"name": "now", "arguments": ""}})
+
+
 # A socket whose close() is interrupted is closed as nobody holds it any more, with a warning.
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 @pytest.mark.parametrize("every", [83, pytest.param(11, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("use", [chats, reads_on, leaves])
+@pytest.mark.parametrize("use", [chats, reads_on, leaves, runs])
 def test_an_interrupt_at_every_point_of_a_call(
     use: Callable[[WebsopyClient], None], every: int
 ) -> None:
     """It comes out; plugins hear of one end; no connection is left; the next question works."""
+    every *= 2 if use is runs else 1  # it has more points
     points, endings = Points(), Endings()
     old = signal.signal(signal.SIGUSR1, raising(Struck))
     gc.disable()  # what strikes in a destructor is lost, as Python has it
     try:
-        with play(always=faults.answers("hi")) as server:
+        with play(always=asks_once) as server:
             with client(server, plugins=[endings], timeout=FAR) as asker:
                 use(asker)
                 asker._calls._transport.close()  # so that each call connects
@@ -737,7 +763,9 @@ def test_an_interrupt_at_every_point_of_a_call(
                     asker._calls._transport.close()
                     endings.asked, endings.ends = 0, []
                     struck = points.run(lambda: use(asker), point)
-                    assert struck or points.count < point, points.at
+                    # The destructor of an HTTPResponse that is read calls its close().
+                    lost = points.at.endswith(" in close") and "http/client.py" in points.at
+                    assert struck or lost or points.count < point, points.at
                     # On the way to the plugin, two microseconds, nobody can tell whether it came.
                     on_its_way = "hooks" in points.at or points.at.endswith("_notify_plugins")
                     one_end = len(endings.ends) == endings.asked

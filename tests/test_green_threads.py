@@ -162,6 +162,38 @@ def test_cancel_in_the_wait_before_a_repeat(library: str, run: Callable[..., lis
     assert run(library, code, refusal) == ["StreamCancelledError soon"]
 
 
+ASKS = [
+    faults.event({"type": "tool_call", "tool": {"name": "nap", "arguments": "{}"}})
+    for _ in range(3)
+]
+
+
+@slow
+@pytest.mark.timing
+@every_library
+def test_tools_are_green_threads(library: str, run: Callable[..., list[str]]) -> None:
+    """They run side by side, stop nobody, and the wait for them can be cancelled and limited."""
+    code = """
+        def nap():
+            sleep(naps)
+        def ask(**options):
+            return client.ai.run("hi", tools=[nap], **options).until_done().message.content
+        naps = 0.5
+        timed(ask)
+        naps = 5
+        token = CancelToken()
+        later(token.cancel)
+        timed(lambda: ask(cancel_token=token))
+        timed(lambda: ask(timeout=0.2))
+    """
+    asks = faults.body(*ASKS, faults.DONE)
+    assert run(library, code, asks, answer("rested"), asks, asks) == [
+        "rested soon",
+        "StreamCancelledError soon",
+        "APITimeoutError total soon",
+    ]
+
+
 @pytest.mark.timing
 @every_library
 @every_tls

@@ -18,13 +18,18 @@ from websopy_sync import (
     FileError,
     FilePart,
     ImagePart,
+    MaxTurnsError,
     Message,
     ReasoningChunk,
+    RunOptions,
     StreamChunk,
     TextPart,
     Timeouts,
+    Tool,
     ToolCall,
     ToolCallChunk,
+    ToolError,
+    ToolRun,
     UnknownChunk,
     Usage,
     WebsopyClient,
@@ -203,6 +208,50 @@ def parts(path: Path) -> None:
         image(path)
     except FileError as error:
         assert_type(error.errno, int | None)
+
+
+def weather(city: str, days: int = 1) -> str:
+    """A tool."""
+    return city * days
+
+
+def tools(client: WebsopyClient, described: list[dict[str, Any]]) -> None:
+    """Functions, Tools and dicts are tools; a run yields chunks and has its own options."""
+    tool = Tool.of(weather)
+    assert_type(tool, Tool)
+    assert_type(tool.to_dict(), dict[str, Any])
+    client.ai.chat("Hello", tools=[weather, tool, {"name": "x"}])
+    client.ai.chat_stream("Hello", tools=described)
+    client.ai.chat("Hello", tools=None)
+    with client.ai.run("Hello", tools=[weather], max_turns=3, parallel=1, model="m") as run:
+        for chunk in run:
+            assert_type(chunk, StreamChunk)
+    assert_type(run, ToolRun)
+    assert_type(run.messages, list[dict[str, Any]])
+    assert_type(run.until_done().message, Message)
+    assert_type(run.turn, int)
+    client.ai.run("Hello", tools=[], tool_timeout=1.5, approve=lambda call: call.name == "x")
+    client.ai.run("Hello", tools=[tool], strict_tools=True, timeout=5, metadata={"a": 1})
+    client.ai.run("Hello")  # type: ignore[call-arg]  # tools are not optional
+    client.ai.run("Hello", tools=[7])  # type: ignore[list-item]
+    client.ai.run("Hello", tools=[weather], timeout="5")  # type: ignore[arg-type]
+    client.ai.run("Hello", tools=[weather], max_turns=None)  # type: ignore[arg-type]
+    client.ai.run("Hello", tools=[weather], approve=True)  # type: ignore[arg-type]
+    client.ai.chat("Hello", tools=weather)  # type: ignore[arg-type]
+    Tool("weather", "", {}, 7)  # type: ignore[arg-type]
+
+
+def tool_failures(error: ToolError | MaxTurnsError) -> None:
+    """Errors have what the handler needs."""
+    if isinstance(error, ToolError):
+        assert_type(error.call, ToolCall | None)
+    else:
+        assert_type(error.messages, list[dict[str, Any]])
+
+
+def own_run(client: WebsopyClient, **options: Unpack[RunOptions]) -> ToolRun:
+    """A function of the user's that passes the options of a run on."""
+    return client.ai.run("Hello", tools=[weather], **options)
 
 
 def own_verb(client: WebsopyClient, **options: Unpack[ChatOptions]) -> Message:

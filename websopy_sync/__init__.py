@@ -43,8 +43,9 @@ from .errors import (
 )
 from .hooks import BackgroundPlugin, StreamLocal, hookimpl
 from .message import Message
-from .options import ChatOptions
+from .options import ChatOptions, RunOptions
 from .parts import FilePart, ImagePart, TextPart, file, image, text
+from .run import ToolRun
 from .sse import ServerSentEvent
 from .status_errors import (
     AuthenticationError,
@@ -58,6 +59,8 @@ from .status_errors import (
 )
 from .stream import ChatStream, EventStream
 from .timeouts import Timeouts
+from .tool_errors import MaxTurnsError, ToolError
+from .tools import Tool
 
 __all__ = [
     "APIConnectionError",
@@ -81,12 +84,14 @@ __all__ = [
     "FilePart",
     "ImagePart",
     "InternalServerError",
+    "MaxTurnsError",
     "Message",
     "NotFoundError",
     "PermissionDeniedError",
     "PluginError",
     "RateLimitError",
     "ReasoningChunk",
+    "RunOptions",
     "ServerSentEvent",
     "StreamCancelledError",
     "StreamChunk",
@@ -97,9 +102,12 @@ __all__ = [
     "StreamServerError",
     "TextPart",
     "Timeouts",
+    "Tool",
     "ToolArgumentsError",
     "ToolCall",
     "ToolCallChunk",
+    "ToolError",
+    "ToolRun",
     "UnknownChunk",
     "UnprocessableEntityError",
     "Usage",

@@ -5,7 +5,7 @@ Knows nothing of how a call is put together and sent: `calls` does that.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Unpack
 
 from .calls import Calls
@@ -15,8 +15,11 @@ from .errors import ConfigError, WebsopyError
 from .fan_out import fan_out, fan_out_problem
 from .interrupts import discreet
 from .message import Message
-from .options import ChatOptions
+from .options import ChatOptions, RunOptions, ToolOptions
+from .run import ToolRun, start_run
 from .stream import ChatStream
+from .tool_call import ToolCall
+from .tools import ToolLike
 from .turns import Messages
 
 __all__ = ["AI"]
@@ -60,6 +63,53 @@ class AI:
         """
         with self._calls.chat(messages, options) as stream:
             return stream.get_final_message()
+
+    @discreet
+    def run(
+        self,
+        messages: Messages,
+        *,
+        tools: Sequence[ToolLike],
+        max_turns: int = 10,
+        parallel: int = 4,
+        tool_timeout: float | None = None,
+        strict_tools: bool = False,
+        approve: Callable[[ToolCall], bool | str] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> ToolRun:
+        """The model's answers, chunk by chunk, with the tools run that they ask for.
+
+        The results are sent with the next request, until an answer asks for no tool. Returns once
+        the headers of the first response are here, so a refused key raises at the call. A tool
+        call that fails is reported to the model and logged.
+
+        Args:
+            messages: A list of `{"role": …, "content": …}`, or a str for one user message.
+            tools: Functions, Tool objects and dicts. A dict is sent as it is and cannot be run.
+            max_turns: The most answers. If the last one still asks for tools, reading raises.
+            parallel: The most tools at a time, each in its own thread. With 1 and no
+                `tool_timeout` they run in the thread that reads.
+            tool_timeout: Seconds that one call may take; None for no limit of its own. A call
+                that takes longer goes on, but its result is dropped.
+            strict_tools: Let a call that fails raise ToolError.
+            approve: Called with each call before any tool of its answer runs, in the thread that
+                reads. False refuses the call; a str does too and tells the model why.
+            **options: The options of `ChatOptions` but keep_message, for the request of each turn.
+                The total limit and the token are for the whole run. Turn n has the idempotency key
+                `KEY-n` and the metadata `{"turn": n}`.
+
+        Raises:
+            ConfigError: A value cannot be sent or is no tool, or the client is closed.
+            APIError: Whatever `chat_stream` raises.
+        """
+        settings = ToolOptions(
+            max_turns=max_turns,
+            parallel=parallel,
+            tool_timeout=tool_timeout,
+            strict_tools=strict_tools,
+            approve=approve,
+        )
+        return ToolRun(start_run(self._calls, messages, tools, settings, options))
 
     def conversation(
         self, system: str | None = None, **options: Unpack[ChatOptions]

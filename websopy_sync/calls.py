@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -27,6 +27,7 @@ from .resume import TextOf, event_as_text
 from .retry import RetryBudget, RetryPolicy
 from .secret import Secret
 from .stream import ChatStream, EventStream
+from .tools import tool_dicts
 from .transport import HTTPRequest, Transport
 from .turns import Messages, turns_of
 from .urls import path_and_query
@@ -39,6 +40,10 @@ OnEnd = Callable[[Message, bool], None]
 
 _SAFE_METHODS = ("GET", "HEAD")
 """Methods of requests that change nothing, so that a retry needs no key (RFC 9110 9.2.1)."""
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -64,7 +69,7 @@ class Calls:
         self._hooks = hooks
         self._budget = RetryBudget()
         # No WeakSet: that one cannot be iterated while another thread adds to it.
-        self._streams: set[weakref.ref[ChatStream | EventStream]] = set()
+        self._streams: set[weakref.ref[_Closable]] = set()
         self._closed = False
 
     def check(self, given: Mapping[str, Any]) -> None:
@@ -82,7 +87,11 @@ class Calls:
             raise ConfigError("the client is closed")
 
     def chat(
-        self, messages: Messages, given: Mapping[str, Any], on_end: OnEnd | None = None
+        self,
+        messages: Messages,
+        given: Mapping[str, Any],
+        on_end: OnEnd | None = None,
+        scope: CancelScope | None = None,
     ) -> ChatStream:
         """Send messages to the model, and return the stream once its headers are here.
 
@@ -90,10 +99,11 @@ class Calls:
             messages: What the user passed.
             given: Options and fields of the body, as the user passed them.
             on_end: Called at the stream's end.
+            scope: What `scope` made, for one of several calls that end together.
         """
         options = CallOptions.of(self._options, given)
         call = self._chat_call(messages, body_fields(given), options)
-        scope = CancelScope(options.timeout.total, idle=options.timeout.idle)
+        scope = scope or _scope(options)
         keys = KeyRing(self._options.api_key)
         redact = _redactor(keys, scope)
         stream = ChatStream(
@@ -115,9 +125,13 @@ class Calls:
             redact.watch(http_request.headers, http_request.body)
             return self._source(options, http_request, scope, keys, redact, format)
 
-        self._track(stream)
+        self.track(stream)
         stream._send(call.request, source)  # private so that users do not see it
         return stream
+
+    def scope(self, given: Mapping[str, Any]) -> CancelScope:
+        """The scope of several calls with these options: their total limit begins now."""
+        return _scope(CallOptions.of(self._options, given))
 
     def events(
         self, method: str, path: str, params: object, json: object, given: Mapping[str, Any]
@@ -133,14 +147,14 @@ class Calls:
         """
         options = CallOptions.of(self._options, given)
         http_request = self._native_request(method, path, params, json, options)
-        scope = CancelScope(options.timeout.total, idle=options.timeout.idle)
+        scope = _scope(options)
         keys = KeyRing(self._options.api_key)
         redact = _redactor(keys, scope)
         path = http_request.url.removeprefix(self._options.base_url)
         redact.watch(http_request.headers, http_request.body, query=http_request.query, path=path)
         stream = EventStream(scope, options.cancel_token, redact=redact)
         format = self._format(event_as_text, ends_at_eof=True)
-        self._track(stream)
+        self.track(stream)
         # private so that users do not see it
         stream._open(lambda: self._source(options, http_request, scope, keys, redact, format))
         return stream
@@ -223,8 +237,8 @@ class Calls:
             redact=redact,
         )
 
-    def _track(self, stream: ChatStream | EventStream) -> None:
-        """Have close() close this stream, which is about to be opened."""
+    def track(self, stream: _Closable) -> None:
+        """Have close() close this stream or run, which is about to be opened."""
         self._streams.add(weakref.ref(stream, self._streams.discard))
         if self._closed:  # looked at last: close() may have taken its list of streams already
             stream.close()
@@ -236,11 +250,14 @@ def _redactor(keys: KeyRing, scope: CancelScope) -> Redactor:
     return Redactor(keys.keys, go_on=lambda: not scope.aborted and scope.allows(0.0))
 
 
+def _scope(options: CallOptions) -> CancelScope:
+    return CancelScope(options.timeout.total, idle=options.timeout.idle)
+
+
 def _chat_request(turns: list[dict[str, Any]], fields: Mapping[str, Any]) -> ChatRequest:
     params = dict(fields)
-    return ChatRequest(
-        turns, model=params.pop("model", None), tools=params.pop("tools", None), params=params
-    )
+    model, tools = params.pop("model", None), tool_dicts(params.pop("tools", None))
+    return ChatRequest(turns, model=model, tools=tools, params=params)
 
 
 def _as_edited(request: Request, call: _ChatCall) -> HTTPRequest:

@@ -2,7 +2,7 @@
 
 The lowest file of the package: it imports none of it, so that all others may import it. Knows
 nothing of HTTP, SSE or hooks; the code that meets a failure fills in the fields. The classes for
-each status are in `status_errors`::
+each status are in `status_errors`, ToolError and MaxTurnsError in `tool_errors`::
 
     WebsopyError
     ├── ConfigError (ValueError)                  key, header, URL or option that cannot be sent
@@ -20,6 +20,8 @@ each status are in `status_errors`::
     │       │   └── ToolArgumentsError (ValueError)   a tool call's arguments are no JSON object
     │       ├── StreamServerError                 the service's error chunk (.code)
     │       └── StreamCancelledError              (.reason: cancelled | closed)
+    ├── ToolError                                 a tool failed, and strict_tools was asked for
+    ├── MaxTurnsError                             a run ends with tool calls (.messages .turns)
     └── PluginError                               a plugin failed, and strict_plugins was asked for
 """
 

@@ -37,7 +37,7 @@ __all__ = [
 
 
 _PACKAGE = __name__.partition(".")[0]
-_HOOKS = f"{_PACKAGE}.hooks"
+_CALLS_USERS_CODE = (f"{_PACKAGE}.hooks", f"{_PACKAGE}.tool_calls")
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -92,18 +92,20 @@ def raised_by_signal_handler(error: BaseException) -> bool:
 def clear_frames(error: BaseException) -> None:
     """Clear the local variables in the traceback of an exception and of those it wraps.
 
-    Crash reporters show them. Those of a signal handler and of a plugin stay: they are the user's.
+    Crash reporters show them. Those of a signal handler, a plugin and a tool stay: they are the
+    user's.
     """
     for link in (error, *_wrapped(error, sys._getframe(1))):
         handler = _handler_frame(link)
         module = ""
         for frame, _ in traceback.walk_tb(link.__traceback__):
             caller, module = module, frame.f_globals.get("__name__", "")
-            in_plugin = caller.startswith(_HOOKS) and not module.startswith(_PACKAGE)
-            if frame is handler or in_plugin:
+            in_package = module.partition(".")[0] == _PACKAGE
+            if frame is handler or (caller.startswith(_CALLS_USERS_CODE) and not in_package):
                 break
             try:
                 frame.clear()
+                frame.f_locals  # noqa: B018  # until 3.12 it is a snapshot, which clear() leaves
             except RuntimeError:  # it is still running
                 pass
 

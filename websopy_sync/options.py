@@ -20,7 +20,8 @@ from __future__ import annotations
 import difflib
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import iscoroutinefunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -34,11 +35,20 @@ from .message import MAX_ANSWER_SIZE
 from .secret import Secret
 from .sse import MAX_EVENT_SIZE
 from .timeouts import Timeouts
+from .tool_call import ToolCall
+from .tools import ToolLike
 from .transport import Session
 from .urls import base_url_problem
 from .wires.websopy import Websopy
 
-__all__ = ["CallOptions", "ChatOptions", "ClientOptions", "body_fields"]
+__all__ = [
+    "CallOptions",
+    "ChatOptions",
+    "ClientOptions",
+    "RunOptions",
+    "ToolOptions",
+    "body_fields",
+]
 
 # --- checks: a validator names its option, and quotes no value that may be secret ----------------
 
@@ -82,6 +92,23 @@ def _token(instance: object, option: attrs.Attribute[Any], value: object) -> Non
 def _mapping(instance: object, option: attrs.Attribute[Any], value: object) -> None:
     if value is not None and not isinstance(value, Mapping):
         raise ConfigError(f"{option.name}: expected a dict, got {type(value).__name__}")
+
+
+def _seconds(instance: object, option: attrs.Attribute[Any], value: Any) -> None:
+    """Seconds as a limit of `Timeouts` has them."""
+    if value is not None:
+        try:
+            Timeouts(total=value)
+        except ConfigError as error:
+            problem = error.message.removeprefix("timeout total")
+            raise ConfigError(f"{option.name}{problem}") from None
+
+
+def _approve(instance: object, option: attrs.Attribute[Any], value: object) -> None:
+    if value is None or (callable(value) and not iscoroutinefunction(value)):
+        return
+    got = "an async one" if callable(value) else type(value).__name__
+    raise ConfigError(f"approve: expected a function, got {got}")
 
 
 # --- converters: from what the user passes to what is used ---------------------------------------
@@ -194,19 +221,32 @@ class CallOptions:
         return cls(**chosen)
 
 
+@attrs.frozen(repr=False, eq=False, kw_only=True)
+class ToolOptions:
+    """How a run calls its tools, checked. `client.ai.run` says what each is for."""
+
+    max_turns: int = attrs.field(default=10, validator=_count(1))
+    parallel: int = attrs.field(default=4, validator=_count(1))
+    tool_timeout: float | None = attrs.field(default=None, validator=_seconds)
+    strict_tools: bool = attrs.field(default=False, validator=_boolean)
+    approve: Callable[[ToolCall], bool | str] | None = attrs.field(default=None, validator=_approve)
+
+
 _NAMES = tuple(option.name for option in attrs.fields(CallOptions))
 _INHERITED = {option.name for option in attrs.fields(ClientOptions)} & set(_NAMES)
 
 
-def body_fields(given: Mapping[str, Any]) -> dict[str, Any]:
+def body_fields(given: Mapping[str, Any], names: Iterable[str] = ()) -> dict[str, Any]:
     """What a call was given that is no option of ours: fields of the body.
+
+    names: more options that this call has.
 
     Raises:
         ConfigError: A name is close to an option's. The service judges all others.
     """
     fields = {name: value for name, value in given.items() if name not in _NAMES}
     for name in fields:
-        close = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.8)
+        close = difflib.get_close_matches(name, (*_NAMES, *names), n=1, cutoff=0.8)
         if close:
             raise ConfigError(
                 f"unknown option {name!r}: did you mean {close[0]!r}? extra_body sends any name"
@@ -237,13 +277,26 @@ class BodyFields(_AnyField, total=False):
     max_tokens: Any
     stop: Any
     seed: Any
-    tools: Any
     tool_choice: Any
     response_format: Any
     reasoning_effort: Any
 
 
-class ChatOptions(BodyFields, total=False):
+class RunOptions(BodyFields, total=False):
+    """What `run` takes by keyword besides its own: `ChatOptions` says what each is for."""
+
+    timeout: Timeouts | float | None
+    max_retries: int | None
+    resume: bool
+    cancel_token: CancelToken | None
+    idempotency_key: str | None
+    extra_headers: Mapping[str, str] | None
+    extra_body: Mapping[str, Any] | None
+    max_answer_size: int | None
+    metadata: Mapping[str, Any] | None
+
+
+class ChatOptions(RunOptions, total=False):
     """What `chat`, `chat_stream` and `Conversation.send` take by keyword.
 
     Every other keyword, such as `model=` or `temperature=`, is a field of the request's body. mypy
@@ -265,15 +318,9 @@ class ChatOptions(BodyFields, total=False):
             client's when None.
         metadata: For plugins, as `request.metadata` and `stream.metadata`; never sent. A service
             whose body has a field of this name gets it by `extra_body={"metadata": …}`.
+        tools: Functions, Tool objects and dicts that the model may ask for. A dict is sent as it
+            is.
     """
 
-    timeout: Timeouts | float | None
-    max_retries: int | None
-    resume: bool
-    cancel_token: CancelToken | None
-    idempotency_key: str | None
-    extra_headers: Mapping[str, str] | None
-    extra_body: Mapping[str, Any] | None
+    tools: Sequence[ToolLike] | None
     keep_message: bool
-    max_answer_size: int | None
-    metadata: Mapping[str, Any] | None
