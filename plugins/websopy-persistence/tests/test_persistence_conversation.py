@@ -334,3 +334,34 @@ def test_another_process_continues(history_file: Path) -> None:
         assistant("It rains."),
         user("Thanks"),
     ]
+
+
+def weather(city: str) -> str:
+    """The weather.
+
+    Args:
+        city: Where.
+    """
+    return f"rain in {city}"
+
+
+def test_a_run_of_tools_is_continued(history_file: Path, keep) -> None:
+    """Each turn of a run is a stream of its conversation; the last one has them all."""
+    plugin = keep(history_file)
+    with (
+        Sandbox(pause=0) as sandbox,
+        WebsopyClient("k", base_url=sandbox.url, plugins=[plugin]) as client,
+    ):
+        for city in ("成都", "北京"):
+            sandbox.play([tool("weather", {"city": city}, f"call-{city}"), done()])
+        sandbox.play([say("Rain everywhere."), done(finish_reason="stop")])
+        metadata = {"conversation": "a"}
+        with client.ai.run("Weather?", tools=[weather], metadata=metadata) as run:
+            for _ in run:
+                pass
+        found = client.load_conversation("a")
+    assert found is not None
+    assert found["messages"] == run.messages
+    assert len(run.messages) == 6
+    with History(history_file) as history:
+        assert len(history.list(conversation="a")) == 3
