@@ -233,13 +233,17 @@ def test_each_turn_has_its_own_idempotency_key(make: Make, sandbox: Sandbox) -> 
     assert keys[2:] == ["job-1", "job-2"]
 
 
-def test_a_retry_has_the_key_of_its_turn(make: Make, sandbox: Sandbox) -> None:
-    """The service answers each turn once."""
-    play(sandbox, ASKS, status(429, retry_after=0), ANSWERS)
-    run = make().ai.run("x", tools=[weather]).until_done()
-    assert run.message.content == "sunny"
-    keys = [request.idempotency_key for request in sandbox.requests]
-    assert keys[0] != keys[1] == keys[2]
+@each("refusal", [status(429, retry_after=0), status(500, retry_after=0)])
+def test_a_retry_has_the_key_of_its_turn(make: Make, refusal: Any) -> None:
+    """The service answers each turn once; hooks hear of one request."""
+    turns = Turns()
+    with Sandbox(pause=0) as sandbox:
+        play(sandbox, ASKS, refusal, ANSWERS)
+        run = make(turns, base_url=sandbox.url).ai.run("x", tools=[weather]).until_done()
+        assert run.message.content == "sunny"
+        keys = [request.idempotency_key for request in sandbox.requests]
+        assert keys[0] != keys[1] == keys[2]
+        assert (turns.asked, turns.ends) == (2, ["done", "done"])
 
 
 # --- what a run refuses --------------------------------------------------------------------------
