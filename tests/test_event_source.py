@@ -18,7 +18,8 @@ from websopy_sync.errors import (
     StreamInterruptedError,
     StreamProtocolError,
 )
-from websopy_sync.event_source import EventFormat, EventSource
+from websopy_sync.event_format import EventFormat
+from websopy_sync.event_source import EventSource
 from websopy_sync.resume import MAX_WITHOUT_IDS
 from websopy_sync.retry import RetryBudget, RetryPolicy
 from websopy_sync.secret import Secret
@@ -102,7 +103,7 @@ def source_of(
         scope or CancelScope(None),
         timeouts=Timeouts(first_chunk=11, idle=22),
         retry=policy,
-        format=EventFormat(request_id_header="x-request-id", **format),
+        format=EventFormat(request_id_headers=("x-other", "x-request-id"), **format),
     )
     return source, transport
 

@@ -54,7 +54,7 @@ FLOORS = (
     },
     {"conversation_file", "parts", "tool_call", "usage"},
     {"chunks", "tool_errors", "tool_results"},
-    {"cancel", "message", "redaction", "resume", "wires.base"},
+    {"cancel", "message", "ndjson", "redaction", "resume", "wires.base", "wires.pieces"},
     {
         "api_key",
         "transport.name_lookup",
@@ -62,16 +62,25 @@ FLOORS = (
         "transport.socket_writer",
         "transport.socks_handshake",
         "transport.tls_in_tls",
+        "wires.fast_path",
+        "wires.openai",
+        "wires.registry",
         "wires.websopy",
     },
-    {"json_schema", "transport.raw_response", "wires.websopy_requests", "wires.websopy_writer"},
+    {
+        "json_schema",
+        "transport.raw_response",
+        "wires",
+        "wires.websopy_requests",
+        "wires.websopy_writer",
+    },
     {"tools", "transport.request_context"},
     {"transport.failures"},
     {"transport.connection", "transport.custom_adapter", "transport.response"},
     {"transport.pool"},
     {"transport.transport"},
     {"transport"},
-    {"response_check", "wires"},
+    {"endpoint", "event_format", "response_check"},
     {"event_source"},
     {"hooks.request", "hooks.specs"},
     {"hooks.arguments", "hooks.discovery", "hooks.nesting", "hooks.results", "hooks.stream_local"},
@@ -79,7 +88,7 @@ FLOORS = (
     {"hooks.loading"},
     {"hooks.manager"},
     {"hooks"},
-    {"lifecycle", "options"},
+    {"chat_call", "lifecycle", "options"},
     {"response_stream"},
     {"stream", "tool_calls"},
     {
@@ -145,6 +154,7 @@ PURE = {
     "headers",
     "hooks.results",
     "message",
+    "ndjson",
     "plain_form",
     "redaction",
     "request_body",
@@ -173,7 +183,10 @@ PURE = {
     "web.events",
     "web.public_errors",
     "wires.base",
+    "wires.fast_path",
     "wires.lenient_json",
+    "wires.openai",
+    "wires.pieces",
     "wires.websopy",
     "wires.websopy_requests",
     "wires.websopy_writer",
@@ -189,7 +202,7 @@ SERVICE_PARTS = (
     "totalTokens",
 )
 SERVICE_HEADERS = {
-    text.strip().lower() for text in (Websopy.request_id_header, *Websopy.key_header)
+    text.strip().lower() for text in (*Websopy.request_id_headers, *Websopy.key_header)
 }
 
 LONGEST_FUNCTION = 30

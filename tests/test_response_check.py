@@ -47,6 +47,7 @@ def problem_of(response: Response, scope: CancelScope | None = None) -> APIError
         response,  # type: ignore[arg-type]  # it is played
         scope=scope or CancelScope(None),
         redact=Redactor([Secret(KEY)]),
+        content_types=("text/event-stream",),
     )
 
 

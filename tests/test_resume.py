@@ -13,7 +13,8 @@ from tables import each
 
 from websopy_sync.cancel import CancelScope
 from websopy_sync.errors import StreamInterruptedError
-from websopy_sync.event_source import EventFormat, EventSource
+from websopy_sync.event_format import EventFormat
+from websopy_sync.event_source import EventSource
 from websopy_sync.resume import (
     MAX_EVENTS,
     MAX_HELD,
@@ -170,7 +171,7 @@ def read(server: Server) -> tuple[str, bool]:
         CancelScope(None),
         timeouts=Timeouts(),
         retry=RetryPolicy(3, RetryBudget()),
-        format=EventFormat(Websopy().text_of),
+        format=EventFormat(text_of=Websopy().text_of),
     )
     source.open(lambda error, delay: None)
     reader, text = Websopy().reader(), ""

@@ -250,7 +250,7 @@ def test_budget_counts_right_over_many_threads() -> None:
 
 def test_statuses_that_may_pass() -> None:
     """These and no others."""
-    assert sorted(RETRYABLE_STATUSES) == [408, 425, 429, 500, 502, 503, 504]
+    assert sorted(RETRYABLE_STATUSES) == [408, 425, 429, 500, 502, 503, 504, 529]
 
 
 @each(

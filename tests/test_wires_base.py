@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
-from faults import Conn, body, event, play
+from faults import Conn, body, event, http_chunk, play
+from tables import each
 
-from websopy_sync import ChatStream, Message, StreamInterruptedError
-from websopy_sync.calls import Calls
+from websopy_sync import (
+    APIConnectionError,
+    ChatStream,
+    ConfigError,
+    Message,
+    StreamInterruptedError,
+    StreamProtocolError,
+    Timeouts,
+    WebsopyClient,
+)
 from websopy_sync.chunks import ContentChunk, DoneChunk, UnknownChunk
-from websopy_sync.hooks import Hooks
-from websopy_sync.options import ClientOptions
-from websopy_sync.transport import Transport
 from websopy_sync.wires import ChatRequest, Reader, Wire
-from websopy_sync.wires.base import ReadResult, chunks_of
+from websopy_sync.wires.base import GRACE, ReadResult, chunks_of
 
 
 @pytest.mark.parametrize(
@@ -53,12 +62,15 @@ def test_a_wire_says_what_is_missing() -> None:
 
 
 class Lines:
-    """Its events are plain text, several words at once; "." ends the message."""
+    """Its events are plain text, several words at once; "." ends the message, as may "!"."""
+
+    done: DoneChunk | None = None
 
     def read(self, data: str) -> ReadResult:
         if data.startswith("#"):
             return None
         words = [ContentChunk(word) for word in data.split()]
+        self.done = DoneChunk(None, "!") if data.endswith("!") else None
         return [*words, DoneChunk()] if data.endswith(".") else words
 
 
@@ -66,7 +78,8 @@ class Other(Wire):
     name = "other"
     path = "/talk"
     key_header = ("X-Other-Key", "")
-    request_id_header = "x-other-id"
+    request_id_headers = ("x-nothing", "x-other-id")
+    headers: Mapping[str, str] = MappingProxyType({"X-Version": "7"})
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         return {"say": [turn["content"] for turn in request.turns], "who": request.model}
@@ -80,10 +93,9 @@ class Other(Wire):
 
 def ask_other(url: str, **options: Any) -> ChatStream:
     """A stream of the other service."""
-    client_options = ClientOptions("k3y", base_url=url)
-    wire, hooks = Other(), Hooks([], strict=True)
-    transport = Transport(key_header=wire.key_header)
-    return Calls(client_options, wire, transport, hooks).chat("hello", options)
+    return WebsopyClient("k3y", base_url=url, wire=Other(), plugins=[]).ai.chat_stream(
+        "hello", **options
+    )
 
 
 def test_the_wire_says_what_is_sent_and_how_it_is_read() -> None:
@@ -103,6 +115,7 @@ def test_the_wire_says_what_is_sent_and_how_it_is_read() -> None:
     assert (stream.state, stream.request_id) == ("done", "r-1")
     assert request.target.endswith("/talk")
     assert (request.header("x-other-key"), request.header("authorization")) == (b"k3y", None)
+    assert (request.header("x-version"), request.header("idempotency-key")) == (b"7", None)
     assert json.loads(request.body) == {"say": ["hello"], "who": "m", "loud": True}
 
 
@@ -114,3 +127,74 @@ def test_a_wire_that_is_not_resumable() -> None:
             list(stream)
         assert len(server.requests) == 1
     assert caught.value.partial == Message("good")
+
+
+@each("end", ["fin", "cut", "reset", "silence"])
+def test_a_response_that_may_end_here(end: str) -> None:
+    """PROMISE 11: the reader says whether the message is complete when the bytes end, however."""
+
+    def script(conn: Conn) -> None:
+        conn.read_request()
+        conn.head(headers={"Connection": "close", "Transfer-Encoding": "chunked"})
+        conn.send(http_chunk(event("good day!")))
+        if end == "fin":
+            conn.send(b"0\r\n\r\n")
+        elif end == "reset":
+            conn.reset()
+        elif end == "silence":
+            conn.wait_gone(GRACE + 5)
+
+    with play(script) as server:
+        started = time.monotonic()
+        stream = ask_other(server.url, timeout=Timeouts(idle=30))
+        assert stream.get_final_message() == Message("goodday!", finish_reason="!")
+        assert (time.monotonic() - started < GRACE) is (end != "silence")
+    assert stream.state == "done"
+
+
+def test_a_finish_that_is_taken_back() -> None:
+    """Text after the reason to stop makes the message incomplete again."""
+    with play(body(event("good!"), event("day"))) as server:
+        with pytest.raises(StreamInterruptedError) as caught:
+            ask_other(server.url).until_done()
+    assert caught.value.partial == Message("good!day")
+
+
+class Broken(Other):
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        raise RuntimeError(request.turns)
+
+
+def test_a_body_that_raises() -> None:
+    """A fault of somebody else's wire is a ConfigError with its name, and without the prompt."""
+    client = WebsopyClient("k3y", base_url="http://127.0.0.1:9", wire=Broken(), plugins=[])
+    with pytest.raises(ConfigError, match="RuntimeError") as caught:
+        client.ai.chat_stream("s3cret")
+    assert "s3cret" not in repr(caught.value) and caught.value.__context__ is None
+
+
+class Faulty(Lines):
+    def read(self, data: str) -> ReadResult:
+        return super().read(data) if data != "x" else [][1]
+
+
+def test_a_reader_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PROMISE 13: no foreign exception comes out of the loop."""
+    monkeypatch.setattr(Other, "reader", lambda self: Faulty())
+    with play(body(event("good"), event("x"))) as server:
+        with pytest.raises(StreamProtocolError, match="IndexError") as caught:
+            ask_other(server.url).until_done()
+    assert caught.value.partial == Message("good") and caught.value.__context__ is None
+
+
+def test_a_request_that_may_have_been_taken_is_not_sent_again() -> None:
+    """PROMISE 2: a service that knows no idempotency key would answer, and charge, twice."""
+
+    def lost(conn: Conn) -> None:
+        conn.read_request()
+        conn.reset()
+
+    with play(lost) as server:
+        with pytest.raises(APIConnectionError) as caught:
+            ask_other(server.url, max_retries=3)
+        assert caught.value.sent and len(server.requests) == 1

@@ -9,21 +9,23 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
-
-import attrs
+from urllib.parse import quote
 
 from .api_key import KeyRing
 from .cancel import CancelScope
+from .chat_call import ChatCall, as_edited, body_of
+from .endpoint import Endpoint
 from .errors import ConfigError
-from .event_source import EventFormat, EventSource
-from .headers import headers_problem, is_token, merged, standard_headers
+from .event_format import EventFormat
+from .event_source import EventSource
+from .headers import is_token, merged, standard_headers
 from .hooks import Hooks, Request
-from .interrupts import find_interrupt, run_all
+from .interrupts import run_all
 from .message import Message
 from .options import CallOptions, ClientOptions, body_fields
 from .redaction import Redactor
-from .request_body import encode_body, same_json
-from .resume import TextOf, event_as_text
+from .request_body import encode_body
+from .resume import event_as_text
 from .retry import RetryBudget, RetryPolicy
 from .secret import Secret
 from .stream import ChatStream, EventStream
@@ -31,7 +33,7 @@ from .tools import tool_dicts
 from .transport import HTTPRequest, Transport
 from .turns import Messages, turns_of
 from .urls import path_and_query
-from .wires import ChatRequest, Wire
+from .wires import ChatRequest, FastReader, Reader
 
 __all__ = ["Calls"]
 
@@ -46,25 +48,16 @@ class _Closable(Protocol):
     def close(self) -> None: ...
 
 
-@attrs.frozen(repr=False, eq=False)
-class _ChatCall:
-    """The request of a chat, before and after encoding."""
-
-    request: Request
-    body: dict[str, Any]
-    """The request's body before any plugin has edited it."""
-    encoded: bytes
-    """The same as it is sent."""
-
-
 class Calls:
     """Sends the calls of one client, and closes their streams with it."""
 
     def __init__(
-        self, options: ClientOptions, wire: Wire, transport: Transport, hooks: Hooks
+        self, options: ClientOptions, endpoint: Endpoint, transport: Transport, hooks: Hooks
     ) -> None:
         self._options = options
-        self._wire = wire
+        self._wire = endpoint.wire
+        self._base_url = endpoint.base_url
+        self._api_key = endpoint.api_key
         self._transport = transport
         self._hooks = hooks
         self._budget = RetryBudget()
@@ -104,12 +97,13 @@ class Calls:
         options = CallOptions.of(self._options, given)
         call = self._chat_call(messages, body_fields(given), options)
         scope = scope or _scope(options)
-        keys = KeyRing(self._options.api_key)
+        keys = KeyRing(self._api_key)
         redact = _redactor(keys, scope)
+        reader = FastReader(self._wire.reader, name=self._wire.name)
         stream = ChatStream(
             scope,
             options.cancel_token,
-            reader=self._wire.reader(),
+            reader=reader,
             hooks=self._hooks.listeners(),
             redact=redact,
             keep_message=options.keep_message,
@@ -118,10 +112,10 @@ class Calls:
             metadata=options.metadata,
             on_end=on_end,
         )
-        format = self._format(self._wire.text_of, ignore="ping")
+        format = self._chat_format(reader)
 
         def source(request: Request) -> EventSource:
-            http_request = _as_edited(request, call)
+            http_request = as_edited(request, call)
             redact.watch(http_request.headers, http_request.body)
             return self._source(options, http_request, scope, keys, redact, format)
 
@@ -148,12 +142,12 @@ class Calls:
         options = CallOptions.of(self._options, given)
         http_request = self._native_request(method, path, params, json, options)
         scope = _scope(options)
-        keys = KeyRing(self._options.api_key)
+        keys = KeyRing(self._api_key)
         redact = _redactor(keys, scope)
-        path = http_request.url.removeprefix(self._options.base_url)
+        path = http_request.url.removeprefix(self._base_url)
         redact.watch(http_request.headers, http_request.body, query=http_request.query, path=path)
         stream = EventStream(scope, options.cancel_token, redact=redact)
-        format = self._format(event_as_text, ends_at_eof=True)
+        format = self._format(ends_at_eof=True)
         self.track(stream)
         # private so that users do not see it
         stream._open(lambda: self._source(options, http_request, scope, keys, redact, format))
@@ -167,19 +161,39 @@ class Calls:
 
     def _chat_call(
         self, messages: Messages, fields: Mapping[str, Any], options: CallOptions
-    ) -> _ChatCall:
+    ) -> ChatCall:
         turns = turns_of(messages)
         if isinstance(turns, ConfigError):
             raise turns
-        body = self._wire.body(_chat_request(turns, fields)) | dict(options.extra_body or {})
+        chat_request = self._chat_request(turns, fields)
+        body = body_of(self._wire, chat_request) | dict(options.extra_body or {})
         encoded = encode_body(body)
         if isinstance(encoded, ConfigError):
             raise encoded
         key = options.idempotency_key
-        headers = self._headers(options, {"Idempotency-Key": key}, has_body=True)
-        url = self._options.base_url + self._wire.path
-        request = Request("POST", url, headers, body, key, options.metadata)
-        return _ChatCall(request, body, encoded)
+        headers = self._headers(options, self._key_headers(key), has_body=True)
+        path, query = self._path(chat_request.model)
+        request = Request("POST", self._base_url + path, headers, body, key, options.metadata)
+        return ChatCall(request, body, encoded, query, self._key_headers(key))
+
+    def _chat_request(self, turns: list[dict[str, Any]], fields: Mapping[str, Any]) -> ChatRequest:
+        params = dict(fields)
+        model = params.pop("model", None)
+        model = self._options.model if model is None else model
+        tools = tool_dicts(params.pop("tools", None))
+        return ChatRequest(turns, model=model, tools=tools, params=params)
+
+    def _path(self, model: object) -> tuple[str, str]:
+        """The path and the query of a chat."""
+        path = self._wire.path
+        if "{model}" in path:
+            if not isinstance(model, str) or not model:
+                raise ConfigError(f"model: the wire {self._wire.name!r} needs one; pass model=")
+            path = path.replace("{model}", quote(model, safe=""))
+        return path_and_query(path, None)
+
+    def _key_headers(self, key: str) -> dict[str, str]:
+        return {"Idempotency-Key": key} if self._wire.idempotent else {}
 
     def _native_request(
         self, method: object, path: str, params: object, json: object, options: CallOptions
@@ -192,21 +206,30 @@ class Calls:
         if isinstance(body, ConfigError):
             raise body
         method = method.upper()
-        key = {} if method in _SAFE_METHODS else {"Idempotency-Key": options.idempotency_key}
+        key = {} if method in _SAFE_METHODS else self._key_headers(options.idempotency_key)
         headers = self._headers(options, key, has_body=body is not None)
-        return HTTPRequest(method, self._options.base_url + path, headers, body, query)
+        return HTTPRequest(method, self._base_url + path, headers, body, query)
 
     def _headers(
         self, options: CallOptions, key: Mapping[str, str], *, has_body: bool
     ) -> dict[str, str]:
         standard = standard_headers(has_body=has_body)
-        return merged(standard, key, self._options.default_headers, options.extra_headers)
+        return merged(
+            standard, self._wire.headers, key, self._options.default_headers, options.extra_headers
+        )
 
-    def _format(self, text_of: TextOf, **fields: Any) -> EventFormat:
+    def _chat_format(self, reader: Reader) -> EventFormat:
+        return self._format(
+            framing=self._wire.framing,
+            text_of=self._wire.text_of if self._wire.resumable else event_as_text,
+            is_complete=lambda: reader.done is not None,
+            ignore="ping",
+        )
+
+    def _format(self, **fields: Any) -> EventFormat:
         return EventFormat(
-            text_of,
             max_event_size=self._options.max_event_size,
-            request_id_header=self._wire.request_id_header,
+            request_id_headers=self._wire.request_id_headers,
             **fields,
         )
 
@@ -231,6 +254,7 @@ class Calls:
                 options.max_retries,
                 self._budget,
                 resume=options.resume and self._wire.resumable,
+                idempotent=self._wire.idempotent,
             ),
             format=format,
             keys=keys,
@@ -252,43 +276,3 @@ def _redactor(keys: KeyRing, scope: CancelScope) -> Redactor:
 
 def _scope(options: CallOptions) -> CancelScope:
     return CancelScope(options.timeout.total, idle=options.timeout.idle)
-
-
-def _chat_request(turns: list[dict[str, Any]], fields: Mapping[str, Any]) -> ChatRequest:
-    params = dict(fields)
-    model, tools = params.pop("model", None), tool_dicts(params.pop("tools", None))
-    return ChatRequest(turns, model=model, tools=tools, params=params)
-
-
-def _as_edited(request: Request, call: _ChatCall) -> HTTPRequest:
-    """The request as the plugins have left it. What they put there may raise when it is read."""
-    interrupt = None
-    try:
-        # Encoding 20 MB takes longer than all else here, and plugins seldom edit.
-        unchanged = same_json(request.body, call.body)
-        edited = _http_request(request, call.encoded if unchanged else None)
-    except Exception as error:  # noqa: BLE001  # a plugin's own
-        interrupt = find_interrupt(error)
-        edited = f"headers and body cannot be read ({type(error).__name__})"
-    if interrupt is not None:
-        raise interrupt
-    if isinstance(edited, str):  # raised out here: the context of an exception may hold the prompt
-        raise ConfigError(f"after on_request: {edited}")
-    return edited
-
-
-def _http_request(request: Request, encoded: bytes | None) -> HTTPRequest | str:
-    """The request to send, or what is wrong with it. encoded: its body, if no plugin edited it."""
-    headers: object = request.headers
-    if isinstance(headers, Mapping):  # our key is in there for all to see, and stays as it was
-        headers = {
-            name: headers[name] for name in headers if str(name).lower() != "idempotency-key"
-        }
-    problem = headers_problem(headers)
-    if problem or not isinstance(headers, dict):
-        return problem
-    body = encode_body(request.body) if encoded is None else encoded
-    if isinstance(body, ConfigError):
-        return str(body)
-    key = {"Idempotency-Key": request.idempotency_key}
-    return HTTPRequest(request.method, request.url, headers | key, body)

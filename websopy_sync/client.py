@@ -13,6 +13,7 @@ from typing import Any, Self
 from .ai import AI
 from .calls import Calls
 from .cancel import CancelToken
+from .endpoint import Endpoint
 from .errors import ConfigError
 from .hooks import Hooks, PluginInfo, StoredConversation
 from .interrupts import discreet, is_interrupt, run_all
@@ -21,7 +22,6 @@ from .signatures import same_parameters
 from .stream import EventStream
 from .timeouts import Timeouts
 from .transport import Transport
-from .wires.websopy import Websopy
 
 __all__ = ["WebsopyClient"]
 
@@ -36,6 +36,9 @@ class WebsopyClient:
         api_key: `WEBSOPY_API_KEY` when None. A function is asked for the key before each request,
             also of a retry, in the thread of the call; after a 401 it is asked once more.
         base_url: `WEBSOPY_BASE_URL` when None, else the service's.
+        wire: The service's format, by name or as a `Wire`; `WEBSOPY_WIRE` when None, else that of
+            the Websopy service.
+        model: The model of each request that names none.
         timeout: `Timeouts`, or seconds for the whole call; None for the defaults.
         max_retries: How often a call that failed may be sent again.
         session: A requests.Session whose proxies, certificates and own adapters are used; it stays
@@ -60,14 +63,14 @@ class WebsopyClient:
     @same_parameters(ClientOptions)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         options = ClientOptions(*args, **kwargs)
-        self._base_url = options.base_url
-        wire = Websopy()
+        endpoint = Endpoint.of(options.wire, options.base_url, options.api_key)
+        self._base_url = endpoint.base_url
         transport = Transport(
-            key_header=wire.key_header, verify=options.verify, session=options.session
+            key_header=endpoint.wire.key_header, verify=options.verify, session=options.session
         )
         _set_up_logging(options.log_level)
         self._hooks = Hooks(options.plugins, strict=options.strict_plugins)
-        self._calls = Calls(options, wire, transport, self._hooks)
+        self._calls = Calls(options, endpoint, transport, self._hooks)
         self._ai = AI(self._calls)
 
     def __repr__(self) -> str:

@@ -30,18 +30,19 @@ from .errors import (
     StreamInterruptedError,
     StreamProtocolError,
 )
+from .event_format import EventFormat
 from .interrupts import is_interrupt
 from .redaction import Redactor
 from .response_check import response_problem
-from .resume import ResumeGuard, TextOf, event_as_text
-from .retry import MAX_BARREN_RECONNECTIONS, RetryPolicy, backoff, is_retryable, reconnection_delay
+from .resume import ResumeGuard
+from .retry import MAX_BARREN_RECONNECTIONS, RetryPolicy, backoff, reconnection_delay
 from .secret import Secret
-from .sse import MAX_EVENT_SIZE, Decoder, Fields
+from .sse import Fields
 from .status_errors import AuthenticationError
 from .timeouts import Timeouts
 from .transport import HTTPRequest, HTTPResponse, Limit, Transport
 
-__all__ = ["EventFormat", "EventSource"]
+__all__ = ["EventSource"]
 
 OnRetry = Callable[[APIError, float], None]
 """Called before each wait, with what went wrong and the seconds to wait."""
@@ -49,30 +50,6 @@ OnRetry = Callable[[APIError, float], None]
 _log = logging.getLogger("websopy_sync.event_source")
 
 Failure = TypeVar("Failure", bound=APIError)
-
-
-@attrs.frozen
-class EventFormat:
-    """How the events of a response are to be read.
-
-    Args:
-        text_of: The text that an event's data adds, so that `resume` recognizes a restart.
-        ends_at_eof: Whether the end of the bytes is a good end. It is for native events, which
-            have no end mark; a chat has its done chunk.
-        ignore: A type of events that are left out, such as pings.
-        max_event_size: Bytes that one event may have.
-        request_id_header: The response header with the server's id for the request, in lower case.
-    """
-
-    text_of: TextOf = event_as_text
-    ends_at_eof: bool = False
-    ignore: str | None = None
-    max_event_size: int = MAX_EVENT_SIZE
-    request_id_header: str = ""
-
-    def decoder(self, last_event_id: str = "") -> Decoder:
-        """A decoder for a new connection, which goes on after this event."""
-        return Decoder(last_event_id, max_event_size=self.max_event_size, ignore=self.ignore)
 
 
 class EventSource:
@@ -139,7 +116,7 @@ class EventSource:
                 return
             except APIError as error:
                 failure = _as_failure(error)
-            if retry == self._retry.max_retries or not is_retryable(failure):
+            if retry == self._retry.max_retries or not self._retry.allows(failure):
                 break
             delay = backoff(retry, random=self._retry.random)
             if not self._wait_to_retry(failure, delay, on_retry):
@@ -186,8 +163,13 @@ class EventSource:
         self.status_code, self.headers = response.status_code, response.headers
         _log.debug("attempt %d: status %d", self.attempts, response.status_code)
         self._response = response  # from here on close() closes it, whatever interrupts us
-        problem = response_problem(response, scope=self._scope, redact=self._redact)
-        request_id = response.headers.get(self._format.request_id_header)
+        problem = response_problem(
+            response,
+            scope=self._scope,
+            redact=self._redact,
+            content_types=self._format.content_types,
+        )
+        request_id = self._format.request_id(response.headers)
         if problem is None:
             self.request_id = request_id
         else:
@@ -224,21 +206,22 @@ class EventSource:
         remember, remember_without_id = guard.remember, guard.remember_without_id
         take, caught_up, remembers = self._decoder.take, False, True
         while True:
-            response = self._response
+            response, failure = self._response, None
             try:
                 data = response.receive() if response is not None else self._receive_none()
                 if not data and not self._format.ends_at_eof:
                     raise StreamInterruptedError("the answer ended before its done chunk")
-            except StreamInterruptedError as error:
-                data, failure = None, _as_failure(error)
-            if data:
-                events = take(data) if caught_up else guard.new_events(take(data))
-            elif data is not None:
-                events = guard.end()
-            else:  # not in `except`, which would give later errors this one as their context
+            except (StreamInterruptedError, APITimeoutError) as error:
+                data, failure = b"", _as_failure(error)
+            # Not in `except`, which would give later errors this one as their context.
+            if failure is not None and not self._format.is_complete():
                 self._reconnect(failure, on_retry)
                 take, caught_up = self._decoder.take, False
                 continue
+            if data:
+                events = take(data) if caught_up else guard.new_events(take(data))
+            else:
+                events = guard.end()
             for event in events:
                 _, text, self.last_event_id, has_id = event
                 if has_id:
@@ -256,12 +239,17 @@ class EventSource:
         self._scope.raise_aborted()
         raise StreamInterruptedError("the answer's connection was closed")
 
-    def _reconnect(self, failure: StreamInterruptedError, on_retry: OnRetry) -> None:
+    def _reconnect(
+        self, failure: StreamInterruptedError | APITimeoutError, on_retry: OnRetry
+    ) -> None:
         """Get a response that goes on after the last event.
 
         Raises:
             StreamInterruptedError: There is none.
+            APITimeoutError: The connection was not lost: a limit has passed.
         """
+        if isinstance(failure, APITimeoutError):
+            raise failure
         self.close()
         http_request = self._resuming_request(failure)
         error: APIError = failure
@@ -280,7 +268,7 @@ class EventSource:
                 self._send(http_request, ("idle", self._timeouts.idle), on_retry)
             except (APIConnectionError, APIStatusError, StreamProtocolError) as problem:
                 error = _as_failure(problem)
-                if not is_retryable(error):
+                if not self._retry.allows(error):
                     break
         if self._response is None:
             if isinstance(error, APITimeoutError):

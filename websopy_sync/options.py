@@ -1,7 +1,7 @@
 """Options: each one once, with its type, its default and its check.
 
-Knows nothing of what they are for. The variables WEBSOPY_API_KEY, WEBSOPY_BASE_URL and WEBSOPY_LOG
-are read here; WEBSOPY_PLUGINS in `hooks.discovery`, where plugins are listed without a client too.
+Knows nothing of what they are for. The variable WEBSOPY_LOG is read here, those of the service in
+`endpoint`, and WEBSOPY_PLUGINS in `hooks.discovery`, where plugins are listed without a client too.
 
 How the options get their types, for mypy, pyright and editors:
 
@@ -38,8 +38,7 @@ from .timeouts import Timeouts
 from .tool_call import ToolCall
 from .tools import ToolLike
 from .transport import Session
-from .urls import base_url_problem
-from .wires.websopy import Websopy
+from .wires import Wire
 
 __all__ = [
     "CallOptions",
@@ -89,6 +88,11 @@ def _token(instance: object, option: attrs.Attribute[Any], value: object) -> Non
         raise ConfigError(f"cancel_token: expected a CancelToken, got {type(value).__name__}")
 
 
+def _optional_text(instance: object, option: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        raise ConfigError(f"{option.name}: expected str, got {type(value).__name__}")
+
+
 def _mapping(instance: object, option: attrs.Attribute[Any], value: object) -> None:
     if value is not None and not isinstance(value, Mapping):
         raise ConfigError(f"{option.name}: expected a dict, got {type(value).__name__}")
@@ -114,22 +118,14 @@ def _approve(instance: object, option: attrs.Attribute[Any], value: object) -> N
 # --- converters: from what the user passes to what is used ---------------------------------------
 
 
-def _key(api_key: str | Callable[[], str] | None) -> Secret[KeySource]:
-    key = os.environ.get("WEBSOPY_API_KEY") if api_key is None else api_key
-    if key is None or key == "":
-        raise ConfigError("api_key: expected a key, got none; pass api_key= or set WEBSOPY_API_KEY")
-    if callable(key):  # what it returns is checked when it is asked
-        return Secret(key)
-    _raise_for(header_problem("api_key", key))
-    return Secret(key)
-
-
-def _base_url(base_url: str | None) -> str:
-    url = base_url
-    if url is None:
-        url = os.environ.get("WEBSOPY_BASE_URL") or Websopy.base_url
-    _raise_for(base_url_problem(url))
-    return url.rstrip("/")
+def _key(api_key: str | Callable[[], str] | None) -> Secret[KeySource] | None:
+    if api_key is None:
+        return None
+    if api_key == "":
+        raise ConfigError("api_key: expected a key, got an empty one")
+    if not callable(api_key):  # what a function returns is checked when it is asked
+        _raise_for(header_problem("api_key", api_key))
+    return Secret(api_key)
 
 
 def _timeouts(timeout: Timeouts | float | None) -> Timeouts:
@@ -178,8 +174,10 @@ def _log_level() -> str:
 class ClientOptions:
     """The options of a client, checked. `WebsopyClient` says what each is for."""
 
-    api_key: Secret[KeySource] = attrs.field(default=None, converter=_key)
-    base_url: str = attrs.field(default=None, converter=_base_url, kw_only=True)
+    api_key: Secret[KeySource] | None = attrs.field(default=None, converter=_key)
+    base_url: str | None = attrs.field(default=None, kw_only=True)
+    wire: str | Wire | None = attrs.field(default=None, kw_only=True)
+    model: str | None = attrs.field(default=None, validator=_optional_text, kw_only=True)
     timeout: Timeouts = attrs.field(default=None, converter=_timeouts, kw_only=True)
     max_retries: int = attrs.field(default=3, validator=_count(0), kw_only=True)
     session: Session | None = attrs.field(default=None, validator=_session, kw_only=True)

@@ -7,11 +7,12 @@ from the error; `event_source` reads the events of a good response.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from .cancel import CancelScope
 from .errors import APIError, APIStatusError, StreamProtocolError
 from .redaction import Redactor
-from .retry import RETRYABLE_STATUSES, parse_retry_after
+from .retry import may_pass, parse_retry_headers
 from .status_errors import status_error_class
 from .transport import HTTPResponse
 
@@ -25,9 +26,9 @@ ERROR_BODY_SECONDS = 1.0
 
 
 def response_problem(
-    response: HTTPResponse, *, scope: CancelScope, redact: Redactor
+    response: HTTPResponse, *, scope: CancelScope, redact: Redactor, content_types: Sequence[str]
 ) -> APIError | None:
-    """The error for a response that is no event stream, None if it is one.
+    """The error for a response that is no stream of events, None if it is one.
 
     A good response is ready to be read; any other has been read and closed.
 
@@ -35,12 +36,13 @@ def response_problem(
         response: Its status and headers are here, its body is not read yet.
         scope: Of the call; reading an error body obeys it.
         redact: Removes the key and the prompt from what the server sent back.
+        content_types: Those of a stream of events; the first one is named in errors.
 
     Raises:
         StreamCancelledError: The call was cancelled while the error body was read.
     """
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if response.status_code == 200 and kind == "text/event-stream":
+    if response.status_code == 200 and kind in content_types:
         return _coding_problem(response)
     data = response.read_error_body(limit=ERROR_BODY_LIMIT, seconds=ERROR_BODY_SECONDS)
     response.release()
@@ -52,7 +54,7 @@ def response_problem(
         return _status_error(response, body, headers, shown)
     what = redact(kind or "no content type", name="content-type")
     return StreamProtocolError(
-        f"expected status 200 with text/event-stream, got {response.status_code} with "
+        f"expected status 200 with {content_types[0]}, got {response.status_code} with "
         f"{what[:100]}{shown}"
     )
 
@@ -78,6 +80,6 @@ def _status_error(
         status_code=status,
         body=body,
         headers=headers,
-        retry_after=parse_retry_after(response.headers.get("retry-after"), now=time.time()),
-        retryable=status in RETRYABLE_STATUSES,
+        retry_after=parse_retry_headers(response.headers, now=time.time()),
+        retryable=may_pass(status, response.headers),
     )

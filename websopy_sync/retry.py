@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
@@ -24,15 +24,21 @@ __all__ = [
     "RetryPolicy",
     "backoff",
     "is_retryable",
+    "may_pass",
     "parse_retry_after",
+    "parse_retry_headers",
     "reconnection_delay",
 ]
 
-RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses that may pass: after one of these, the same request is sent again."""
+RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+"""Statuses that may pass: after one of these, the same request is sent again. 529 is Anthropic's
+for "overloaded"."""
 
-THROTTLING_STATUSES = frozenset({429, 503})
+THROTTLING_STATUSES = frozenset({429, 503, 529})
 """Statuses by which a server asks for slower; a retry after one of them costs less budget."""
+
+REFUSING_STATUSES = frozenset({408, 425}) | THROTTLING_STATUSES
+"""Statuses that say that the server did not begin to work on the request."""
 
 MAX_RETRY_AFTER = 60.0
 """Longest `Retry-After` that is waited for, in seconds; anthropic uses the same."""
@@ -44,14 +50,42 @@ MAX_BARREN_RECONNECTIONS = 3
 """Reconnections in a row without a new event, after which a stream counts as interrupted."""
 
 
-def is_retryable(failure: APIError) -> bool:
+def is_retryable(failure: APIError, *, idempotent: bool = True) -> bool:
     """Whether the same request may be sent again after this failure.
 
     Of the timeouts only that of connecting is: after it the server may be at work on the request.
+
+    Args:
+        failure: What went wrong.
+        idempotent: Whether the server knows a request that comes twice. If not, a request that the
+            server may have begun to answer is not sent again: it would answer, and charge, twice.
     """
     if isinstance(failure, APITimeoutError):
         return failure.phase == "connect"
-    return failure.retryable and isinstance(failure, APIConnectionError | APIStatusError)
+    if isinstance(failure, APIStatusError):
+        safe = idempotent or failure.status_code in REFUSING_STATUSES
+    else:
+        safe = isinstance(failure, APIConnectionError) and (idempotent or not failure.sent)
+    return failure.retryable and safe
+
+
+def parse_retry_headers(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Seconds that a response asks to wait: `retry-after-ms`, else `Retry-After`; or None.
+
+    Args:
+        headers: Names in lower case. OpenAI and Azure send the first one.
+        now: Unix time, to compare a date with.
+    """
+    milliseconds = parse_retry_after(headers.get("retry-after-ms"), now=math.inf)
+    if milliseconds is not None:
+        return milliseconds / 1000
+    return parse_retry_after(headers.get("retry-after"), now=now)
+
+
+def may_pass(status_code: int, headers: Mapping[str, str]) -> bool:
+    """Whether an error status may pass; the server's own `x-should-retry` beats the status."""
+    said = headers.get("x-should-retry", "").strip().lower()
+    return said == "true" if said in ("true", "false") else status_code in RETRYABLE_STATUSES
 
 
 def backoff(retry: int, *, random: Callable[[], float]) -> float:
@@ -148,13 +182,19 @@ class RetryPolicy:
         max_retries: Retries before the headers of a good response are here.
         budget: Pays for each retry and reconnection; all calls of a client share one.
         resume: Whether a stream that was cut goes on over a new connection.
+        idempotent: Whether the server knows a request that comes twice.
         random: Returns floats in [0, 1), for the jitter.
     """
 
     max_retries: int
     budget: RetryBudget
     resume: bool = True
+    idempotent: bool = True
     random: Callable[[], float] = random.random
+
+    def allows(self, failure: APIError) -> bool:
+        """Whether the request may be sent again after this failure."""
+        return is_retryable(failure, idempotent=self.idempotent)
 
     def grant(
         self, failure: APIError, delay: float, *, allows: Callable[[float], bool]

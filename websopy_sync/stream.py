@@ -24,7 +24,7 @@ from .redaction import Redactor
 from .request_body import copied_body
 from .response_stream import ResponseStream
 from .sse import ServerSentEvent
-from .wires.base import Reader, chunks_of
+from .wires.base import GRACE, Reader, chunks_of
 
 __all__ = ["ChatStream", "EventStream"]
 
@@ -93,10 +93,9 @@ class ChatStream(ResponseStream[StreamChunk]):
 
     def _items(self, reading: Reading[StreamChunk]) -> Generator[StreamChunk, None, None]:
         # The hot path, hence the locals and the depth. Measure before you touch it.
-        source, scope = reading.source, self._scope
-        read, add_text = self._reader.read, self._builder.add_text
+        scope, read, add_text = self._scope, self._reader.read, self._builder.add_text
         notify, room = self._hooks.notifier("on_chunk"), self._max_answer_size
-        events = source.events(reading.notify_retry)
+        events = reading.source.events(reading.notify_retry)
         del self  # only `reading` may hold the stream: see there
         with reading, reading as step:  # twice: an interrupt may skip one of the exits
             scope.raise_aborted()
@@ -123,6 +122,13 @@ class ChatStream(ResponseStream[StreamChunk]):
                     del chunk, taken  # crash reporters show locals; these may echo the key
                     if _chat(reading)._finished():
                         return
+            # The bytes have ended, and the reader says that the response is complete.
+            yield from _take_and_lend(_chat(reading)._ending(), reading, fits=True)
+
+    def _ending(self) -> Sequence[StreamChunk]:
+        """The chunk that ends the response when its bytes do not say so."""
+        done = self._reader.done
+        return () if done is None else (done,)
 
     def _too_large(self) -> StreamProtocolError:
         limit = self._max_answer_size
@@ -287,6 +293,8 @@ def _take_and_lend(
     else:
         reading.scope.progress = True
         yield from _lend(chunks, reading)
+        if reading.stream is not None and _chat(reading)._ending():
+            reading.scope.limit("idle", GRACE)
 
 
 def _is_ping(chunk: StreamChunk) -> bool:

@@ -5,7 +5,7 @@ Pure: text in, text out. Knows nothing of JSON or of where a text comes from.
 
 from __future__ import annotations
 
-__all__ = ["scalar_text", "split_half"]
+__all__ = ["SurrogateJoiner", "scalar_text"]
 
 
 def scalar_text(text: str) -> str:
@@ -22,13 +22,31 @@ def scalar_text(text: str) -> str:
     return text
 
 
-def split_half(text: str) -> tuple[str, str]:
-    """Split off the first half of a pair at the end of a text.
+class SurrogateJoiner:
+    """Joins the pairs that a service cut between two pieces of one text.
 
-    JavaScript servers cut text between the halves of a pair. The next piece of text may begin with
-    the other half, so a reader puts this half in front of it.
+    JavaScript servers cut text in UTF-16. A first half at the end of a piece is held until the next
+    piece, which may begin with the other half.
 
-    Returns:
-        The text before it, and the half; "" when the text does not end in one.
+    Attributes:
+        half: The half that is held, "" for none.
     """
-    return (text[:-1], text[-1]) if "\ud800" <= text[-1:] <= "\udbff" else (text, "")
+
+    def __init__(self) -> None:
+        self.half: str = ""
+
+    def join(self, piece: str) -> str:
+        """Add the next piece.
+
+        Returns:
+            The text up to here that can be encoded; "" while all of it is held.
+        """
+        text, self.half = self.half + piece, ""
+        if "\ud800" <= text[-1:] <= "\udbff":
+            text, self.half = text[:-1], text[-1]
+        return scalar_text(text)
+
+    def flush(self) -> str:
+        """End the text. Returns U+FFFD for a half that is still held, else ""."""
+        half, self.half = self.half, ""
+        return "\ufffd" if half else ""

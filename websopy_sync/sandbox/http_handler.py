@@ -156,7 +156,7 @@ class HTTPHandler(BaseHTTPRequestHandler):
         if self.request_version != "HTTP/1.1" and framing != "content-length":
             framing = "close"
         out = framer(framing, size=_body_size(playback))
-        fields = {**HEADERS, Websopy.request_id_header: request_id}
+        fields = {**HEADERS, Websopy.request_id_headers[0]: request_id}
         if head.status not in BODILESS:
             fields |= _lower_case(out.headers)
         if self.close_connection:

@@ -184,7 +184,8 @@ class Transport:
         if http_request.body is not None:
             headers["Content-Length"] = str(len(http_request.body))
         key_name, scheme = self._key_header
-        if not any(name.lower() == key_name.lower() for name in headers):
+        given = any(name.lower() == key_name.lower() for name in headers)
+        if key.value and not given:  # a server may need no key
             headers[key_name] = scheme + key.value
         return headers
 

@@ -1,8 +1,10 @@
-"""How services are spoken to: a file each, behind the seam of `base`.
+"""How services are spoken to: `Wire` is the seam, and each service has its file.
 
-A service's paths, header names and field names stand only in its file.
+`docs/wires.md` says how to write another one. A wire is imported only when it is chosen.
 """
 
-from .base import ChatRequest, Reader, Wire
+from .base import ChatRequest, Reader, ReadResult, Wire
+from .fast_path import FastReader
+from .registry import find_wire, wire_names
 
-__all__ = ["ChatRequest", "Reader", "Wire"]
+__all__ = ["ChatRequest", "FastReader", "ReadResult", "Reader", "Wire", "find_wire", "wire_names"]

@@ -7,13 +7,16 @@ reads no clock and holds no key.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import attrs
 
-from ..chunks import StreamChunk
+from ..chunks import DoneChunk, StreamChunk
 
-__all__ = ["ChatRequest", "ReadResult", "Reader", "Wire", "chunks_of"]
+__all__ = ["GRACE", "ChatRequest", "ReadResult", "Reader", "Wire", "chunks_of"]
+
+GRACE = 2.0
+"""Seconds to wait for what follows the reason why a response ended: usage, an end mark."""
 
 ReadResult = StreamChunk | Sequence[StreamChunk] | None
 """What one event gives; see `Reader.read`."""
@@ -23,19 +26,33 @@ class Reader(Protocol):
     """Turns the events of one response into chunks.
 
     A stream has one reader and calls it from one thread at a time. When the response is resumed on
-    a new connection, the same reader goes on. A reader knows no secret.
+    a new connection, the same reader goes on. A reader does no I/O, reads no clock and knows no
+    secret.
+
+    One rule makes plain text cheap (see `fast_path`): two events that differ in their text alone
+    give chunks that differ in their text alone, and leave the reader in the same state.
+
+    Attributes:
+        done: The chunk that ends the response if its bytes end now. None while the response is not
+            complete: bytes that end then are an interruption. Once there is one, the stream waits
+            a short while (`GRACE`) for what may still follow, such as the usage.
     """
+
+    @property
+    def done(self) -> DoneChunk | None:
+        """What ends the response if its bytes end now."""
+        ...
 
     def read(self, data: str) -> ReadResult:
         """Read the data of one event.
 
         Args:
-            data: The event's data, any text at all.
+            data: The event's data, any text at all; of NDJSON, one line.
 
         Returns:
             One chunk, or several in order. An empty sequence when the data is held back until more
-            comes: it counts as progress. None for data that counts for nothing, such as a ping. A
-            DoneChunk or ErrorChunk ends the response.
+            comes, or says nothing to the user: it counts as progress. None for a ping, which does
+            not. A DoneChunk or ErrorChunk ends the response.
 
         Raises:
             StreamProtocolError: The data is not what the service sends. The message may quote it
@@ -74,24 +91,53 @@ class Wire:
     """How one service is spoken to: where a request goes, what it says, how the response reads.
 
     Inherit from it and set what differs. A wire belongs to one client and is used from many
-    threads: it holds options, and nothing of one response.
+    threads: it holds options, and nothing of one response. It does no I/O and holds no key.
 
     Attributes:
         name: The service's name.
         base_url: The service's address, for users who pass none.
-        path: The path of a chat, after the base URL.
+        path: The path of a chat, after the base URL. `{model}` stands for the model's name, which
+            the client quotes.
+        framing: How a response is cut into events: as server-sent events, or "ndjson", one JSON
+            value a line.
         key_header: The header that carries the key, and the text before the key in it.
-        request_id_header: The response header that names the request, in lower case.
+        key_variable: The environment variable that the provider's own tools read the key from. It
+            is read only for requests to `base_url`, so that a key goes to no other server.
+        needs_key: Whether every server needs a key. If not, only the provider's own does, at
+            `base_url`, and only if there is a `key_variable`: a local server mostly needs none.
+        headers: Further headers of each request; an `Accept` for another framing, say. The user's
+            own replace them.
+        request_id_headers: Response headers that may name the request, in lower case; the first
+            that is there counts.
+        idempotent: Whether the service honours Idempotency-Key. If not, a request that may have
+            reached it is not sent again.
         resumable: Whether the service honours Last-Event-ID. If not, a lost connection ends the
             stream: a service that ignores it would send the text again.
+
+    Args:
+        **differences: Attributes that are others at one server, such as `base_url`.
+
+    Raises:
+        TypeError: A wire has no such attribute.
     """
 
     name: str
     base_url: str
     path: str
+    framing: Literal["sse", "ndjson"] = "sse"
     key_header: tuple[str, str] = ("Authorization", "Bearer ")
-    request_id_header: str = "x-request-id"
+    key_variable: str = ""
+    needs_key: bool = False
+    headers: Mapping[str, str] = {}
+    request_id_headers: tuple[str, ...] = ("x-request-id",)
+    idempotent: bool = False
     resumable: bool = False
+
+    def __init__(self, **differences: Any) -> None:
+        for name, value in differences.items():
+            if name not in Wire.__annotations__:
+                raise TypeError(f"{type(self).__name__}: expected no argument {name!r}")
+            setattr(self, name, value)
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Build the request's JSON.
@@ -102,6 +148,9 @@ class Wire:
         Returns:
             A new dict. Its values may be the request's own: the client copies them before a plugin
             may edit the body.
+
+        Raises:
+            ConfigError: The service cannot do what is asked. The message quotes no turn.
         """
         raise NotImplementedError
 

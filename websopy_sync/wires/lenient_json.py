@@ -42,6 +42,8 @@ def _any_int(digits: str) -> int | float:
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _any_number = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_any_int)
+# Servers in Python write NaN and -Infinity, among log probabilities say. They stand for no number.
+_any_constant = json.JSONDecoder(parse_constant=lambda name: None, parse_int=_any_int)
 
 # scan_once() is what decode() calls, without the two searches for white space, which cost as much
 # again. It is not documented, so raw_decode() stands in where it is missing.
@@ -63,19 +65,24 @@ def parse(data: str) -> Any:
     return cleaned(decoded(data))
 
 
-def decoded(data: str) -> Any:
+def decoded(data: str, *, constants: bool = False) -> Any:
     """Read JSON, before `cleaned`: texts still hold halves of surrogate pairs.
+
+    Args:
+        data: The text.
+        constants: Whether to read NaN and infinities, which are not JSON, as None.
 
     Raises:
         ValueError: The data is not JSON.
         RecursionError: A bracket is never closed, too deep inside others to be read.
     """
+    decoder = _any_constant if constants else _any_number
     try:
-        return _any_number.decode(data)
+        return decoder.decode(data)
     except RecursionError as error:
         if is_interrupt(error):
             raise
-    return _any_number.decode(_pruned(data))
+    return decoder.decode(_pruned(data))
 
 
 def _pruned(data: str) -> str:

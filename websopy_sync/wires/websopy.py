@@ -27,7 +27,7 @@ from ..chunks import (
 )
 from ..errors import StreamProtocolError
 from ..interrupts import is_interrupt
-from ..surrogates import scalar_text, split_half
+from ..surrogates import SurrogateJoiner
 from ..usage import MAX_COUNT, Usage
 from .base import ChatRequest, ReadResult, Wire
 from .lenient_json import WHITE_SPACE, cleaned, decoded, scan
@@ -41,6 +41,8 @@ class Websopy(Wire):
     name = "websopy"
     base_url = "https://api.websopy.com/v1"
     path = "/ai/chat"
+    needs_key = True
+    idempotent = True
     resumable = True
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
@@ -77,19 +79,18 @@ class Websopy(Wire):
         return "" if isinstance(chunk, UnknownChunk) else None
 
 
-TextChunk = type[ContentChunk] | type[ReasoningChunk]
-
-
 class WebsopyReader:
     """Reads the events of one response; see `Reader`.
 
-    It holds one character: the first half of a surrogate pair at the end of a chunk's text, until
-    the next chunk.
+    Of each kind of text it may hold one character: the first half of a surrogate pair.
     """
 
+    done: DoneChunk | None = None
+    """None: the service ends each response by a done chunk."""
+
     def __init__(self) -> None:
-        self._half = ""
-        self._half_of: TextChunk = ContentChunk
+        self._text = SurrogateJoiner()
+        self._reasoning = SurrogateJoiner()
 
     def read(self, data: str) -> ReadResult:
         """Read the data of one event; see `Reader.read`."""
@@ -104,8 +105,8 @@ class WebsopyReader:
         if type(content) is not str or end != len(data):
             return self._read_other(data)
         # Only an escape can bring a surrogate: the bytes were decoded as UTF-8.
-        if len(fields) != 2 or self._half or "\\u" in data:
-            return self._text(ContentChunk, content, fields)
+        if len(fields) != 2 or "\\u" in data or self._text.half:
+            return _joined(self._text, ContentChunk, content, fields)
         return plain_text(content)
 
     def _read_other(self, data: str) -> ReadResult:
@@ -115,26 +116,28 @@ class WebsopyReader:
             return self.read(stripped)
         fields = _decoded(data)
         if type(fields) is dict and fields.get("type") == "reasoning":
-            return self._text(ReasoningChunk, _reasoning_in(fields), fields)
+            return _joined(self._reasoning, ReasoningChunk, _reasoning_in(fields), fields)
         chunk = _chunk_of(cleaned(fields))
-        lost = self._lost_half()
+        lost: list[StreamChunk] = [
+            ReasoningChunk(half) for half in [self._reasoning.flush()] if half
+        ]
+        lost += [ContentChunk(half) for half in [self._text.flush()] if half]
         return (*lost, chunk) if lost else chunk
 
-    def _text(self, kind: TextChunk, text: str, fields: dict[str, Any]) -> ReadResult:
-        """Text with the half that was held; nothing while all of it is held back."""
-        lost = self._lost_half() if self._half_of is not kind else ()
-        held, self._half_of = self._half, kind
-        text, self._half = split_half(held + text)
-        extra = _others(cleaned(fields), "type", "content")
-        if not text and (held or self._half) and not extra:
-            return lost
-        chunk = kind(scalar_text(text), extra=extra)
-        return (*lost, chunk) if lost else chunk
 
-    def _lost_half(self) -> tuple[StreamChunk, ...]:
-        """The half that was held, now that its other half cannot come any more."""
-        half, self._half = self._half, ""
-        return (self._half_of("\ufffd"),) if half else ()
+def _joined(
+    joiner: SurrogateJoiner,
+    kind: type[ContentChunk] | type[ReasoningChunk],
+    text: str,
+    fields: dict[str, Any],
+) -> ReadResult:
+    """Text with the half that was held; nothing while all of it is held back."""
+    held = joiner.half
+    joined = joiner.join(text)
+    extra = _others(cleaned(fields), "type", "content")
+    if not joined and (held or joiner.half) and not extra:
+        return ()
+    return kind(joined, extra=extra)
 
 
 def parse_chunk(data: str) -> StreamChunk:

@@ -1,0 +1,276 @@
+"""OpenAI Chat Completions, and what compatible servers make of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from readers import DATA, STEPS, cases, datas, play, shown
+from tables import each
+
+from websopy_sync.chunks import ContentChunk, DoneChunk, ToolCall, ToolCallChunk, Usage
+from websopy_sync.errors import ConfigError
+from websopy_sync.message import Message, MessageBuilder
+from websopy_sync.wires import ChatRequest
+from websopy_sync.wires.base import chunks_of
+from websopy_sync.wires.openai import OpenAI, OpenAIReader
+
+WIRE = OpenAI()
+
+
+def event(*deltas: dict[str, Any], finish: str | None = None, **more: Any) -> str:
+    choices = [{"index": 0, "delta": delta, "finish_reason": finish} for delta in deltas]
+    return f"data: {json.dumps({'id': '1', 'model': 'm', 'choices': choices, **more})}\n\n"
+
+
+def call(index: int | None, arguments: str, **more: Any) -> dict[str, Any]:
+    function = {"arguments": arguments, **({"name": more.pop("name")} if "name" in more else {})}
+    piece = {"function": function, **more} | ({} if index is None else {"index": index})
+    return {"tool_calls": [piece]}
+
+
+DONE = "data: [DONE]\n\n"
+STOP = event({}, finish="stop")
+USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+
+# Sharper than the cases of the file: each of these was wrong in a reader that passed those.
+SHARP: list[tuple[str, str, list[Any], str | None]] = [
+    (
+        "the end of the bytes after text",
+        event({"content": "Hi"}),
+        [["content", "Hi"]],
+        "StreamInterruptedError",
+    ),
+    (
+        "the end of the bytes within a tool call",
+        event(call(0, '{"a"', id="c", name="f")),
+        [],
+        "StreamInterruptedError",
+    ),
+    (
+        "interleaved calls whose pieces have no ids",
+        event(call(0, "{", id="a", name="f"))
+        + event(call(1, "[", id="b", name="g"))
+        + event(call(0, "}"))
+        + event(call(1, "]"))
+        + event({}, finish="tool_calls"),
+        [
+            ["tool_call", ["f", "{}", "a"]],
+            ["tool_call", ["g", "[]", "b"]],
+            ["done", ["tool_calls", None]],
+        ],
+        None,
+    ),
+    (
+        "text after a tool call in one event",
+        event({"content": "x", **call(0, "{}", id="a", name="f")}, finish="tool_calls"),
+        [["content", "x"], ["tool_call", ["f", "{}", "a"]], ["done", ["tool_calls", None]]],
+        None,
+    ),
+    (
+        "an error after half an answer, and [DONE] all the same",
+        event({"content": "x"}) + 'data: {"error":{"message":"m","code":503}}\n\n' + DONE,
+        [["content", "x"], ["error", ["m", "503"]]],
+        "StreamServerError",
+    ),
+    (
+        "usage before the finish reason",
+        event({"content": "x"}, usage=USAGE) + STOP,
+        [["content", "x"], ["done", ["stop", 7]]],
+        None,
+    ),
+    (
+        "usage that is no count",
+        event({"content": "x"}) + event({}, finish="stop", usage={**USAGE, "prompt_tokens": "3"}),
+        [["content", "x"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "a call without a name",
+        event(call(0, "{}", id="a")) + event({}, finish="tool_calls"),
+        [],
+        "StreamProtocolError",
+    ),
+    (
+        "a half pair at the very end",
+        event({"content": "a\ud83d"}) + STOP,
+        [["content", "a"], ["content", "\ufffd"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "a delta that is a list",
+        'data: {"choices":[{"delta":["x"]}]}\n\n',
+        [],
+        "StreamProtocolError",
+    ),
+    ("choices that are an object", 'data: {"choices":{}}\n\n', [], "StreamProtocolError"),
+    (
+        "a mistral list with thinking",
+        event({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]})
+        + event({"content": [{"type": "text", "text": "Hi"}, " there"]})
+        + STOP,
+        [["reasoning", "hm"], ["content", "Hi there"], ["done", ["stop", None]]],
+        None,
+    ),
+]
+
+
+@each("case", cases("openai"))
+@each("step", STEPS)
+def test_cases(case: dict[str, Any], step: int) -> None:
+    """What compatible servers really send: read whole, in pieces, and byte by byte."""
+    chunks, error = play(datas(WIRE, case["stream"].encode(), step), WIRE.reader())
+    assert ([shown(chunk) for chunk in chunks], error) == (case["chunks"], case["error"])
+
+
+@each(("name", "stream", "chunks", "error"), SHARP)
+@each("step", STEPS)
+def test_sharper_cases(
+    name: str, stream: str, chunks: list[Any], error: str | None, step: int
+) -> None:
+    """Nothing is lost, doubled or taken for complete."""
+    read, failure = play(datas(WIRE, stream.encode(), step), WIRE.reader())
+    assert ([shown(chunk) for chunk in read], failure) == (chunks, error)
+
+
+def message_of(recording: str) -> Message:
+    chunks, error = play(datas(WIRE, (DATA / recording).read_bytes(), 7), WIRE.reader())
+    assert error is None
+    builder = MessageBuilder()
+    for chunk in chunks:
+        builder.add(chunk)
+    return builder.message
+
+
+def test_recording_of_llama_cpp() -> None:
+    """A real server: text, usage with what was cached, model and id; its timings are kept."""
+    message = message_of("llama_openai_usage.txt")
+    assert message.usage == Usage(36, 12, 48, cached_tokens=35)
+    assert (message.finish_reason, message.truncated) == ("stop", False)
+    assert message.model == "smollm2" and (message.id or "").startswith("chatcmpl-")
+    assert message.content.startswith("Hello, welcome to my little")
+    assert message_of("llama_openai_plain.txt").content == message.content
+
+
+def test_recordings_of_a_mock() -> None:
+    """Text with characters that JSON escapes, and two tool calls in pieces."""
+    plain, tool = message_of("openai_plain.txt"), message_of("openai_tool.txt")
+    assert plain.content == 'Hello 世界, this is a plain answer with <b>tags</b> and "quotes".'
+    assert (plain.finish_reason, plain.usage) == ("stop", Usage(2, 16))
+    assert [(c.name, c.parse_arguments()) for c in tool.tool_calls] == [
+        ("get_weather", {"city": "Paris", "unit": "C"}),
+        ("get_time", {"city": "Paris"}),
+    ]
+
+
+def test_unknown_fields_are_kept() -> None:
+    """PROMISE 47: those of the choice and the delta too; those that say nothing are not."""
+    reader = OpenAIReader()
+    data = event({"content": "x", "reasoning_details": [1]}, logprobs=None, service_tier="default")
+    chunk = reader.read(data[6:])
+    assert isinstance(chunk, ContentChunk) and chunk.extra == {"reasoning_details": [1]}
+    reader.read(event({}, finish="stop", timings={"ms": 1})[6:])
+    assert reader.done is not None and reader.done.extra == {"timings": {"ms": 1}}
+
+
+# --- what is sent --------------------------------------------------------------------------------
+
+
+def body_of(*turns: dict[str, Any], wire: OpenAI = WIRE, **fields: Any) -> Any:
+    return json.loads(json.dumps(wire.body(ChatRequest(turns, **fields))))
+
+
+CALLS = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+
+
+@each(
+    ("turn", "sent"),
+    [
+        ({"role": "user", "content": "x"}, {"role": "user", "content": "x"}),
+        (
+            Message("a", (ToolCall("f", "{}", "c"),)).to_dict(),
+            {"role": "assistant", "content": "a", "tool_calls": CALLS},
+        ),
+        (
+            {"role": "assistant", "content": None, "tool_calls": CALLS},
+            {"role": "assistant", "content": None, "tool_calls": CALLS},
+        ),
+        (
+            {"role": "tool", "tool_call_id": "c", "name": "f", "content": "1"},
+            {"role": "tool", "tool_call_id": "c", "name": "f", "content": "1"},
+        ),
+        (
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "x"},
+                    {"type": "image", "media_type": "image/png", "data": "AA=="},
+                    {"type": "image", "url": "https://x/y.png"},
+                    {"type": "file", "name": "n", "media_type": "text/plain", "data": "AA=="},
+                    {"type": "input_audio", "input_audio": {}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "x"},
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
+                    {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
+                    {
+                        "type": "file",
+                        "file": {"filename": "n", "file_data": "data:text/plain;base64,AA=="},
+                    },
+                    {"type": "input_audio", "input_audio": {}},
+                ],
+            },
+        ),
+    ],
+)
+def test_turns(turn: dict[str, Any], sent: dict[str, Any]) -> None:
+    """PROMISE 48: the neutral form becomes OpenAI's; what is in that form already stays."""
+    before = json.dumps(turn)
+    assert body_of(turn)["messages"] == [sent]
+    assert json.dumps(turn) == before
+
+
+def test_body() -> None:
+    """Streaming with usage; tools and schema in OpenAI's form; unknown parameters go through."""
+    tool = {"name": "f", "description": "d", "parameters": {"type": "object"}}
+    own = {"type": "web_search"}
+    turn = {"role": "user", "content": "x"}
+    body = body_of(
+        turn, model="m", tools=[tool, own], params={"top_k": 3}, output_schema={"type": "object"}
+    )
+    assert body == {
+        "messages": [turn],
+        "model": "m",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "tools": [{"type": "function", "function": tool}, own],
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": {"type": "object"}},
+        },
+        "top_k": 3,
+    }
+    assert "stream_options" not in body_of(turn, wire=OpenAI(usage=False))
+    assert body_of(turn, params={"stream_options": {"x": 1}})["stream_options"] == {"x": 1}
+
+
+def test_several_answers_are_refused() -> None:
+    """A message is one answer."""
+    with pytest.raises(ConfigError, match="n: expected 1"):
+        body_of({"role": "user", "content": "x"}, params={"n": 2})
+    assert body_of({"role": "user", "content": "x"}, params={"n": 1})["n"] == 1
+
+
+def test_a_tool_call_chunk_is_whole() -> None:
+    """Pieces are held back, which counts as progress, and come as one chunk."""
+    reader = OpenAIReader()
+    for piece in (call(0, '{"a":', id="c", name="f"), call(0, "1}")):
+        held = reader.read(event(piece)[6:])
+        assert held is not None and chunks_of(held) == []
+    chunk = reader.read(event({}, finish="tool_calls")[6:])
+    assert chunk == ToolCallChunk(ToolCall("f", '{"a":1}', "c"))
+    assert reader.done == DoneChunk(None, "tool_calls", "m", "1")

@@ -1,0 +1,163 @@
+"""What the readers of several wires share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tables import each
+
+from websopy_sync.chunks import ErrorChunk, ToolCall
+from websopy_sync.errors import StreamProtocolError
+from websopy_sync.usage import Usage
+from websopy_sync.wires.pieces import (
+    ToolCallPieces,
+    arguments_text,
+    error_chunk,
+    json_object,
+    optional,
+    text_in,
+    usage_of,
+)
+
+Piece = tuple[object, str, str, str]
+
+
+@each(
+    ("pieces", "calls"),
+    [
+        ([], []),
+        ([(0, "a", "f", ""), (0, "", "", "{"), (0, "", "", "}")], [("f", "{}", "a")]),
+        # all with the index 0, and different ids
+        ([(0, "a", "f", "{}"), (0, "b", "g", "[]")], [("f", "{}", "a"), ("g", "[]", "b")]),
+        # id and name in each piece
+        ([(0, "a", "f", "{"), (0, "a", "f", "}")], [("f", "{}", "a")]),
+        # no index and no ids: each name begins a call
+        ([(None, "", "f", "{}"), (None, "", "f", "{}")], [("f", "{}", None), ("f", "{}", None)]),
+        ([(None, "", "f", "{"), (None, "", "", "}")], [("f", "{}", None)]),
+        # no index, and ids: a call goes on under its id
+        ([(None, "a", "f", "{"), (None, "a", "", "}")], [("f", "{}", "a")]),
+        # interleaved
+        (
+            [(0, "a", "f", "1"), (1, "b", "g", "2"), (0, "", "", "3"), (1, "", "", "4")],
+            [("f", "13", "a"), ("g", "24", "b")],
+        ),
+        # the id comes late
+        ([(0, "", "f", ""), (0, "a", "", "{}")], [("f", "{}", "a")]),
+        # the same index with another name and no ids
+        ([(0, "", "f", "{}"), (0, "", "g", "[]")], [("f", "{}", None), ("g", "[]", None)]),
+        # a pair that is cut between two pieces
+        ([(0, "a", "f", '"\ud83d'), (0, "", "", '\ude00"')], [("f", '"😀"', "a")]),
+    ],
+)
+def test_tool_calls_in_pieces(
+    pieces: list[Piece], calls: list[tuple[str, str, str | None]]
+) -> None:
+    """In the order in which they began, each once, and no more after that."""
+    holder = ToolCallPieces()
+    for key, id, name, arguments in pieces:
+        holder.add(key, id=id, name=name, arguments=arguments)
+    assert [chunk.tool for chunk in holder.take()] == [ToolCall(*call) for call in calls]
+    assert holder.take() == []
+
+
+def test_a_call_without_a_name() -> None:
+    """Nothing could be called."""
+    holder = ToolCallPieces()
+    holder.add(0, id="a", name="", arguments="{}")
+    with pytest.raises(StreamProtocolError, match="name"):
+        holder.take()
+
+
+@each(
+    ("fields", "message", "code"),
+    [
+        ({"error": "boom"}, "boom", None),
+        (
+            {"error": {"message": "boom", "type": "server_error", "code": None}},
+            "boom",
+            "server_error",
+        ),
+        (
+            {"error": {"message": "boom", "code": 503, "status": "UNAVAILABLE"}},
+            "boom",
+            "UNAVAILABLE",
+        ),
+        ({"error": {"message": "boom", "code": 503}}, "boom", "503"),
+        (
+            {"type": "error", "error": {"type": "overloaded_error", "message": "boom"}},
+            "boom",
+            "overloaded_error",
+        ),
+        ({"type": "error", "code": "c", "message": "boom"}, "boom", "c"),
+        ({"object": "error", "message": "boom"}, "boom", None),
+        ({"detail": "boom"}, "boom", None),
+        ({"error": {}}, "the service gave no reason", None),
+        ({"error": {"message": "a\ud83d"}}, "a\ufffd", None),
+    ],
+)
+def test_errors_of_every_service(fields: dict[str, Any], message: str, code: str | None) -> None:
+    """The code is a word if there is one, else the number."""
+    assert error_chunk(fields) == ErrorChunk(message, code)
+
+
+@each(
+    ("counts", "usage"),
+    [
+        ((1, 2), Usage(1, 2)),
+        ((1, 2, 9), Usage(1, 2, 9)),
+        ((0, 0, 0), Usage(0, 0)),
+        ((1, None), None),
+        ((1.0, 2), None),
+        ((True, 2), None),
+        ((-1, 2), None),
+        (("1", 2), None),
+        ((2**63 - 1, 1), None),
+        ((1, 2, "3"), None),
+    ],
+)
+def test_usage(counts: tuple[Any, ...], usage: Usage | None) -> None:
+    """What is no count costs the usage, and never the answer."""
+    assert usage_of(*counts) == usage
+
+
+def test_usage_details() -> None:
+    """A detail that is no count is 0."""
+    assert usage_of(3, 4, cached=2, reasoning="x") == Usage(3, 4, cached_tokens=2)
+
+
+@each("data", ["", "[]", "{", "null", '"{}"', "{}{}", "[" * 100_000, "DONE"])
+def test_what_is_no_object(data: str) -> None:
+    """PROMISE 13: one kind of error, which quotes the data whole."""
+    with pytest.raises(StreamProtocolError, match="expected a JSON object") as caught:
+        json_object(data)
+    assert caught.value.message.endswith(f", got {data!r}")
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
+
+
+def test_objects_are_read_leniently() -> None:
+    """NaN and infinities, which servers in Python write, are no number."""
+    assert json_object('{"a":NaN,"b":-Infinity,"c":"\\ud83d"}') == {
+        "a": None,
+        "b": None,
+        "c": "\ud83d",
+    }
+
+
+def test_fields() -> None:
+    """A field may be missing or null; of another type it is an error that names it."""
+    assert optional({"a": None}, "a", list) == optional({}, "a", list) == []
+    assert optional({"a": "x"}, "a", str) == "x"
+    with pytest.raises(TypeError, match="expected str for 'a', got int"):
+        optional({"a": 7}, "a", str)
+    with pytest.raises(TypeError, match="expected an object with 'a', got list"):
+        optional([], "a", str)  # type: ignore[arg-type]
+    assert text_in({"a": "x\ud83d"}, "a") == "x\ufffd"
+    assert text_in({"a": 7}, "a") is text_in({"a": ""}, "a") is text_in({}, "a") is None
+
+
+def test_arguments() -> None:
+    """Text as it is, an object as JSON."""
+    assert arguments_text('{"a" : 1}') == '{"a" : 1}'
+    assert arguments_text({"a": "世\ud83d"}) == '{"a": "世\ufffd"}'
+    assert arguments_text({}) == "{}" and arguments_text(None) == ""

@@ -1,0 +1,85 @@
+"""ChatCall: the request of a chat, as a wire builds it and as plugins edit it.
+
+Knows nothing of how it is sent. Where a problem is returned instead of raised, a traceback would
+hold the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from .errors import ConfigError
+from .headers import headers_problem
+from .hooks import Request
+from .interrupts import find_interrupt
+from .request_body import encode_body, same_json
+from .transport import HTTPRequest
+from .wires import ChatRequest, Wire
+
+__all__ = ["ChatCall", "as_edited", "body_of"]
+
+
+@attrs.frozen(repr=False, eq=False)
+class ChatCall:
+    """The request of a chat, before and after encoding."""
+
+    request: Request
+    body: dict[str, Any]
+    """The request's body before any plugin has edited it."""
+    encoded: bytes
+    """The same as it is sent."""
+    query: str
+    key_headers: Mapping[str, str]
+    """The header with the idempotency key, if the service knows it."""
+
+
+def body_of(wire: Wire, chat_request: ChatRequest) -> dict[str, Any]:
+    """The body that a wire builds. What a foreign one raises may hold the prompt."""
+    interrupt = None
+    try:
+        return wire.body(chat_request)
+    except ConfigError:
+        raise
+    except Exception as error:  # noqa: BLE001  # another package's own
+        interrupt = find_interrupt(error)
+        what = type(error).__name__
+    if interrupt is not None:
+        raise interrupt
+    raise ConfigError(f"wire {wire.name!r}: body() raised {what:.200}")
+
+
+def as_edited(request: Request, call: ChatCall) -> HTTPRequest:
+    """The request as the plugins have left it. What they put there may raise when it is read."""
+    interrupt = None
+    try:
+        # Encoding 20 MB takes longer than all else here, and plugins seldom edit.
+        unchanged = same_json(request.body, call.body)
+        edited = _http_request(request, call, call.encoded if unchanged else None)
+    except Exception as error:  # noqa: BLE001  # a plugin's own
+        interrupt = find_interrupt(error)
+        edited = f"headers and body cannot be read ({type(error).__name__})"
+    if interrupt is not None:
+        raise interrupt
+    if isinstance(edited, str):  # raised out here: the context of an exception may hold the prompt
+        raise ConfigError(f"after on_request: {edited}")
+    return edited
+
+
+def _http_request(request: Request, call: ChatCall, encoded: bytes | None) -> HTTPRequest | str:
+    """The request to send, or what is wrong with it. encoded: its body, if no plugin edited it."""
+    headers: object = request.headers
+    if isinstance(headers, Mapping):  # our key is in there for all to see, and stays as it was
+        headers = {
+            name: headers[name] for name in headers if str(name).lower() != "idempotency-key"
+        }
+    problem = headers_problem(headers)
+    if problem or not isinstance(headers, dict):
+        return problem
+    body = encode_body(request.body) if encoded is None else encoded
+    if isinstance(body, ConfigError):
+        return str(body)
+    headers = headers | dict(call.key_headers)
+    return HTTPRequest(request.method, request.url, headers, body, call.query)

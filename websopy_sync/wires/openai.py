@@ -1,0 +1,236 @@
+"""The wire of OpenAI Chat Completions, and of the many servers compatible with it.
+
+Does no I/O. What those servers really send, and how it is read here, is in docs/wires.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..chunks import ContentChunk, DoneChunk, ReasoningChunk, StreamChunk
+from ..errors import ConfigError, StreamProtocolError
+from ..surrogates import SurrogateJoiner
+from ..usage import Usage
+from .base import ChatRequest, ReadResult, Wire
+from .lenient_json import WHITE_SPACE, cleaned
+from .pieces import (
+    ToolCallPieces,
+    arguments_text,
+    error_chunk,
+    json_object,
+    optional,
+    text_in,
+    usage_of,
+)
+
+__all__ = ["OpenAI", "OpenAIReader"]
+
+_KNOWN = {
+    *("id", "object", "created", "model", "choices", "usage", "obfuscation"),
+    *("system_fingerprint", "service_tier", "index", "delta", "finish_reason"),
+    *("role", "content", "refusal", "reasoning", "reasoning_content", "tool_calls"),
+    "function_call",
+}
+"""Fields of an event, its choice and its delta that are read, or say nothing about the answer."""
+
+
+class OpenAI(Wire):
+    """OpenAI Chat Completions, and servers compatible with it; see `Wire`.
+
+    Args:
+        usage: Whether to ask for the tokens. Some servers refuse a request that does.
+        **differences: Attributes of `Wire` that are others at this server.
+    """
+
+    name = "openai"
+    base_url = "https://api.openai.com/v1"
+    path = "/chat/completions"
+    key_variable = "OPENAI_API_KEY"
+    request_id_headers = ("x-request-id", "apim-request-id")
+
+    def __init__(self, *, usage: bool = True, **differences: Any) -> None:
+        super().__init__(**differences)
+        self._usage = usage
+
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """Build the request's JSON; see `Wire.body`."""
+        if request.params.get("n") not in (None, 1):
+            raise ConfigError("n: expected 1, as a message is one answer")
+        body: dict[str, Any] = {"messages": [_turn(turn) for turn in request.turns]}
+        if request.model is not None:
+            body["model"] = request.model
+        body["stream"] = True
+        if self._usage:
+            body["stream_options"] = {"include_usage": True}
+        if request.tools:
+            body["tools"] = [_tool(tool) for tool in request.tools]
+        if request.output_schema is not None:
+            schema = {"name": "answer", "schema": request.output_schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return body | dict(request.params)
+
+    def reader(self) -> OpenAIReader:
+        """Make the reader of one response."""
+        return OpenAIReader()
+
+
+class OpenAIReader:
+    """Reads the events of one response; see `Reader`."""
+
+    def __init__(self) -> None:
+        self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+        self._calls = ToolCallPieces()
+        self._reason: str | None = None
+        self._model: str | None = None
+        self._id: str | None = None
+        self._usage: Usage | None = None
+        self._extra: dict[str, Any] = {}
+
+    @property
+    def done(self) -> DoneChunk | None:
+        """What ends the response if its bytes end now; see `Reader`."""
+        return self._done() if self._reason else None
+
+    def _done(self) -> DoneChunk:
+        extra = self._extra or None
+        return DoneChunk(self._usage, self._reason, self._model, self._id, extra=extra)
+
+    def read(self, data: str) -> ReadResult:
+        """Read the data of one event; see `Reader.read`."""
+        data = data.strip(WHITE_SPACE)
+        if not data or data.startswith(":"):
+            return None  # a proxy's comment, sent on as data
+        if data == "[DONE]":
+            return [*self._held(), self._done()]
+        fields = json_object(data)
+        if fields.get("error") or fields.get("object") == "error":
+            return [*self._held(), error_chunk(fields)]
+        try:
+            chunks = list(self._event(fields))
+        except TypeError as error:
+            problem = str(error)
+        else:
+            return chunks[0] if len(chunks) == 1 else chunks
+        raise StreamProtocolError(f"event: {problem}, got {data!r}")
+
+    def _event(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        self._usage = _usage(fields.get("usage")) or self._usage
+        self._model = self._model or text_in(fields, "model")
+        self._id = self._id or text_in(fields, "id")
+        for choice in optional(fields, "choices", list):
+            if optional(choice, "index", int) == 0:  # another one is another answer
+                delta = optional(choice, "delta", dict)
+                extra = _unknown(fields) | _unknown(choice) | _unknown(delta)
+                yield from self._delta(delta, extra)
+                reason = text_in(choice, "finish_reason")
+                if reason:
+                    self._reason = "tool_calls" if reason == "function_call" else reason
+                    yield from self._held()
+                return
+        self._extra |= _unknown(fields)
+
+    def _delta(self, delta: dict[str, Any], extra: dict[str, Any]) -> Iterator[StreamChunk]:
+        reasoning, text = _texts(delta)
+        joined = self._reasoning.join(reasoning) if reasoning else ""
+        if joined:
+            yield ReasoningChunk(joined)
+        joined = self._text.join(text) if text else ""
+        if joined:
+            yield ContentChunk(joined, extra=extra or None)
+        elif extra:
+            self._extra |= extra
+        for piece in optional(delta, "tool_calls", list):
+            self._piece(piece.get("index"), piece, optional(piece, "function", dict))
+        if delta.get("function_call"):  # before tool_calls there was one call an answer
+            self._piece("function_call", {}, optional(delta, "function_call", dict))
+
+    def _piece(self, key: object, piece: Mapping[str, Any], function: dict[str, Any]) -> None:
+        self._calls.add(
+            key,
+            id=optional(piece, "id", str),
+            name=optional(function, "name", str),
+            arguments=arguments_text(function.get("arguments")),
+        )
+
+    def _held(self) -> list[StreamChunk]:
+        """What was held back, now that nothing more comes of it."""
+        halves: list[StreamChunk] = [
+            kind(half)
+            for kind, joiner in ((ReasoningChunk, self._reasoning), (ContentChunk, self._text))
+            if (half := joiner.flush())
+        ]
+        return [*halves, *self._calls.take()]
+
+
+def _texts(delta: dict[str, Any]) -> tuple[str, str]:
+    """The reasoning and the text of a delta."""
+    # Some servers send the same reasoning under both names; `reasoning` may be an object, too.
+    other = delta.get("reasoning")
+    reasoning = optional(delta, "reasoning_content", str) or (
+        other if isinstance(other, str) else ""
+    )
+    content = delta.get("content")
+    if isinstance(content, list):  # Mistral: parts of text and of thinking
+        parts = [part if isinstance(part, dict) else {"text": part} for part in content]
+        thoughts = [part for outer in parts for part in optional(outer, "thinking", list)]
+        reasoning += "".join(optional(part, "text", str) for part in thoughts)
+        text = "".join(optional(part, "text", str) for part in parts)
+    else:
+        text = optional(delta, "content", str)
+    return reasoning, text + optional(delta, "refusal", str)
+
+
+def _unknown(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that this version does not know, but for those that say nothing."""
+    if fields.keys() <= _KNOWN:
+        return {}
+    unknown = {name: value for name, value in fields.items() if name not in _KNOWN}
+    return {name: cleaned(value) for name, value in unknown.items() if value is not None}
+
+
+def _usage(usage: Any) -> Usage | None:
+    if not isinstance(usage, dict):
+        return None
+    prompt = usage.get("prompt_tokens_details")
+    completion = usage.get("completion_tokens_details")
+    return usage_of(
+        *(usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")),
+        cached=prompt.get("cached_tokens") if isinstance(prompt, dict) else None,
+        reasoning=completion.get("reasoning_tokens") if isinstance(completion, dict) else None,
+    )
+
+
+# --- what is sent --------------------------------------------------------------------------------
+
+
+def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """A turn in OpenAI's form. What is in that form already stays as it is."""
+    fields = dict(turn)
+    if isinstance(fields.get("tool_calls"), list):
+        fields["tool_calls"] = [_call(call) for call in fields["tool_calls"]]
+    if isinstance(fields.get("content"), list):
+        fields["content"] = [_part(part) for part in fields["content"]]
+    return fields
+
+
+def _call(call: Any) -> Any:
+    if not isinstance(call, Mapping) or "function" in call:
+        return call
+    function = {"name": call.get("name"), "arguments": call.get("arguments")}
+    return {"id": call.get("id"), "type": "function", "function": function}
+
+
+def _part(part: Any) -> Any:
+    if part.get("type") == "image":
+        url = part.get("url") or f"data:{part.get('media_type')};base64,{part.get('data')}"
+        return {"type": "image_url", "image_url": {"url": url}}
+    if part.get("type") == "file" and "file" not in part:
+        data = f"data:{part.get('media_type')};base64,{part.get('data')}"
+        return {"type": "file", "file": {"filename": part.get("name"), "file_data": data}}
+    return part
+
+
+def _tool(tool: Any) -> Any:
+    known = isinstance(tool, Mapping) and "parameters" in tool and "function" not in tool
+    return {"type": "function", "function": dict(tool)} if known else tool

@@ -1,0 +1,199 @@
+"""What the readers of several wires do alike: JSON objects, errors, counts, tool calls in pieces.
+
+Pure. Knows no service: each wire passes the names of its own fields.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from ..chunks import ErrorChunk, ToolCall, ToolCallChunk
+from ..errors import StreamProtocolError
+from ..interrupts import is_interrupt
+from ..surrogates import scalar_text
+from ..usage import MAX_COUNT, Usage
+from .lenient_json import cleaned, decoded
+
+__all__ = [
+    "ToolCallPieces",
+    "arguments_text",
+    "error_chunk",
+    "json_object",
+    "optional",
+    "text_in",
+    "usage_of",
+]
+
+
+def json_object(data: str) -> dict[str, Any]:
+    """Read the data of an event as a JSON object. Texts may hold halves of surrogate pairs.
+
+    Raises:
+        StreamProtocolError: It is none.
+    """
+    why = "got another value"
+    try:
+        value = decoded(data, constants=True)
+        if isinstance(value, dict):
+            return value
+    except (ValueError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+    raise StreamProtocolError(f"event: expected a JSON object ({why:.100}), got {data!r}")
+
+
+def optional(fields: Mapping[str, Any], name: str, kind: type) -> Any:
+    """A field that may be missing or null.
+
+    Args:
+        fields: The object.
+        name: The field.
+        kind: The type that it must have otherwise.
+
+    Returns:
+        Its value; an empty value of that type when it is missing or null.
+
+    Raises:
+        TypeError: It has another type, or `fields` is no object.
+    """
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"expected an object with {name!r}, got {type(fields).__name__}")
+    value = fields.get(name)
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise TypeError(f"expected {kind.__name__} for {name!r}, got {type(value).__name__}")
+    return value
+
+
+def text_in(fields: Mapping[str, Any], name: str) -> str | None:
+    """A text that the answer does not depend on; None when it is missing, empty or no text."""
+    value = fields.get(name)
+    return scalar_text(value) if isinstance(value, str) and value else None
+
+
+def error_chunk(fields: Mapping[str, Any]) -> ErrorChunk:
+    """The error in a JSON object, wherever a service puts its message and its code.
+
+    The code is a word if there is one, else the number.
+    """
+    inner = fields.get("error")
+    outer: Mapping[str, Any] = inner if isinstance(inner, Mapping) else fields
+    texts = (inner, outer.get("message"), fields.get("message"), outer.get("detail"))
+    codes = (outer.get("code"), outer.get("status"), outer.get("type"), fields.get("code"))
+    message = next((text for text in texts if isinstance(text, str) and text), None)
+    words = [code for code in codes if isinstance(code, str) and code not in ("", "error")]
+    numbers = [str(code) for code in codes if type(code) is int]
+    code = next(iter(words + numbers), None)
+    return ErrorChunk(
+        scalar_text(message or "the service gave no reason"), code and scalar_text(code)
+    )
+
+
+def usage_of(
+    prompt: Any,
+    completion: Any,
+    total: Any = None,
+    *,
+    cached: Any = None,
+    reasoning: Any = None,
+    details: Mapping[str, Any] | None = None,
+) -> Usage | None:
+    """The counts of a usage; None when they are none, as some servers send null or floats.
+
+    Args:
+        prompt: Tokens of what was sent, those from a cache among them.
+        completion: Tokens of what the model wrote, its reasoning among them.
+        total: The service's own sum, None without one.
+        cached: Tokens from a cache.
+        reasoning: Tokens of reasoning.
+        details: The service's other counts.
+    """
+    if total is None and _is_count(prompt) and _is_count(completion):
+        total = prompt + completion
+    if not all(map(_is_count, (prompt, completion, total))):
+        return None
+    return Usage(
+        prompt,
+        completion,
+        total,
+        cached_tokens=cached if _is_count(cached) else 0,
+        reasoning_tokens=reasoning if _is_count(reasoning) else 0,
+        details=details,
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_COUNT
+
+
+def arguments_text(arguments: Any) -> str:
+    """The arguments of a tool call as text; some services send the object itself."""
+    if isinstance(arguments, str):
+        return arguments
+    return json.dumps(cleaned(arguments), ensure_ascii=False) if arguments is not None else ""
+
+
+@attrs.define
+class _Call:
+    key: object
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = attrs.field(factory=list)
+
+
+class ToolCallPieces:
+    """Puts tool calls together that come in pieces, in the order in which they began."""
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+
+    def add(self, key: object, *, id: str, name: str, arguments: str) -> None:
+        """Add a piece.
+
+        A new id begins another call, also under a known key: some servers give every call the
+        same index. Where there are no ids, another name does. Without a key, each name does.
+
+        Args:
+            key: What the service tells the calls of one answer apart by; None without it.
+            id: The call's id, "" when the piece has none.
+            name: The tool's name, "" when the piece has none.
+            arguments: A piece of the arguments' text.
+        """
+        known = [call for call in self._calls if key is None or call.key == key]
+        call = known[-1] if known else None
+        if call is None or self._begins_another(call, key, id, name):
+            call = _Call(key)
+            self._calls.append(call)
+        call.id, call.name = call.id or id, call.name or name
+        call.arguments.append(arguments)
+
+    def _begins_another(self, call: _Call, key: object, id: str, name: str) -> bool:
+        if id and call.id:
+            return id != call.id
+        return bool(name and call.name) and (key is None or name != call.name)
+
+    def take(self) -> list[ToolCallChunk]:
+        """The calls, which are complete now.
+
+        Raises:
+            StreamProtocolError: One has no name.
+        """
+        calls, self._calls = self._calls, []
+        if not all(call.name for call in calls):
+            raise StreamProtocolError("tool call: expected a name, got none")
+        return [
+            ToolCallChunk(
+                ToolCall(
+                    scalar_text(call.name),
+                    scalar_text("".join(call.arguments)),
+                    scalar_text(call.id) or None,
+                )
+            )
+            for call in calls
+        ]

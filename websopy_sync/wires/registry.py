@@ -1,0 +1,108 @@
+"""The wires by name: those of this package, presets of them, and installed ones.
+
+Imports a wire only when it is chosen. Knows nothing of what a wire says.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from ..errors import ConfigError, described
+from ..interrupts import find_interrupt
+from .base import Wire
+
+__all__ = ["GROUP", "find_wire", "wire_names"]
+
+GROUP = "websopy_sync.wires"
+"""Entry-point group of installed wires: each name stands for a `Wire` class or a function."""
+
+_OWN = {
+    "websopy": ("websopy", "Websopy"),
+    "openai": ("openai", "OpenAI"),
+}
+"""File and class of each wire of this package."""
+
+_PRESETS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "azure": (
+        "openai",
+        {
+            "base_url": "",
+            "path": "/openai/deployments/{model}/chat/completions?api-version=2024-10-21",
+            "key_header": ("api-key", ""),
+            "key_variable": "AZURE_OPENAI_API_KEY",
+        },
+    ),
+    "deepseek": (
+        "openai",
+        {"base_url": "https://api.deepseek.com/v1", "key_variable": "DEEPSEEK_API_KEY"},
+    ),
+    "llamacpp": ("openai", {"base_url": "http://127.0.0.1:8080/v1", "key_variable": ""}),
+    # Mistral refuses stream_options, and sends the usage all the same.
+    "mistral": (
+        "openai",
+        {
+            "base_url": "https://api.mistral.ai/v1",
+            "key_variable": "MISTRAL_API_KEY",
+            "usage": False,
+        },
+    ),
+    "openrouter": (
+        "openai",
+        {"base_url": "https://openrouter.ai/api/v1", "key_variable": "OPENROUTER_API_KEY"},
+    ),
+    "vllm": ("openai", {"base_url": "http://127.0.0.1:8000/v1", "key_variable": ""}),
+}
+"""The wire of each further service, and what differs."""
+
+
+def wire_names() -> list[str]:
+    """The names that `find_wire` knows, in alphabetical order."""
+    return sorted({*_OWN, *_PRESETS, *(entry.name for entry in entry_points(group=GROUP))})
+
+
+def find_wire(wire: str | Wire) -> Wire:
+    """The wire of a name; a wire itself is given back.
+
+    Raises:
+        ConfigError: There is none of this name, or an installed one cannot be loaded.
+    """
+    if isinstance(wire, Wire):
+        return wire
+    if not isinstance(wire, str):
+        raise ConfigError(f"wire: expected a name or a Wire, got {type(wire).__name__}")
+    base, differences = _PRESETS.get(wire, (wire, {}))
+    if base in _OWN:
+        file, name = _OWN[base]
+        made: Wire = getattr(importlib.import_module(f".{file}", __package__), name)(**differences)
+        made.name = wire
+        return made
+    for entry in entry_points(group=GROUP, name=wire):
+        return _installed(entry)
+    raise ConfigError(_unknown(wire))
+
+
+def _unknown(wire: str) -> str:
+    names = wire_names()
+    close = difflib.get_close_matches(wire, names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"wire: expected one of {', '.join(names)}, got {wire!r:.200}{hint}"
+
+
+def _installed(entry: EntryPoint) -> Wire:
+    interrupt = None
+    try:
+        make: Callable[[], object] = entry.load()
+        wire = make()
+        problem = f"expected a Wire, got {type(wire).__name__}"
+    except Exception as error:  # noqa: BLE001  # the other package's own
+        interrupt = find_interrupt(error)
+        wire, problem = None, described(error)
+    if interrupt is not None:
+        raise interrupt
+    if isinstance(wire, Wire):
+        return wire
+    raise ConfigError(f"wire {entry.name!r} ({entry.value:.200}): {problem:.200}")
