@@ -22,9 +22,9 @@ from websopy_sync.sandbox import (
     Sandbox,
     done,
     error,
-    event,
     say,
     silence,
+    think,
     tool,
     wait,
 )
@@ -32,17 +32,6 @@ from websopy_sync.sandbox import (
 TEXT = (
     "The quick brown fox jumps over the lazy dog. 人工智能正在改变我们的世界，包括医疗。\n\nLast.\n"
 )
-
-
-def thought(text: str) -> object:
-    """A piece of what the model thinks."""
-    return event(json.dumps({"type": "reasoning", "content": text}))
-
-
-def ended(reason: str, **more: object) -> object:
-    """The end of an answer, and why it ended."""
-    usage = {"promptTokens": 20, "completionTokens": 150}
-    return event(json.dumps({"type": "done", "finishReason": reason, "usage": usage, **more}))
 
 
 def chat(sandbox: Sandbox, *arguments: str, columns: int = 40, **more: str) -> Screen:
@@ -105,9 +94,21 @@ def test_resize() -> None:
             assert screen.ended()[1:] == ["one two three four", "five six seven"]
 
 
+def test_notes_wrap_on_a_terminal() -> None:
+    """Their words stay whole as well."""
+    with Sandbox([say("a"), done(finish_reason="length")]) as sandbox:
+        with chat(sandbox) as screen:
+            assert screen.ended() == [
+                "a",
+                "websopy-sync: warning: the answer was",
+                "cut: the limit of its length was",
+                "reached",
+            ]
+
+
 def test_thoughts_on_a_terminal() -> None:
     """Dimmed under a heading, with a blank line before the answer."""
-    script = [thought("I should "), thought("think about this for a while."), say("Yes."), done()]
+    script = [think("I should "), think("think about this for a while."), say("Yes."), done()]
     with Sandbox(script) as sandbox:
         with chat(sandbox) as screen:
             assert screen.ended() == [
@@ -122,13 +123,13 @@ def test_thoughts_on_a_terminal() -> None:
 
 def test_thoughts_in_a_pipe(chat: Run) -> None:
     """They are no part of the answer."""
-    answer = chat([thought("Hm."), say("Yes."), done()])
+    answer = chat([think("Hm."), say("Yes."), done()])
     assert (answer.stdout, answer.stderr) == ("Yes.\n", "")
 
 
-def test_ctrl_c_in_a_thought() -> None:
+def test_ctrl_c_in_a_think() -> None:
     """The line is ended, and the terminal is not left dimmed."""
-    with Sandbox([thought("Hm"), silence()]) as sandbox:
+    with Sandbox([think("Hm"), silence()]) as sandbox:
         with chat(sandbox) as screen:
             screen.until(lambda lines: "Hm" in lines)
             screen.type("\x03")
@@ -157,7 +158,7 @@ def test_tool_calls_between_text() -> None:
 @each("flags", [[], ["--json"], ["--markdown"]])
 def test_an_answer_that_was_cut(chat: Run, reason: str, warning: str, flags: list[str]) -> None:
     """A warning says so, and the exit code stays 0: what came is right."""
-    answer = chat([say("a"), ended(reason)], *flags)
+    answer = chat([say("a"), done(20, 150, finish_reason=reason)], *flags)
     assert answer.returncode == 0
     assert answer.stderr == (f"websopy-sync: warning: {warning}\n" if warning else "")
 
@@ -186,22 +187,22 @@ def test_both_streams_on_one_terminal(
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setattr(sys, "stderr", terminal)
     script = [
-        thought("Hm hm hm hm."),
+        think("Hm hm hm hm."),
         say("one **two** "),
         say("three"),
         tool("f", {}),
-        ended("length"),
+        done(finish_reason="length"),
     ]
     with Sandbox(script) as sandbox:
         assert main(["chat", "--base-url", sandbox.url, "Hi", *flags]) == 0
-    notes = "websopy-sync: tool call: f({})\nwebsopy-sync: warning: the answer was cut: "
+    notes = "websopy-s\nync: tool\ncall:\nf({})\nwebsopy-s\nync:\nwarning:"
     plain = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", terminal.getvalue()).split("waiting ...")[-1]
     assert plain.lstrip("\r ").startswith(f"thinking\nHm hm hm \nhm.\n\n{text}{notes}")
 
 
 def test_usage(chat: Run) -> None:
     """One line on stderr, after the answer."""
-    end = ended("stop", model="m-1")
+    end = done(20, 150, finish_reason="stop", model="m-1")
     for flags in ([], ["--json"]):
         answer = chat([say("a"), end], "--usage", *flags)
         assert re.fullmatch(
@@ -240,7 +241,7 @@ def test_usage_of_an_answer_that_took_no_time() -> None:
 
 def test_json_is_text(chat: Run) -> None:
     """UTF-8, so that people can read it; what a terminal obeys is escaped."""
-    answer = chat([say("写 😀\u202e\x1b"), thought("嗯"), done()], "--json")
+    answer = chat([say("写 😀\u202e\x1b"), think("嗯"), done()], "--json")
     lines = answer.stdout.splitlines()
     assert lines[0].startswith('{"type": "content", "content": "写 😀\\u202e\\u001b"')
     assert "嗯" in lines[1]

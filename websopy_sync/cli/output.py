@@ -25,6 +25,7 @@ from .writers import (
     is_terminal,
     is_utf8,
     obeys_codes,
+    say_wrapped,
 )
 
 WAITING = "waiting ..."
@@ -113,7 +114,7 @@ class AnswerOutput:
     def note(self, text: str) -> None:
         """Write a line about the answer to stderr."""
         self._finish()
-        say(text)
+        say_wrapped(text)
 
     def end(self, message: Message) -> None:
         """Write what is known once the answer is complete: that it was cut, and its usage."""

@@ -9,10 +9,11 @@ import codecs
 import os
 import shutil
 import sys
+from itertools import pairwise
 from typing import Protocol, TextIO
 
-from .terminal import say
-from .wrap import Wrapper
+from .terminal import in_one_line, say
+from .wrap import Wrapper, line_starts
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -46,6 +47,16 @@ def is_utf8(stream: TextIO | None) -> bool:
 def terminal_columns() -> int:
     """The width of the terminal now: a user may change it at any time."""
     return shutil.get_terminal_size().columns
+
+
+def say_wrapped(text: str) -> None:
+    """Write a line to stderr, as `say` does. On a terminal its words stay whole."""
+    if not obeys_codes(sys.stderr):
+        say(text)
+        return
+    line = f"websopy-sync: {in_one_line(text)}"
+    starts = [0, *line_starts(line, terminal_columns() - 1), len(line)]
+    say("\n".join(line[start:end].rstrip() for start, end in pairwise(starts)), name="")
 
 
 class PlainWriter:
