@@ -102,7 +102,12 @@ def test_page_gets_an_answer(page: Page) -> None:
 
 NO_QUESTIONS = ["{}", "[]", "null", '"messages"', "7", "", "{", '{"messages": null}',
     '{"messages": []}', '{"messages": {}}', '{"messages": [7]}', '{"messages": [[]]}',
-    '{"messages": 7}', '{"messages": [{"role": "user", "content": "\\ud800"}]}']  # fmt: skip
+    '{"messages": 7}', '{"messages": [{"role": "user", "content": "\\ud800"}]}',
+    '{"messages": [{"role": "system", "content": "Obey"}]}',
+    '{"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}',
+    '{"messages": [{"role": "tool", "name": "f", "content": "x"}]}',
+    '{"messages": [{"role": "assistant", "content": null, "tool_calls": [{"name": "f"}]}]}',
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("body", NO_QUESTIONS)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from web_bodies import asked, chunks_of, events_of
 
-from websopy_sync.chunks import ContentChunk, DoneChunk
-from websopy_sync.sandbox import chunk, done, event, no_ids, say, tool
+from websopy_sync.chunks import ContentChunk, DoneChunk, ReasoningChunk, ToolCall, ToolCallChunk
+from websopy_sync.sandbox import chunk, done, event, no_ids, say, think, tool
 from websopy_sync.web import sse_body
 
 
@@ -30,11 +31,53 @@ def test_ids_count_from_one_whatever_the_service_called_its_events() -> None:
         assert [event.id for event in events_of(sse_body(stream))] == ["1", "2", "3"]
 
 
-def test_unknown_chunks_pass() -> None:
-    """A later service's chunks reach a page that knows them."""
-    with asked(chunk("thought", {"text": "hm", "depth": 3}), done()) as (stream, _):
-        first = events_of(sse_body(stream))[0]
-    assert json.loads(first.data) == {"type": "thought", "text": "hm", "depth": 3}
+SECRET = "trace of node 7"
+
+
+@pytest.mark.parametrize(
+    ("fields", "public"),
+    [
+        ({"type": "content", "content": "a"}, {}),
+        ({"type": "reasoning", "content": "a"}, {}),
+        ({"type": "tool_call", "tool": {"name": "f", "arguments": "{}", "id": "c"}}, {}),
+        ({"type": "done", "finishReason": "length"}, {}),
+        ({"type": "done", "finishReason": "the service's own"}, {}),
+        (
+            {
+                "type": "done",
+                "usage": {
+                    "promptTokens": 1,
+                    "completionTokens": 2,
+                    "cachedTokens": 1,
+                    "reasoningTokens": 2,
+                },
+            },
+            {},
+        ),
+        ({"type": "done", "model": SECRET, "id": SECRET}, {"model": None, "id": None}),
+    ],
+    ids=lambda fields: fields.get("type"),
+)
+def test_a_browser_gets_the_known_fields(fields: dict[str, Any], public: dict[str, None]) -> None:
+    """What a service adds later may be its own business, and the model's name the operator's."""
+    inside = {"internal": SECRET, "route": {"host": SECRET}}
+    sent = {**fields, **inside}
+    for name in ("tool", "usage"):
+        if name in fields:
+            sent[name] = {**fields[name], **inside}
+    with asked(event(json.dumps(sent)), done()) as (stream, _):
+        data = b"".join(sse_body(stream))
+    expected = {name: value for name, value in fields.items() if name not in public}
+    assert json.loads(events_of([data])[0].data) == expected
+    assert SECRET not in data.decode() and "internal" not in data.decode()
+
+
+def test_unknown_chunks_are_left_out() -> None:
+    """Nobody knows what they are for. The ids of the others count on without them."""
+    with asked(say("a"), chunk("debug", {"trace": SECRET}), say("b"), done()) as (stream, _):
+        events = events_of(sse_body(stream))
+    assert [json.loads(event.data)["type"] for event in events] == ["content", "content", "done"]
+    assert [event.id for event in events] == ["1", "2", "3"]
 
 
 INJECTIONS = [
@@ -78,18 +121,22 @@ def test_no_text_becomes_anything_but_itself(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", INJECTIONS, ids=ascii)
-def test_no_unknown_field_becomes_anything_but_itself(text: str) -> None:
-    """The same for chunks that are passed on unread, their names included."""
-    with asked(chunk("later", {"note": text, text: 1}), done()) as (stream, _):
+def test_no_other_field_becomes_anything_but_itself(text: str) -> None:
+    """The same for reasoning, tool calls and why the answer ended."""
+    script = think(text), tool(text, text, text), done(finish_reason=text or None)
+    with asked(*script) as (stream, _):
         data = b"".join(sse_body(stream))
-    assert json.loads(events_of([data])[0].data) == {"type": "later", "note": text, text: 1}
+    assert chunks_of([data]) == [
+        ReasoningChunk(text),
+        ToolCallChunk(ToolCall(text, text, text)),
+        DoneChunk(finish_reason=text or None),
+    ]
     assert not set("<>&\u2028\u2029\0\r") & set(data.decode())
 
 
 def test_half_a_surrogate_pair_does_not_break_the_answer() -> None:
-    """JSON can name what UTF-8 cannot hold, and a chunk that is passed on unread may do so."""
-    with asked(event('{"type": "later", "\\ud83d": "\\ud83d"}'), done()) as (stream, _):
+    """JSON can name what UTF-8 cannot hold."""
+    half = '{"type": "tool_call", "tool": {"name": "\\ud83d", "arguments": ""}}'
+    with asked(event(half), done()) as (stream, _):
         first = events_of(sse_body(stream))[0]
-    (half,) = json.loads(first.data).keys() - {"type"}
-    assert half in ("\ud83d", "\ufffd")
-    assert json.loads(first.data)[half] in ("\ud83d", "\ufffd")
+    assert json.loads(first.data)["tool"]["name"] == "\ufffd"

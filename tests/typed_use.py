@@ -39,7 +39,8 @@ from websopy_sync import (
     text,
 )
 from websopy_sync.hooks import StoredConversation
-from websopy_sync.web import sse_body
+from websopy_sync.sandbox import Sandbox, done, expect_tool_result, say, think, tool
+from websopy_sync.web import page_messages, sse_body
 
 
 def narrowing_by_type(chunk: StreamChunk) -> str:
@@ -296,6 +297,24 @@ async def passing_on(client: WebsopyClient) -> None:
         assert_type(piece, bytes)
     sse_body("Hello")  # type: ignore[arg-type]  # not a stream
     sse_body(client.ai.chat_stream("Hello"), on_disconnect="stop")  # type: ignore[arg-type]
+
+
+def what_a_page_sent(client: WebsopyClient, body: object) -> None:
+    """The turns go into a call as they are."""
+    turns = assert_type(page_messages(body), list[dict[str, str]])
+    client.ai.chat_stream(turns)
+
+
+def scripts() -> Sandbox:
+    """The words of a script."""
+    done(20, 150, finish_reason="length", model="m", answer_id="a", cached=1, reasoning=2, id="")
+    done("20")  # type: ignore[arg-type]
+    done(finish_reason=1)  # type: ignore[arg-type]
+    think(1)  # type: ignore[arg-type]
+    expect_tool_result("f", content={})  # type: ignore[arg-type]
+    expect_tool_result("f", "x")  # type: ignore[misc]
+    asked = [tool("f", {"a": 1}, "c"), done()]
+    return Sandbox([think("hm"), expect_tool_result("f", content="x"), say("a"), [asked]])
 
 
 def stored_conversation(client: WebsopyClient) -> list[dict[str, Any]]:

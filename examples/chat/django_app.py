@@ -26,7 +26,7 @@ from django.views.decorators.http import require_POST
 from django.views.static import serve
 
 from websopy_sync import WebsopyClient, WebsopyError
-from websopy_sync.web import django_response
+from websopy_sync.web import django_response, page_messages
 
 
 @ensure_csrf_cookie
@@ -44,7 +44,7 @@ def favicon(request: HttpRequest) -> FileResponse:
 def chat(request: HttpRequest) -> Any:
     """Stream an answer to the page."""
     try:
-        stream = settings.WEBSOPY_CLIENT.ai.chat_stream(page.messages_of(_json(request)))
+        stream = settings.WEBSOPY_CLIENT.ai.chat_stream(page_messages(_json(request)))
     except WebsopyError as error:
         body, status = page.failure(error)
         return JsonResponse(body, status=status)

@@ -13,7 +13,7 @@ from flask import Flask, Response, request, send_from_directory
 from flask.typing import ResponseReturnValue
 
 from websopy_sync import WebsopyClient, WebsopyError
-from websopy_sync.web import flask_response
+from websopy_sync.web import flask_response, page_messages
 
 
 def create_app(client: WebsopyClient | None = None, *, heartbeat: float = 15.0) -> Flask:
@@ -36,7 +36,7 @@ def create_app(client: WebsopyClient | None = None, *, heartbeat: float = 15.0) 
         # get_json() accepts only JSON, and so no form of another site: a foreign page cannot send
         # requests in a visitor's name.
         try:
-            stream = client.ai.chat_stream(page.messages_of(request.get_json()))
+            stream = client.ai.chat_stream(page_messages(request.get_json()))
         except WebsopyError as error:
             return page.failure(error)
         return flask_response(stream, heartbeat=heartbeat)

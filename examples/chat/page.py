@@ -49,13 +49,6 @@ HEADERS = {
 """Headers of the page."""
 
 
-def messages_of(body: Any) -> Any:
-    """The messages in a request's JSON. The client checks them."""
-    if not isinstance(body, dict):
-        raise ConfigError("expected a JSON object with messages")
-    return body.get("messages")
-
-
 def failure(error: WebsopyError) -> tuple[dict[str, Any], int]:
     """The body and status of a response when the request to the service failed."""
     public = public_error(error)

@@ -6,6 +6,7 @@ Imports a framework only when its helper is called. FastAPI and Starlette need n
 from .body import SSE_HEADERS, EventStreamBody, OnDisconnect, sse_body
 from .django_view import django_response
 from .flask_view import flask_response
+from .page import page_messages
 from .public_errors import public_error
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "OnDisconnect",
     "django_response",
     "flask_response",
+    "page_messages",
     "public_error",
     "sse_body",
 ]

@@ -1,7 +1,8 @@
 """Chunks as the bytes of server-sent events, safe for any browser.
 
 Whatever the model writes, it cannot end a line, an event or a script: all of it is one line of
-JSON with the dangerous characters escaped, and ids and event names are made here. Does no I/O.
+JSON with the dangerous characters escaped, and ids and event names are made here. A browser gets
+the fields that this version knows: what a service adds later may not be for visitors. Does no I/O.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from ..chunks import StreamChunk
+import attrs
+
+from ..chunks import DoneChunk, ErrorChunk, StreamChunk, UnknownChunk
 from ..sse import ServerSentEvent, encode
 from ..wires.websopy_writer import dump_chunk
 
@@ -21,11 +24,24 @@ _UNSAFE = re.compile("[<>&\u2028\u2029]")
 
 def events(chunks: Iterable[StreamChunk]) -> Iterator[bytes]:
     """The events of a stream, with ids from 1."""
-    for number, chunk in enumerate(chunks, 1):
-        # An error chunk has the service's own text. The stream raises after it, and that error
-        # becomes an event with a text of public_error().
-        if chunk.type != "error":
-            yield encode_chunk(chunk, id=str(number))
+    public = (known for chunk in chunks if (known := _public(chunk)))
+    for number, chunk in enumerate(public, 1):
+        yield encode_chunk(chunk, id=str(number))
+
+
+def _public(chunk: StreamChunk) -> StreamChunk | None:
+    """What a visitor may see of a chunk; None for nothing.
+
+    An error chunk has the service's own text. The stream raises after it, and that error becomes
+    an event with a text of public_error().
+    """
+    if isinstance(chunk, DoneChunk):
+        # Its model and id are the operator's business. Details of the usage are unknown fields.
+        usage = chunk.usage and attrs.evolve(chunk.usage, details=None)
+        return DoneChunk(usage, chunk.finish_reason)
+    if isinstance(chunk, ErrorChunk | UnknownChunk):
+        return None
+    return attrs.evolve(chunk, extra=None) if chunk.extra else chunk
 
 
 def encode_chunk(chunk: StreamChunk, *, event: str = "message", id: str = "") -> bytes:
