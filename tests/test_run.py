@@ -287,6 +287,14 @@ def test_misspelt_options(client: WebsopyClient, sandbox: Sandbox, name: str) ->
     assert not sandbox.requests
 
 
+def test_fields_of_the_body_go_out(client: WebsopyClient, sandbox: Sandbox) -> None:
+    """Also those whose names are like an option's, with the request of each turn."""
+    play(sandbox, ASKS, ANSWERS)
+    fields = {"parallel_tool_calls": False, "max_tokens": 9, "tool_choice": "auto", "strict": True}
+    client.ai.run("x", tools=[weather], **fields).until_done()  # type: ignore[arg-type]  # as of PEP 728
+    assert [fields.items() <= request.json.items() for request in sandbox.requests] == [True] * 2
+
+
 def test_approve_may_not_be_async(client: WebsopyClient) -> None:
     """Nothing would await it."""
 
@@ -502,14 +510,15 @@ def test_total_limit(make: Make, place: str) -> None:
     assert_discreet(failure)
 
 
+@pytest.mark.timing
 def test_each_turn_has_only_what_is_left(make: Make, sandbox: Sandbox) -> None:
     """A tool's time counts for the total limit of the next request."""
 
     def weather(city: str) -> None:
-        time.sleep(0.15)
+        time.sleep(0.3)
 
     play(sandbox, ASKS, ASKS, ANSWERS)
-    run = make().ai.run("x", tools=[weather], timeout=0.25)
+    run = make().ai.run("x", tools=[weather], timeout=0.5)
     assert read_until(run, APITimeoutError).phase == "total"
     assert len(sandbox.requests) == 2
 
