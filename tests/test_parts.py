@@ -348,6 +348,6 @@ def test_the_largest_image_is_sent_at_once(
     sandbox.play(status(400, f"bad image {largest.data[1000:1100]}"))
     with pytest.raises(BadRequestError) as caught:
         client.ai.chat(messages)
-    assert answered - begun < 5
-    assert time.monotonic() - answered < 10
+    assert answered - begun < 10
+    assert time.monotonic() - answered < 20
     assert caught.value.body == "bad image ***"
