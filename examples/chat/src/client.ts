@@ -18,10 +18,12 @@ export interface Usage {
 
 /** One chunk, as the service sends it. A type not listed here may come, and is no error. */
 export interface StreamChunk {
-  type: 'content' | 'tool_call' | 'done' | 'error'
+  type: 'content' | 'reasoning' | 'tool_call' | 'done' | 'error'
   content?: string
   tool?: { name: string; arguments: string }
   usage?: Usage
+  /** "stop", "length", "tool_calls", "content_filter", or a word of the service's own. */
+  finishReason?: string
   error?: { message: string; code: string }
 }
 

@@ -12,15 +12,21 @@ import { perFrame } from './perFrame'
 /** idle → waiting (asked) → answering (text comes) → done, stopped or failed. */
 export type Status = 'idle' | 'waiting' | 'answering' | 'done' | 'stopped' | 'failed'
 
-/** One turn. An answer says how it ended, and what it cost if the service said so. */
+/** One turn. An answer says how it ended, and what the service says besides its text. */
 export interface Turn extends ChatMessage {
   ending?: 'done' | 'stopped' | 'failed'
   usage?: Usage
+  finishReason?: string
+  /** What the model thought before it answered. */
+  reasoning?: string
+  /** The names of the tools that it asked for. */
+  tools?: string[]
 }
 
 export function useStreamingChat() {
   const messages = ref<Turn[]>([])
   const currentContent = ref('')
+  const currentReasoning = ref('')
   const status = ref<Status>('idle')
   /** Why the last answer failed: a code of `ChatError`. Null while nothing has. */
   const error = ref<string | null>(null)
@@ -31,33 +37,42 @@ export function useStreamingChat() {
     if (streaming.value || !content.trim()) return
     controller = new AbortController()
     error.value = null
-    currentContent.value = ''
+    clear()
     messages.value.push({ role: 'user', content })
     status.value = 'waiting'
     const answer = await receive(controller.signal)
-    currentContent.value = ''
+    clear()
     // What had arrived stays, however it ended.
-    if (answer.content) messages.value.push(answer)
+    if (answer.content || answer.reasoning || answer.tools.length) messages.value.push(answer)
     status.value = answer.ending
   }
 
+  function clear() {
+    currentContent.value = currentReasoning.value = ''
+  }
+
   async function receive(signal: AbortSignal) {
-    const answer = { role: 'assistant' as const, content: '', usage: undefined as Usage | undefined }
+    const answer = { role: 'assistant' as const, content: '', reasoning: '', tools: [] as string[] }
+    const said: Pick<Turn, 'usage' | 'finishReason'> = {}
     // A fast model sends more often than a screen is drawn.
     const screen = perFrame(() => {
       status.value = 'answering'
       currentContent.value = answer.content
+      currentReasoning.value = answer.reasoning
     })
     try {
-      const turns = messages.value.map(({ role, content }) => ({ role, content }))
+      // Only texts are sent back: nobody runs the tools, and an answer without a text says nothing.
+      const turns = messages.value
+        .filter(({ content }) => content)
+        .map(({ role, content }) => ({ role, content }))
       for await (const chunk of await client.ai.chatStream({ messages: turns, signal })) {
-        if (chunk.type === 'content') {
-          answer.content += chunk.content
-          screen.request()
-        }
-        if (chunk.type === 'done') answer.usage = chunk.usage
+        if (chunk.type === 'content') answer.content += chunk.content
+        if (chunk.type === 'reasoning') answer.reasoning += chunk.content
+        if (chunk.type === 'tool_call' && chunk.tool) answer.tools.push(chunk.tool.name)
+        if (chunk.type === 'done') Object.assign(said, { usage: chunk.usage, finishReason: chunk.finishReason })
+        screen.request()
       }
-      return { ...answer, ending: 'done' as const }
+      return { ...answer, ...said, ending: 'done' as const }
     } catch (problem) {
       if (signal.aborted) return { ...answer, ending: 'stopped' as const }
       error.value = problem instanceof ChatError ? problem.code : 'internal'
@@ -80,5 +95,5 @@ export function useStreamingChat() {
     stop()
   })
 
-  return { messages, streaming, currentContent, sendMessage, stop, error, status }
+  return { messages, streaming, currentContent, currentReasoning, sendMessage, stop, error, status }
 }
