@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
+import attrs
 import pytest
 from tables import each
 
@@ -66,7 +67,7 @@ def test_a_function_is_a_tool() -> None:
     """Its name, its docstring up to the first section, its annotations."""
     tool = Tool.of(weather)
     assert (tool.name, tool.function) == ("weather", weather)
-    assert tool.description == "The weather of the next days.\n\nIt is made up."
+    assert tool.description == "The weather of the next days.\nIt is made up."
     assert tool.parameters["properties"]["city"]["type"] == "string"
     assert tool.parameters["required"] == ["city"]
 
@@ -155,6 +156,28 @@ def test_arguments_are_read(arguments: str, expected: dict[str, Any]) -> None:
     """As the function takes them."""
     for tool in (Tool.of(weather), by_hand()):
         assert tool.parse_arguments(ToolCall("weather", arguments)) == expected
+
+
+@attrs.frozen
+class Trip:
+    """Where to, and how."""
+
+    city: str
+    by: Literal["train", "boat"] = "train"
+
+
+def book(trips: list[Trip], seats: int | None = None) -> str:
+    """Book trips."""
+    return " ".join(f"{trip.city} by {trip.by}" for trip in trips)
+
+
+def test_arguments_become_what_the_annotations_say() -> None:
+    """Objects, not dicts; what does not fit is named by its place."""
+    tool = Tool.of(book)
+    given = tool.parse_arguments(ToolCall("book", '{"trips": [{"city": "Oslo", "by": "boat"}]}'))
+    assert given == {"trips": [Trip("Oslo", "boat")]}
+    with pytest.raises(ValueError, match=r"arguments\.trips\[0\]\.by"):
+        tool.parse_arguments(ToolCall("book", '{"trips": [{"city": "Oslo", "by": "car"}]}'))
 
 
 @each("arguments", ["", " \n", "{}"])

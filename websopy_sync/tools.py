@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from .docstrings import summary_of
 from .errors import ConfigError
 from .json_schema import arguments_of, parameters_of
 from .tool_call import ToolCall
@@ -21,13 +22,6 @@ __all__ = ["Tool", "ToolLike", "read_tools", "tool_dicts"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The names that OpenAI's and Anthropic's services take."""
-
-_SECTION = re.compile(
-    r"^(Args|Arguments|Attributes|Examples?|Keyword Args|Notes?|Parameters|Raises|Returns?"
-    r"|Warnings?|Warns|Yields?):\s*$",
-    re.MULTILINE,
-)
-"""The head of a section in a Google docstring. What comes before the first one is for the model."""
 
 
 def _is_name(tool: Tool, attribute: attrs.Attribute[Any], name: object) -> None:
@@ -117,7 +111,7 @@ class Tool:
                 f"tool: expected a function with a name, got {name!a:.200}; "
                 "Tool(name, description, parameters, function) gives it one"
             )
-        return cls(name, _description(function), parameters_of(function), function)
+        return cls(name, summary_of(inspect.getdoc(function)), parameters_of(function), function)
 
     def to_dict(self) -> dict[str, Any]:
         """`{"name", "description", "parameters"}`, as a request has it."""
@@ -153,12 +147,6 @@ def _has_schema(function: Callable[..., Any]) -> bool:
     except ConfigError:
         return False
     return True
-
-
-def _description(function: Callable[..., Any]) -> str:
-    text = inspect.getdoc(function) or ""
-    section = _SECTION.search(text)
-    return text[: section.start() if section else len(text)].strip()
 
 
 ToolLike = Callable[..., Any] | Tool | Mapping[str, Any]
