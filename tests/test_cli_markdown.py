@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from screens import Screen, shown
+from tables import each
 from test_cli_markdown_blocks import ANSWER
 
 from websopy_sync.cli.markdown import Drawing, MarkdownWriter
@@ -176,6 +177,21 @@ def test_a_block_higher_than_the_screen() -> None:
         "",
         *(f"{n}. item {n}" for n in range(1, 41)),
     ]
+
+
+@each("line", ["line_{} = 1", "- item {}", "1. item {}"])
+def test_what_scrolled_off_can_be_read(line: str) -> None:
+    """While code and lists still grow, their beginning is above the screen already."""
+    word = threading.Event()
+    lines = [line.format(number) for number in range(40)]
+    start = "```python\n" if "=" in line else ""
+    script = [*(say(f"{text}\n") for text in [start[:-1], *lines]), wait(word), done()]
+    with Sandbox(script, pause=0.005) as sandbox:
+        with chat(sandbox, rows=10) as screen:
+            words = [f"_{number} " if start else f"item {number}" for number in range(40)]
+            screen.until(lambda shown: all(any(w in f"{text} " for text in shown) for w in words))
+            word.set()
+            screen.ended()
 
 
 def test_a_high_paragraph() -> None:

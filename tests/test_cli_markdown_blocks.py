@@ -173,6 +173,8 @@ def test_split_code() -> None:
     (rest,) = blocks.add("e\n```\nnext\n\n")
     assert (rest.continues, rest.ends, rest.code_before) == (True, True, "/*\nb\n")
     assert rest.tokens[0].content == "c\nd\ne\n"
+    (after,) = blocks.growing()
+    assert (after.continues, after.code_before) == (False, "")
 
 
 def test_split_list() -> None:

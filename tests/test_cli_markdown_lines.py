@@ -105,6 +105,7 @@ def test_a_link_shows_where_it_goes(renderer: Renderer, text: str, line: str) ->
         "- {}",
         "| {} |\n|---|\n| {} |",
         "```{}\n{}\n```",
+        "- ```{}\n  {}\n  ```",
         "    {}",
         "[link=https://x]{}[/link]",
     ],

@@ -65,9 +65,9 @@ def test_lines_higher_than_the_screen() -> None:
     """The last of them are shown, and all of them once they are final; nothing is smeared."""
     region, written = Region(), "before\n"
     for count in range(1, 30):
-        lines = [f"{number}!" for number in range(count)]
+        lines = [f"{number} of {count}" for number in range(count)]
         written += region.update([], lines, **SIZE)
-    assert shown(written, **SIZE)[-7:] == [f"{number}!" for number in range(22, 29)]
+    assert shown(written, **SIZE)[-7:] == [f"{number} of 29" for number in range(22, 29)]
     written += region.update(lines, [], **SIZE)
     assert shown(written, **SIZE) == ["before", *lines]
 

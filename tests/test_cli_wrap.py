@@ -71,6 +71,18 @@ def test_a_whole_line(text: str, width: int) -> None:
         assert sum(map(cells, row.rstrip())) <= width or len(row) == 1
 
 
+def test_a_tab_in_code() -> None:
+    """It stays one, except at the edge, where what follows would overwrite the last column."""
+    assert wrapped("```\na\tb\n```", 12) == "```\na\tb\n```"
+    assert shown(wrapped("```\n123456789\tb\n1234567890\tb", 10), columns=10) == [
+        "```",
+        "123456789",
+        "b",
+        "1234567890",
+        " b",
+    ]
+
+
 def test_a_joined_emoji_stays_whole() -> None:
     """Its characters are never on two lines, however many cells a terminal gives them."""
     family = "👩\u200d👩\u200d👧"
@@ -78,6 +90,15 @@ def test_a_joined_emoji_stays_whole() -> None:
         out = wrapped("x" * before + " " + family + " flag 🇩🇪", 12)
         assert family in out and "🇩🇪" in out
         assert out.count(family[0]) == 2
+
+
+@each(
+    ("text", "erased"),
+    [("one two three", 1), ("人工智能。", 2), ("ab 한국어국", 6), ("12345 x\u0301yzz", 3)],
+)
+def test_only_the_word_is_erased(text: str, erased: int) -> None:
+    """So many cells as its beginning takes: what stands before it may be a wide character."""
+    assert wrapped(text, 10).count("\b") == erased
 
 
 def test_nothing_waits() -> None:

@@ -254,16 +254,11 @@ def _shown(token: Token) -> Token:
     if token.type == "image":
         content = f"[image: {token.content} ({token.attrs.get('src', '')})]"
         return Token("text", "", 0, content=visible(content))
-    attributes = {
-        name: visible(value) if isinstance(value, str) else value
-        for name, value in token.attrs.items()
-    }
     return token.copy(
         # The model ended the line: joined with a space, Chinese would get one too many.
         type="hardbreak" if token.type == "softbreak" else token.type,
         content=visible(token.content),
         info=visible(token.info),
-        attrs=attributes,
         children=None if children is None else list(map(_shown, _without_known_links(children))),
     )
 

@@ -49,7 +49,7 @@ class Region:
         if same == len(before) - 1 and lines[same:] and lines[same].startswith(before[same]):
             return "\n".join(lines[same:])[len(before[same]) :]
         same = max(min(same, len(lines) - 1), 0)
-        up = min(sum(_rows(line, columns) for line in before[same:]), rows) - 1
+        up = sum(_rows(line, columns) for line in before[same:]) - 1
         back = (f"\x1b[{up}A" if up else "") + _ERASE
         return f"{_BEGIN}{back}" + "\n".join(lines[same:]) + _END
 

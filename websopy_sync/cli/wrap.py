@@ -131,12 +131,22 @@ class Wrapper:
         if len(self._line) < _LONGEST_FENCE:
             self._line += piece
         if self._fence:
-            return piece
+            return self._code(piece)
         if piece == "\t" or (
             unicodedata.category(piece[0]) == "Zs" and piece not in "\u00a0\u202f"
         ):
             return self._space(piece)
         return self._next_of_word(piece)
+
+    def _code(self, piece: str) -> str:
+        """A piece of a line that the terminal breaks."""
+        size = 8 - self._column % 8
+        if piece == "\t" and self._column + size < self._width:
+            self._column += size
+            return piece
+        piece = " " if piece == "\t" else piece  # at the edge a tab stays on the line
+        self._column = self._folded(self._column, piece)
+        return piece
 
     def _end_line(self) -> None:
         fence = _FENCE.match(self._line)
@@ -172,8 +182,11 @@ class Wrapper:
         written = self._word_cells - size
         if self._full or (start > 0 and (self._erasable or not written)):
             return self._on_next_line(written)
-        self._column = self._folded(self._column, size)
-        return piece
+        # Not every terminal moves a wide character that has one column left.
+        one_left = self._column + 1 == self._width
+        end = "\n" if one_left and cells(piece[0]) == 2 and self._erasable else ""
+        self._column = self._folded(self._column, piece)
+        return end + piece
 
     def _on_next_line(self, written: int) -> str:
         """The current word on a new line; so many cells of it stand on this one."""
@@ -182,11 +195,11 @@ class Wrapper:
         self._start_line()
         self._width = max(self._columns(), 2)
         self._word, self._word_cells, self._erasable = word, size, erasable
-        self._column = self._folded(0, size)
+        self._column = self._folded(0, word)
         return f"{erase}\n{word}"
 
-    def _folded(self, column: int, size: int) -> int:
-        """The column after so many cells, as the terminal breaks them."""
-        if column + size <= self._width:
-            return column + size
-        return size if size <= 2 else (column + size - 1) % self._width + 1
+    def _folded(self, column: int, text: str) -> int:
+        """The column after a text that the terminal breaks."""
+        for size in map(cells, text):
+            column = column + size if column + size <= self._width else size
+        return column
