@@ -271,8 +271,10 @@ def test_content_when_asked(
 def test_images_are_in_no_line(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     """When prompts are logged, an image or a file is named with its length."""
     data = "A" * 1000
-    parts = [{"type": "text", "text": "look"}, {"type": "image", "media_type": "image/png"}, "x"]
-    turns = [{"role": "user", "content": [{**parts[1], "data": data}, parts[0], parts[2]]}]
+    long = {"type": "text", "text": "look" * 100}
+    image = {"type": "image", "media_type": "image/png", "data": data}
+    of_openai = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    turns = [{"role": "user", "content": [image, long, "x", of_openai]}]
     sandbox.play([say("AI"), done()])
     with client_of(sandbox, LoggingPlugin(capture_content=True)) as client:
         client.ai.chat([*turns, {"role": "user", "content": "more"}])
@@ -280,7 +282,8 @@ def test_images_are_in_no_line(sandbox: Sandbox, caplog: pytest.LogCaptureFixtur
     [first, second] = lines(caplog, "start")[0]["messages"]
     assert second["content"] == "more"
     assert first["content"][0]["data"] == "1000 characters"
-    assert first["content"][1] == parts[0]
+    assert first["content"][1] == long
+    assert first["content"][3]["image_url"] == {"url": "1022 characters"}
     assert data[:20] not in caplog.text
 
 

@@ -134,6 +134,53 @@ def test_large_images_are_not_stored(history_file: Path, keep, ask) -> None:
     assert "AAAA" not in repr(stream)
 
 
+def test_the_form_of_openai(history_file: Path, keep, ask) -> None:
+    """A client of another service has a history too, in the form that every service is sent."""
+    plugin = keep(history_file)
+    function = {"name": "weather", "arguments": "{}"}
+    file = {"filename": "a.pdf", "file_data": "data:application/pdf;base64,BB"}
+    pictures = ["data:image/png;base64,AA", "https://example.com/a.png", "data:text/plain,x"]
+    body = [
+        user(
+            [
+                TEXT_PART,
+                *({"type": "image_url", "image_url": {"url": url}} for url in pictures),
+                {"type": "file", "file": file},
+                {"type": "file", "file": {"file_id": "f-1"}},
+            ]
+        ),
+        assistant("", tool_calls=[{"id": "c-0", "type": "function", "function": function}]),
+        {"role": "tool", "tool_call_id": "c-0", "name": "weather", "content": "rain"},
+    ]
+    ask(plugin, conversation="a", messages=body).tell("text").done()
+    found = plugin.load_conversation("a")
+    assert found is not None
+    assert found["messages"] == [
+        user(
+            [
+                TEXT_PART,
+                {"type": "image", "media_type": "image/png", "data": "AA"},
+                {"type": "image", "url": "https://example.com/a.png"},
+                {"type": "image", "url": "data:text/plain,x"},
+                {"type": "file", "name": "a.pdf", "media_type": "application/pdf", "data": "BB"},
+                {"type": "file", "file": {"file_id": "f-1"}},
+            ]
+        ),
+        assistant("", tool_calls=[{**function, "id": "c-0"}]),
+        {"role": "tool", "tool_call_id": "c-0", "name": "weather", "content": "rain"},
+        assistant("text"),
+    ]
+    large = {"type": "image_url", "image_url": {"url": pictures[0] + "A" * 2_000_000}}
+    ask(plugin, conversation="b", messages=[user([large])]).tell("text").done()
+    assert plugin.flush()
+    with History(history_file) as history:
+        latest, first = history.list()
+    assert latest.request == {
+        "messages": [user([{"type": "text", "text": "[image/png, 1500001 bytes: not stored]"}])]
+    }
+    assert first.question == "look\n[image/png]\n[image]\n[image]\n[a.pdf]\n[file]"
+
+
 def test_turns_in_another_form(url, keep, ask) -> None:
     """What the program sent in its own form comes back as it is."""
     plugin = keep(url)

@@ -308,9 +308,11 @@ def test_prompt_is_all_messages(
                     {"content": None, "toolCalls": [{"name": "e", "arguments": "{}", "id": "x"}]},
                     {"content": "", "tool_calls": [{"name": "f", "arguments": 1}, 2]},
                     {"role": "tool", "content": "g", "toolCallId": "x", "toolCalls": "y"},
+                    {"tool_calls": [{"function": {"name": "h", "arguments": "i"}, "id": "x"}]},
+                    {"tool_calls": [{"function": "j"}]},
                 ]
             },
-            ["e", "{}", "", "f", "g"],
+            ["e", "{}", "", "f", "g", "h", "i"],
         ),
     ],
 )

@@ -22,7 +22,10 @@ from .setup import asks_for_content, configure_from_environment
 __all__ = ["LoggingPlugin"]
 
 LONGEST_WORD = 200
-"""Most characters of a finish reason, a model or an id that the service sent."""
+"""Most characters of a finish reason, a model or an id that the service sent.
+
+Also of a field in a part of a turn, but for its text: a longer one is the data of an image or file.
+"""
 
 
 @attrs.define
@@ -211,8 +214,21 @@ def _without_data(messages: list[Any]) -> list[Any]:
 
 
 def _named(part: Any) -> Any:
-    data = part.get("data") if isinstance(part, dict) else None
-    return {**part, "data": f"{len(data)} characters"} if isinstance(data, str) else part
+    """A part of a turn with the length of its data, which is deeper in some services' form."""
+    if not isinstance(part, dict):
+        return part
+    return {name: value if name == "text" else _without_long(value) for name, value in part.items()}
+
+
+def _without_long(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _cut(inner) for name, inner in value.items()}
+    return _cut(value)
+
+
+def _cut(value: Any) -> Any:
+    is_data = isinstance(value, str) and len(value) > LONGEST_WORD
+    return f"{len(value)} characters" if is_data else value
 
 
 def _clipped(text: str | None) -> str | None:

@@ -1,7 +1,7 @@
 """Stores every answer that websopy_sync streams in a database, crash-safe, and reads it back.
 
-From the ground up: text, errors, identity, records, bodies, conversations | database, schema, rows
-| store, ledger | trouble, writer | history | plot, command | plugin. A file imports from lower
+From the ground up: text, errors, identity, records, neutral, bodies | database, schema, rows |
+store, ledger | trouble, writer | history | plot, command | plugin. A file imports from lower
 floors only.
 """
 

@@ -1,12 +1,14 @@
 """What is stored of a request's body: all of it, or no prompt, and no large image or file.
 
-Pure. Knows the names that the service has in a body, and nothing of databases.
+Pure. Knows nothing of databases.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from .neutral import part_of
 
 __all__ = ["model_in", "question_in", "stored_body", "without_prompts"]
 
@@ -82,10 +84,11 @@ def _name_of(part: Any) -> str:
     """The name of a file, the type of an image, or of any other part its kind."""
     if not isinstance(part, dict):
         return type(part).__name__
-    names = (part.get(name) for name in ("name", "mediaType", "media_type", "type"))
+    neutral = part_of(part)
+    names = (neutral.get(name) for name in ("name", "media_type", "type"))
     return next((name for name in names if isinstance(name, str) and name), "part")
 
 
 def _data_in(part: Any) -> str:
-    data = part.get("data") if isinstance(part, dict) else None
+    data = part_of(part).get("data") if isinstance(part, dict) else None
     return data if isinstance(data, str) else ""

@@ -24,11 +24,11 @@ from websopy_sync.hooks import StoredConversation
 from websopy_sync.message import Message
 
 from . import schema
-from .conversations import turns_with
 from .database import Database
 from .errors import HistoryError, PromptsNotStoredError, UnknownStreamError, safe_to_log
 from .forks import connected
 from .identity import Identity
+from .neutral import turns_in
 from .records import Failure, Status
 from .rows import USAGE, chunks_of, message_of
 from .schema import chunks, streams
@@ -277,13 +277,14 @@ class History:
             answer = self.message(stream.id)
             if not (answer.content or answer.tool_calls):
                 continue
-            turns = turns_with(stream.request, answer)
+            turns = turns_in(stream.request)
             if turns is None:
                 raise PromptsNotStoredError(
                     f"conversation {stream.conversation:.64} cannot be continued: its prompts are "
-                    "not stored (WEBSOPY_PERSISTENCE_PROMPTS is 0, or the program said so)"
+                    "not stored (WEBSOPY_PERSISTENCE_PROMPTS is 0, the program said so, or the "
+                    "request was too large)"
                 )
-            return {"id": str(stream.conversation), "messages": turns}
+            return {"id": str(stream.conversation), "messages": [*turns, answer.to_dict()]}
         return None
 
     def _answered(self, conversation: str | None) -> Iterator[StoredStream]:

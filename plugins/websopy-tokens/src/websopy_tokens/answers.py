@@ -181,7 +181,9 @@ def _calls_in(turn: Mapping[str, Any]) -> list[str]:
     """The names and the arguments of a turn's tool calls, which the model wrote before."""
     calls = turn.get("toolCalls") or turn.get("tool_calls")
     found = [call for call in calls if isinstance(call, Mapping)] if _is_list(calls) else []
-    texts = [call.get(name) for call in found for name in ("name", "arguments")]
+    inner = [call.get("function") or call for call in found]  # OpenAI has them one level deeper
+    functions = [call for call in inner if isinstance(call, Mapping)]
+    texts = [call.get(name) for call in functions for name in ("name", "arguments")]
     return [text for text in texts if isinstance(text, str)]
 
 
