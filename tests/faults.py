@@ -167,6 +167,11 @@ def text(content: str, **fields: Any) -> bytes:
     return event({"type": "content", "content": content}, **fields)
 
 
+def thought(content: str, **fields: Any) -> bytes:
+    """A reasoning event."""
+    return event({"type": "reasoning", "content": content}, **fields)
+
+
 USAGE = {"promptTokens": 20, "completionTokens": 150}
 DONE = event({"type": "done", "usage": USAGE})
 

@@ -26,6 +26,7 @@ from faults import (
     raw_answer,
     stall_after,
     text,
+    thought,
     to_close,
 )
 
@@ -39,6 +40,7 @@ from websopy_sync import (
     StreamInterruptedError,
     StreamProtocolError,
     Timeouts,
+    ToolCall,
     Usage,
 )
 
@@ -72,6 +74,26 @@ def test_whole_answer(name: str) -> None:
         got = ask(server)
     assert (got.text, got.error) == ("hi", None)
     assert got.chunks[-1] == DoneChunk(Usage(20, 150))
+
+
+@pytest.mark.parametrize("name", FRAMINGS)
+def test_reasoning_and_tool_calls(name: str) -> None:
+    """An answer without a text is one too, cut anywhere."""
+    call = event({"type": "tool_call", "tool": {"name": "f", "arguments": "{}", "id": "c"}})
+    sent = thought("想") + call + event({"type": "done", "finishReason": "tool_calls"})
+    sizes = {"length": lambda: length(len(sent)), "one chunk": lambda: one_http_chunk(len(sent))}
+    for place in range(1, len(sent), 7):
+        framing = sizes.get(name, FRAMINGS[name])()
+        with play(body(sent[:place], sent[place:], framing=framing)) as server:
+            got = ask(server)
+        assert [chunk.type for chunk in got.chunks] == ["reasoning", "tool_call", "done"]
+        message = got.stream.current_message
+        assert (message.content, message.reasoning, message.finish_reason) == (
+            "",
+            "想",
+            "tool_calls",
+        )
+        assert message.tool_calls == (ToolCall("f", "{}", "c"),)
 
 
 @pytest.mark.parametrize("name", FRAMINGS)
@@ -313,14 +335,24 @@ def test_answer_without_a_chunk(sent: bytes) -> None:
 
 
 def test_partial_holds_everything() -> None:
-    """The partial message has text, tool calls, and what else had come."""
+    """The partial message has text, reasoning, tool calls, and what else had come."""
     call = event({"type": "tool_call", "tool": {"name": "f", "arguments": "{}"}})
-    with play(body(text("a"), call, text("b"), end=False)) as server:
+    with play(body(thought("hm"), text("a"), call, text("b"), thought("?"), end=False)) as server:
         got = ask(server)
     partial = got.error.partial
     assert (partial.content, [tool.name for tool in partial.tool_calls]) == ("ab", ["f"])
+    assert (partial.reasoning, partial.finish_reason, partial.truncated) == ("hm?", None, False)
     assert got.stream.state == "error"
     assert got.stream.current_message == partial
+
+
+def test_cut_in_reasoning() -> None:
+    """An answer that was thought about and never came is interrupted, however it looks."""
+    for end in (True, False):
+        with play(body(thought("two and "), thought("two"), end=end)) as server:
+            got = ask(server)
+        interrupted(got, "")
+        assert got.error.partial.reasoning == "two and two"
 
 
 # ------------------------------------------------------------------------------------- after done

@@ -89,6 +89,33 @@ def test_idle_is_granted_once_to_a_resumption() -> None:
     assert 0.35 < got.seconds < 0.65
 
 
+def thinking(*, silent: bool) -> Script:
+    """Reasoning for longer than any limit, then silence or the end."""
+
+    def script(conn: Conn) -> None:
+        conn.read_request()
+        conn.head(headers=faults.LAST)
+        for _ in range(4):
+            conn.pause(0.15)
+            conn.body(faults.thought("hm"))
+        if silent:
+            conn.wait_gone()
+        conn.end(DONE)
+
+    return script
+
+
+def test_reasoning_is_progress() -> None:
+    """It is the first chunk, and begins the idle limit anew: a model that thinks is not silent."""
+    with play(thinking(silent=False)) as server:
+        got = ask(server, timeout=limits(first_chunk=0.4, idle=0.4))
+    assert (got.error, got.stream.current_message.reasoning) == (None, "hmhmhmhm")
+    with play(thinking(silent=True)) as server:
+        got = ask(server, timeout=limits(first_chunk=0.4, idle=0.4))
+    assert (type(got.error), got.error.phase) == (APITimeoutError, "idle")
+    assert (got.error.partial.reasoning, got.error.partial.content) == ("hmhmhmhm", "")
+
+
 # -------------------------------------------------------------- what is here already is handed over
 
 

@@ -366,6 +366,26 @@ def test_tool_calls_count_as_well(pieces: list[bytes]) -> None:
     assert sum(len(call.name + call.arguments) for call in calls) + len(got.text) <= 150
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [faults.thought("x" * 60)] * 3,
+        [faults.thought("x" * 140), text("y" * 11)],
+        [text("x" * 140), faults.thought("y" * 11)],
+        [faults.thought("x" * 90), tool("{}")],
+    ],
+)
+@pytest.mark.parametrize("keep", [True, False])
+def test_reasoning_counts_as_well(pieces: list[bytes], keep: bool) -> None:
+    """A model that thinks for ever is ended too; what it thought is in the partial message."""
+    with play(faults.body(*pieces, DONE)) as server:
+        got = ask(server, max_answer_size=150, keep_message=keep)
+    assert type(got.error) is StreamProtocolError
+    thought = "".join(chunk.text for chunk in got.chunks if chunk.type == "reasoning")
+    assert got.error.partial.reasoning == (thought if keep else "")
+    assert 0 < len(thought) + len(got.text) <= 150
+
+
 def test_answer_of_just_the_size() -> None:
     """One that has max_answer_size characters is whole, and a halved character is one."""
     half = faults.event('{"type": "content", "content": "\\ud83d"}')

@@ -289,6 +289,11 @@ def content(escaped: str) -> bytes:
     return event(f'{{"type": "content", "content": "{escaped}"}}')
 
 
+def reasoning(escaped: str) -> bytes:
+    """The same as a reasoning event."""
+    return event(f'{{"type": "reasoning", "content": "{escaped}"}}')
+
+
 @each(
     ("pieces", "expected"),
     [
@@ -313,8 +318,39 @@ def test_halves(pieces: list[str], expected: str) -> None:
     assert got.error is None
     assert got.text == expected
     assert got.stream.current_message.content == expected
-    for piece in got.chunks:
+    reasoned = asked(*map(reasoning, pieces), DONE)
+    assert reasoned.error is None
+    assert reasoned.stream.current_message.reasoning == expected
+    assert "".join(piece.text for piece in reasoned.chunks[:-1]) == expected
+    for piece in got.chunks + reasoned.chunks:
         encodable(piece)
+
+
+@each(
+    ("pieces", "thought", "told"),
+    [
+        ([("reasoning", HIGH), ("content", LOW)], "\ufffd", "\ufffd"),
+        ([("content", HIGH), ("reasoning", LOW)], "\ufffd", "\ufffd"),
+        ([("reasoning", "a" + HIGH), ("content", "b")], "a\ufffd", "b"),
+        ([("content", "a" + HIGH), ("reasoning", "b"), ("content", LOW)], "b", "a😀"),
+        ([("reasoning", HIGH), ("content", HIGH), ("content", LOW)], "\ufffd", "😀"),
+    ],
+)
+def test_half_in_reasoning_and_half_in_text(
+    pieces: list[tuple[str, str]], thought: str, told: str
+) -> None:
+    """The two are two texts: a half of one makes no character with a half of the other."""
+    kinds = {"reasoning": reasoning, "content": content}
+    got = asked(*[kinds[kind](escaped) for kind, escaped in pieces], DONE)
+    message = got.stream.current_message
+    assert (message.reasoning, message.content, got.error) == (thought, told, None)
+
+
+def test_half_of_reasoning_before_the_end() -> None:
+    """A half that waits when the answer breaks is in the partial reasoning, or never came."""
+    got = asked(reasoning("a" + HIGH))
+    assert got.error.partial.reasoning in ("a\ufffd", "a")
+    encodable(got.error.partial.reasoning)
 
 
 def test_half_before_another_chunk() -> None:

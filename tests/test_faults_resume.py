@@ -26,6 +26,7 @@ from faults import (
     stall_after,
     status_answer,
     text,
+    thought,
     to_close,
 )
 
@@ -515,6 +516,42 @@ def test_server_that_ignores_the_last_id(second: list[bytes]) -> None:
     """What begins like the answer's own beginning is no continuation: 'The cat The cat sat.'"""
     with play(part(text("The ", id="1"), text("cat ", id="2")), part(*second, end=True)) as server:
         interrupted(ask(server), "The cat ", "2")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reasoning", "told"),
+    [
+        # In the middle of the reasoning, with an id on every event and on some.
+        ([thought("a", id="1")], [thought("b", id="2"), text("c", id="3")], "ab", "c"),
+        ([thought("a"), thought("b", id="1")], [thought("b"), text("c", id="2")], "abb", "c"),
+        ([thought("a", id="1"), thought("b", id="2")], [thought("b", id="2")], "ab", ""),
+        ([thought("a"), thought("b", id="2")], [thought("a"), thought("b", id="2")], "ab", ""),
+        # Where the reasoning ends and the text begins, which may have the same words.
+        (
+            [thought("4", id="1"), text("4", id="2")],
+            [text("4", id="2"), text("!", id="3")],
+            "4",
+            "4!",
+        ),
+    ],
+)
+def test_goes_on_in_reasoning(
+    first: list[bytes], second: list[bytes], reasoning: str, told: str
+) -> None:
+    """Reasoning is neither lost nor doubled, and not taken for text."""
+    with play(part(*first), part(*second, DONE, end=True)) as server:
+        got = ask(server)
+    message = got.stream.current_message
+    assert (message.reasoning, message.content, got.error) == (reasoning, told, None)
+
+
+def test_reasoning_of_a_server_that_ignores_the_last_id() -> None:
+    """A model that begins to think anew is no continuation."""
+    again = [thought("The ", id="a"), thought("cat ", id="b"), text("sat", id="c"), DONE]
+    with play(part(thought("The ", id="1"), thought("cat ", id="2")), part(*again)) as server:
+        got = ask(server)
+    assert type(got.error) is StreamInterruptedError
+    assert (got.error.partial.reasoning, got.text) == ("The cat ", "")
 
 
 def test_tool_call_of_a_server_that_ignores_the_last_id() -> None:

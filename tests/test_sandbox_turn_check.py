@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from tables import each
 
 from websopy_sync import BadRequestError, ToolCall, WebsopyClient, file, image
-from websopy_sync.sandbox import Sandbox, cut, done, expect_tool_result, say, tool
+from websopy_sync.sandbox import (
+    Framing,
+    RecordedRequest,
+    Sandbox,
+    Steps,
+    cut,
+    done,
+    expect_tool_result,
+    say,
+    think,
+    tool,
+)
 from websopy_sync.sandbox.turn_check import results_in, text_of, turns_problem, unmet
 from websopy_sync.wires.websopy_requests import turns_in
 
@@ -211,3 +222,29 @@ def test_resumed_response_holds_it_again(sandbox: Sandbox, client: WebsopyClient
     """The same request comes once more, with the same result."""
     sandbox.play([expect_tool_result("f"), say("a"), cut(), say("b"), done()])
     assert client.ai.chat([*TURNS, RESULT]).content == "ab"
+
+
+@each("framing", get_args(Framing))
+def test_two_tool_turns_in_every_framing(framing: Framing) -> None:
+    """Calls, results and the text reach their ends however the body is framed."""
+
+    def script(request: RecordedRequest) -> Steps:
+        results = [turn for turn in request.json["messages"] if turn["role"] == "tool"]
+        if len(results) == 4:
+            return [expect_tool_result("time", content="2"), say("done"), done()]
+        calls = [tool("weather", {"n": len(results)}, f"c{len(results)}"), tool("time", {})]
+        checks = [expect_tool_result("weather", content="1")] if results else []
+        return [checks, think("hm"), calls, done(finish_reason="tool_calls")]
+
+    with (
+        Sandbox(script, framing=framing) as sandbox,
+        WebsopyClient(api_key="test", base_url=sandbox.url) as client,
+    ):
+        conversation = client.ai.conversation()
+        message = conversation.send("Hi").get_final_message()
+        for turn in ("1", "2"):
+            assert (message.reasoning, message.finish_reason) == ("hm", "tool_calls")
+            for call in message.tool_calls:
+                conversation.add_tool_result(call, turn)
+            message = conversation.send().get_final_message()
+        assert message.content == "done"
