@@ -48,7 +48,9 @@ from websopy_sync.sandbox import (
     tool,
     wait,
 )
+from websopy_sync.sandbox.compiled_script import Script
 from websopy_sync.sandbox.dispatcher import Playback
+from websopy_sync.sandbox.wires.websopy import WebsopyService
 from websopy_sync.sse import Decoder, ServerSentEvent
 
 GUIDE_QUESTION = "写一篇关于 AI 的文章"
@@ -642,10 +644,12 @@ def test_resume_repeats_no_wait(sandbox: Sandbox) -> None:
 
 def test_resume_that_failed_at_once() -> None:
     """What happened before it stays over, even when it did not get to its first step."""
-    first = Playback.of([say("A"), cut(), done()])
+    first = Playback.of(Script.of([say("A"), cut(), done()], WebsopyService()))
     first.played = 2
     second = first.resumed("1")
-    assert second.resumed("1").places == second.places == [2]
+    assert isinstance(second, Playback)
+    again = second.resumed("1")
+    assert isinstance(again, Playback) and again.places == second.places == [2]
 
 
 def test_resume_of_its_own_answer(sandbox: Sandbox) -> None:

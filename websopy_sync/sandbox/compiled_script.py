@@ -10,9 +10,10 @@ from typing import get_args
 
 import attrs
 
-from ..sse import ServerSentEvent, encode
+from ..sse import ServerSentEvent
 from .steps import (
     BeforeHeaders,
+    Chunk,
     Event,
     ExpectToolResult,
     Headers,
@@ -21,15 +22,9 @@ from .steps import (
     Step,
     Steps,
 )
+from .wires import Service
 
-__all__ = ["Script", "bytes_of"]
-
-
-def bytes_of(step: Step) -> bytes:
-    """What a step adds to the body, before framing."""
-    if isinstance(step, Event):
-        return encode(ServerSentEvent(step.event, step.data, step.id or ""))
-    return step.data if isinstance(step, Raw) else b""
+__all__ = ["Script"]
 
 
 @attrs.frozen
@@ -39,7 +34,8 @@ class Script:
     Attributes:
         before: The steps before the headers.
         headers: The headers, status and framing.
-        body: The other steps. Every event has its id, "" for none.
+        body: The other steps, with an event for each that the service makes of a chunk. Every event
+            has its id, "" for none.
         data: What each step of `body` adds to the response's body, before framing.
         expected: What the request must have for anything to be played.
     """
@@ -51,8 +47,8 @@ class Script:
     expected: tuple[ExpectToolResult, ...] = ()
 
     @classmethod
-    def of(cls, steps: Steps) -> Script:
-        """The script of these steps.
+    def of(cls, steps: Steps, service: Service) -> Script:
+        """The script of these steps, as a service plays it.
 
         Raises:
             TypeError: One is no step.
@@ -69,8 +65,9 @@ class Script:
         expected = tuple(step for step in flat if isinstance(step, ExpectToolResult))
         apart = Headers | BeforeHeaders | ExpectToolResult
         rest = [step for step in flat if not isinstance(step, apart)]
-        body = tuple(_numbered(rest))
-        return cls(tuple(before), head, body, tuple(map(bytes_of, body)), expected)
+        body = tuple(_numbered(_written(rest, service), numbering=service.wire.resumable))
+        data = tuple(_bytes_of(step, service) for step in body)
+        return cls(tuple(before), head, body, data, expected)
 
     def after(self, last_event_id: str, *, played: int) -> list[int] | None:
         """The indexes in `body` of the steps after an event, for a client that resumes.
@@ -103,8 +100,26 @@ def _flat(steps: Steps) -> Iterator[Step]:
             raise TypeError(f"script: expected steps such as say('AI'), got {step!r:.200}")
 
 
-def _numbered(steps: Iterable[Step]) -> Iterator[Step]:
-    number, numbering = 0, True
+def _written(steps: Iterable[Step], service: Service) -> Iterator[Step]:
+    """The steps with the events of each chunk in its place."""
+    writer = service.writer()
+    for step in steps:
+        if isinstance(step, Chunk):
+            events = writer.write(step.chunk)
+            yield from (Event(event.data, event=event.event, id=step.id) for event in events)
+        else:
+            yield step
+
+
+def _bytes_of(step: Step, service: Service) -> bytes:
+    """What a step adds to the body, before framing."""
+    if isinstance(step, Event):
+        return service.framed(ServerSentEvent(step.event, step.data, step.id or ""))
+    return step.data if isinstance(step, Raw) else b""
+
+
+def _numbered(steps: Iterable[Step], *, numbering: bool) -> Iterator[Step]:
+    number = 0
     for step in steps:
         numbering = numbering and not isinstance(step, NoIds)
         if isinstance(step, Event) and step.id is None:

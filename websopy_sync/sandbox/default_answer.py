@@ -12,12 +12,12 @@ from typing import Any
 
 import attrs
 
-from ..wires.websopy_requests import max_tokens_in
 from .recorded_request import RecordedRequest
 from .script import done, pause, say, tool
 from .service import body_of, turns_of
 from .steps import Step
 from .turn_check import Turn, calls_of, results_in, text_of
+from .wires import Service
 
 __all__ = ["default_script"]
 
@@ -108,7 +108,7 @@ for chunk in client.ai.chat_stream("Hello"):
 )
 
 
-def default_script(request: RecordedRequest, *, seconds: float) -> list[Step]:
+def default_script(request: RecordedRequest, service: Service, *, seconds: float) -> list[Step]:
     """The script when a test gives none.
 
     The question of the service's guide gets the guide's answer. Any other gets a text, in the
@@ -118,17 +118,18 @@ def default_script(request: RecordedRequest, *, seconds: float) -> list[Step]:
 
     Args:
         request: The request.
+        service: The service that is played.
         seconds: The pause between two pieces.
     """
-    body, turns = body_of(request), turns_of(request)
+    body, turns = body_of(request), turns_of(request, service)
     model, question = body.get("model"), _question(turns)
-    calls = _calls(body, turns, question)
+    calls = _calls(service.tools_in(body), turns, question)
     if calls:
         usage = _tokens(turns), len(calls)
         return [*calls, done(*usage, finish_reason="tool_calls", model=model)]
     guide = question == GUIDE_QUESTION and turns[-1]["role"] == "user"
     whole = GUIDE_PIECES if guide else _pieces(turns, question)
-    pieces = whole[: max_tokens_in(body)]
+    pieces = whole[: service.max_tokens_in(body)]
     cut = len(pieces) < len(whole)
     usage = GUIDE_USAGE if guide and not cut else (_tokens(turns), len(pieces))
     reason = "length" if cut else None if guide else "stop"
@@ -177,11 +178,11 @@ def _tokens(turns: Sequence[Turn]) -> int:
     return texts + asked + FILE_TOKENS * sum(len(_things_in(turn)) for turn in turns)
 
 
-def _calls(body: Mapping[str, Any], turns: Sequence[Turn], question: str) -> list[Step]:
+def _calls(tools: Any, turns: Sequence[Turn], question: str) -> list[Step]:
     """A call of each tool that the question names, unless tools have answered it already."""
     if turns[-1]["role"] == "tool":
         return []
-    tools = [tool for tool in body.get("tools") or () if isinstance(tool.get("name"), str)]
+    tools = [each for each in tools or () if isinstance(each.get("name"), str)]
     named = [each for each in tools if each["name"] and each["name"] in question][:LISTED]
     first = 1 + sum(len(calls_of(turn)) for turn in turns)
     return [

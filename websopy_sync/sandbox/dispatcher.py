@@ -18,6 +18,7 @@ from .recorded_request import RecordedRequest
 from .script import problem, status
 from .service import refusal, unexpected
 from .steps import Steps
+from .wires import Service
 
 __all__ = ["Dispatcher", "Playback"]
 
@@ -76,18 +77,17 @@ class Playback:
     played: int = 0
 
     @classmethod
-    def of(cls, steps: Script | Steps) -> Playback:
+    def of(cls, script: Script) -> Playback:
         """A playback of a whole script."""
-        script = steps if isinstance(steps, Script) else Script.of(steps)
         return cls(script, range(len(script.body)))
 
-    def resumed(self, last_event_id: str) -> Playback:
-        """A playback of the rest after an event; 204 (no content) when nothing is left."""
+    def resumed(self, last_event_id: str) -> Playback | Steps:
+        """A playback of the rest after an event; a refusal when there is none."""
         places = self.script.after(last_event_id, played=self.played)
         if places is None:
-            return Playback.of(status(400, problem("no event of this answer has that id")))
+            return status(400, problem("no event of this answer has that id"))
         if not places:
-            return Playback.of(status(204))
+            return status(204)
         return Playback(attrs.evolve(self.script, before=()), places, self.played)
 
 
@@ -98,11 +98,13 @@ class Dispatcher:
         self,
         script: Steps | Callable[[RecordedRequest], Steps] | None,
         *,
+        service: Service,
         api_key: str | None,
         pause: float,
         log: Callable[[str], None] | None,
     ) -> None:
-        self._script = script if script is None or callable(script) else Script.of(script)
+        self.service: Service = service
+        self._script = script if script is None or callable(script) else self.compiled(script)
         self._api_key = api_key
         self._pause = pause
         self.log: Callable[[str], None] = log or (lambda line: None)
@@ -117,6 +119,21 @@ class Dispatcher:
         """Once set, a lost client is no longer written down: the sandbox ends it."""
         self._playbacks: Memory[Playback] = Memory()
 
+    def compiled(self, steps: Steps) -> Script:
+        """A script as the service plays it.
+
+        Raises:
+            TypeError: Something in it is no step.
+        """
+        return Script.of(steps, self.service)
+
+    def refuse(self, code: int, message: str | None) -> Playback:
+        """The response to what is no valid HTTP request."""
+        return self._playback(status(code, message and problem(message)))
+
+    def _playback(self, steps: Script | Steps) -> Playback:
+        return Playback.of(steps if isinstance(steps, Script) else self.compiled(steps))
+
     def receive(
         self, *, connection: int, method: str, target: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[RecordedRequest, Playback]:
@@ -126,8 +143,8 @@ class Dispatcher:
             request = RecordedRequest(self.request_count, connection, method, target, headers, body)
             self.requests.keep(request.number, request, request.size)
             self.news.notify_all()
-        refused = refusal(request, api_key=self._api_key)
-        return request, Playback.of(refused) if refused else self._choose(request)
+        refused = refusal(request, self.service, api_key=self._api_key)
+        return request, self._playback(refused) if refused else self._choose(request)
 
     def client_left(self, request: RecordedRequest) -> None:
         """Write down that the client left before the end of its script."""
@@ -145,25 +162,26 @@ class Dispatcher:
         if queued:
             chosen = Playback.of(queued)
         elif earlier:
-            chosen = earlier.resumed(request.last_event_id)
+            rest = earlier.resumed(request.last_event_id)
+            chosen = rest if isinstance(rest, Playback) else self._playback(rest)
         else:
             chosen = self._default(request)
-        refused = unexpected(chosen.script.expected, request)
-        chosen = Playback.of(refused) if refused else chosen
+        refused = unexpected(chosen.script.expected, request, self.service)
+        chosen = self._playback(refused) if refused else chosen
         if key and chosen.script.headers.status == 200:
             self._keep(key, chosen)
         return chosen
 
     def _default(self, request: RecordedRequest) -> Playback:
         if self._script is None:
-            return Playback.of(default_script(request, seconds=self._pause))
+            return self._playback(default_script(request, self.service, seconds=self._pause))
         if not callable(self._script):
             return Playback.of(self._script)
         try:
-            return Playback.of(self._script(request))
+            return self._playback(self._script(request))
         except Exception as raised:  # noqa: BLE001  # a test's own: the client gets it as a 500
             message = f"the script raised {type(raised).__name__}: {raised}"
-            return Playback.of(status(500, problem(message, "script_failed")))
+            return self._playback(status(500, problem(message, "script_failed")))
 
     def _keep(self, key: str, chosen: Playback) -> None:
         data = chosen.script.data

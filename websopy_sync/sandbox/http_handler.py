@@ -19,13 +19,11 @@ from http.server import BaseHTTPRequestHandler
 from typing import cast
 
 from ..sockets import shut_down
-from ..wires.websopy import Websopy
 from .channel import DeadlineReader, TimeoutWriter
-from .compiled_script import bytes_of
 from .dispatcher import Dispatcher, Playback
 from .http_writer import Framer, framer
-from .script import BODILESS, problem, status
-from .steps import Cut, Framing, Pause, Reset, Silence, Step, Wait
+from .script import BODILESS
+from .steps import Cut, Framing, Pause, Raw, Reset, Silence, Step, Wait
 
 __all__ = ["HTTPHandler"]
 
@@ -37,9 +35,6 @@ MISSING_BYTES = 1024
 
 WORD_INTERVAL = 0.002
 """Seconds between two checks for a lost client while a `wait` step waits for its word."""
-
-HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-
 
 LINGER_SECONDS = 2.0
 """Most seconds for which the rest of a refused request is read and dropped.
@@ -138,7 +133,7 @@ class HTTPHandler(BaseHTTPRequestHandler):
 
     def _play(self, playback: Playback, request_id: str) -> None:
         for step in playback.script.before:
-            self._play_step(step, bytes_of(step))
+            self._play_step(step, step.data if isinstance(step, Raw) else b"")
         out = self._send_head(playback, request_id)
         for place in playback.places:
             playback.played = max(playback.played, place + 1)
@@ -156,7 +151,12 @@ class HTTPHandler(BaseHTTPRequestHandler):
         if self.request_version != "HTTP/1.1" and framing != "content-length":
             framing = "close"
         out = framer(framing, size=_body_size(playback))
-        fields = {**HEADERS, Websopy.request_id_headers[0]: request_id}
+        service = self._dispatcher.service
+        fields = {
+            "content-type": service.content_type,
+            "cache-control": "no-cache",
+            service.wire.request_id_headers[0]: request_id,
+        }
         if head.status not in BODILESS:
             fields |= _lower_case(out.headers)
         if self.close_connection:
@@ -267,7 +267,7 @@ class HTTPHandler(BaseHTTPRequestHandler):
         self._refusing = True
         self.request_version = "HTTP/1.1"  # http.server assumes 0.9, which has no headers
         with contextlib.suppress(ConnectionDone):
-            self._play(Playback.of(status(code, message and problem(message))), "sandbox-0")
+            self._play(self._dispatcher.refuse(code, message), "sandbox-0")
 
     def finish(self) -> None:
         """Send a FIN, or arrange that close() sends an RST."""

@@ -20,14 +20,13 @@ from ..chunks import (
     DoneChunk,
     ErrorChunk,
     ReasoningChunk,
-    StreamChunk,
     ToolCall,
     ToolCallChunk,
     Usage,
 )
-from ..wires.websopy_writer import dump_chunk, error_body
 from .steps import (
     BeforeHeaders,
+    Chunk,
     Cut,
     Event,
     ExpectToolResult,
@@ -87,24 +86,24 @@ def before_headers(*steps: Step) -> BeforeHeaders:
     return BeforeHeaders(steps)
 
 
-def say(content: str, *, id: str | None = None) -> Event:
+def say(content: str, *, id: str | None = None) -> Chunk:
     """A content chunk.
 
     Args:
         content: Its text.
         id: The event's id; None has the sandbox number it, "" sends none.
     """
-    return _event(ContentChunk(content), id)
+    return Chunk(ContentChunk(content), id=id)
 
 
-def think(text: str, *, id: str | None = None) -> Event:
+def think(text: str, *, id: str | None = None) -> Chunk:
     """A reasoning chunk.
 
     Args:
         text: Its text.
         id: The event's id; None has the sandbox number it, "" sends none.
     """
-    return _event(ReasoningChunk(text), id)
+    return Chunk(ReasoningChunk(text), id=id)
 
 
 def tool(
@@ -113,7 +112,7 @@ def tool(
     tool_id: str | None = None,
     *,
     id: str | None = None,
-) -> Event:
+) -> Chunk:
     """A tool call chunk.
 
     Args:
@@ -123,7 +122,7 @@ def tool(
         id: The event's id; None has the sandbox number it, "" sends none.
     """
     text = arguments if isinstance(arguments, str) else _json(arguments)
-    return _event(ToolCallChunk(ToolCall(name, text, tool_id)), id)
+    return Chunk(ToolCallChunk(ToolCall(name, text, tool_id)), id=id)
 
 
 def done(
@@ -134,7 +133,7 @@ def done(
     cached: int = 0,
     reasoning: int = 0,
     id: str | None = None,
-) -> Event:
+) -> Chunk:
     """The done chunk: `done()`, or `done(20, 150)`.
 
     Args:
@@ -151,7 +150,7 @@ def done(
     if (cached or reasoning) and not usage:
         raise TypeError("done: cached and reasoning need the other counts: done(20, 150, cached=5)")
     tokens = Usage(*usage, cached_tokens=cached, reasoning_tokens=reasoning) if usage else None
-    return _event(DoneChunk(tokens, finish_reason, model, answer_id), id)
+    return Chunk(DoneChunk(tokens, finish_reason, model, answer_id), id=id)
 
 
 def error(
@@ -160,7 +159,7 @@ def error(
     *,
     shape: Literal["object", "string", "message", "content"] = "object",
     id: str | None = None,
-) -> Event:
+) -> Chunk | Event:
     """An error chunk.
 
     Args:
@@ -172,7 +171,7 @@ def error(
         id: The event's id; None has the sandbox number it, "" sends none.
     """
     if shape == "object":
-        return _event(ErrorChunk(message, code), id)
+        return Chunk(ErrorChunk(message, code), id=id)
     return chunk("error", {"error" if shape == "string" else shape: message}, id=id)
 
 
@@ -240,8 +239,8 @@ BODILESS = (204, 304)
 
 
 def problem(message: str, code: str | None = None) -> dict[str, Any]:
-    """An error body in the service's form; without a code, one made of the message."""
-    return error_body(message, code or message.lower().replace(" ", "_"))
+    """An error body, in the form of most services; without a code, one made of the message."""
+    return {"error": {"message": message, "code": code or message.lower().replace(" ", "_")}}
 
 
 def _phrase(code: int) -> str:
@@ -249,10 +248,6 @@ def _phrase(code: int) -> str:
         return http.HTTPStatus(code).phrase
     except ValueError:
         return f"Status {code}"
-
-
-def _event(chunk: StreamChunk, id: str | None) -> Event:
-    return Event(dump_chunk(chunk), id=id)
 
 
 def _json(value: Any) -> str:

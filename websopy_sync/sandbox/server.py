@@ -17,12 +17,12 @@ from typing import Self
 
 from ..sockets import shut_down
 from ..transport.proxies import add_own_service, remove_own_service
-from .compiled_script import Script
 from .dispatcher import Dispatcher
 from .http_handler import HTTPHandler
 from .recorded_request import RecordedRequest
 from .service import PREFIX
 from .steps import Framing, Steps
+from .wires import Service, find_service
 
 __all__ = ["Sandbox"]
 
@@ -49,6 +49,7 @@ class Sandbox:
         script: The steps for every request, or a function from `RecordedRequest` to steps. None:
             the guide's answer to the guide's question, and for any other question a text that
             says that this is the sandbox.
+        wire: The service that is played, by the name of its wire, or as a `Service`.
         api_key: The only valid key; None accepts any.
         pause: Seconds between two pieces when `script` is None. A script has its own pauses.
         framing: chunked, content-length, close, gzip, or trickle (one HTTP chunk for the whole
@@ -67,6 +68,7 @@ class Sandbox:
         self,
         script: Steps | Callable[[RecordedRequest], Steps] | None = None,
         *,
+        wire: str | Service = "websopy",
         api_key: str | None = None,
         pause: float = 0.03,
         framing: Framing = "chunked",
@@ -77,7 +79,9 @@ class Sandbox:
         write_timeout: float = 60.0,
         log: Callable[[str], None] | None = None,
     ) -> None:
-        self._dispatcher = Dispatcher(script, api_key=api_key, pause=pause, log=log)
+        self._dispatcher = Dispatcher(
+            script, service=find_service(wire), api_key=api_key, pause=pause, log=log
+        )
         self._framing: Framing = framing
         self._read_timeout = read_timeout
         self._write_timeout = write_timeout
@@ -166,7 +170,7 @@ class Sandbox:
         Raises:
             TypeError: Something in it is no step.
         """
-        self._dispatcher.queue.append(Script.of(script))
+        self._dispatcher.queue.append(self._dispatcher.compiled(script))
 
     # What happened
 

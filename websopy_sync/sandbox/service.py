@@ -5,22 +5,20 @@ Requests in, scripts out. Knows nothing of sockets or of queued scripts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..wires.websopy import Websopy
-from ..wires.websopy_requests import max_tokens_in, turns_in
 from .recorded_request import RecordedRequest
 from .script import problem, status
 from .steps import ExpectToolResult, Step, Steps
 from .turn_check import Turn, turns_problem, unmet
+from .wires import Service
 
 __all__ = ["PREFIX", "body_of", "refusal", "turns_of", "unexpected"]
 
 PREFIX = "/v1"
 """What the sandbox's URL ends with, and each path begins with."""
-
-PATH = PREFIX + Websopy.path
 
 
 def body_of(request: RecordedRequest) -> dict[str, Any]:
@@ -31,31 +29,34 @@ def body_of(request: RecordedRequest) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def turns_of(request: RecordedRequest) -> Sequence[Turn]:
+def turns_of(request: RecordedRequest, service: Service) -> Sequence[Turn]:
     """The turns of a request that was accepted."""
-    turns = turns_in(body_of(request))
+    turns = service.turns_in(body_of(request))
     return turns if isinstance(turns, list) else ()
 
 
-def refusal(request: RecordedRequest, *, api_key: str | None) -> Steps | None:
+def refusal(request: RecordedRequest, service: Service, *, api_key: str | None) -> Steps | None:
     """The script that refuses a request; None when it is accepted.
 
     Args:
         request: The request.
+        service: The service that is played.
         api_key: The only valid key; None accepts any key, but not a request without one.
     """
-    if request.path != PATH:
-        return _refuse(404, "not_found", f"the sandbox answers at {PATH} only")
-    if request.method not in ("GET", "POST"):
-        return _refuse(405, "method_not_allowed", "use GET or POST", {"Allow": "GET, POST"})
-    key = _key_of(request)
-    if not key or api_key not in (None, key):
+    path = PREFIX + service.wire.path.partition("?")[0]
+    if not re.fullmatch(re.escape(path).replace(r"\{model\}", "[^/]+"), request.path):
+        return _refuse(404, "not_found", f"the sandbox answers at {path} only")
+    if request.method not in service.methods:
+        use, allow = " or ".join(service.methods), {"Allow": ", ".join(service.methods)}
+        return _refuse(405, "method_not_allowed", f"use {use}", allow)
+    key = _key_of(request, service)
+    if api_key not in (None, key) or (service.wire.needs_key and not key):
         return _refuse(401, "invalid_api_key", "the API key is missing or wrong")
-    trouble = _trouble(request)
+    trouble = _trouble(request, service)
     return _refuse(400, "bad_request", trouble) if trouble else None
 
 
-def _trouble(request: RecordedRequest) -> str:
+def _trouble(request: RecordedRequest, service: Service) -> str:
     """Why what a request says cannot be answered; "" when it can."""
     if request.method == "GET":
         asked = request.query.get("message")
@@ -64,11 +65,11 @@ def _trouble(request: RecordedRequest) -> str:
         body = body_of(request)
     except (ValueError, RecursionError):
         return "the body is not JSON"
-    return turns_problem(turns_in(body)) or _options_problem(body)
+    return turns_problem(service.turns_in(body)) or _options_problem(body, service)
 
 
-def _options_problem(body: Mapping[str, Any]) -> str:
-    model, tools, limit = body.get("model"), body.get("tools"), max_tokens_in(body)
+def _options_problem(body: Mapping[str, Any], service: Service) -> str:
+    model, tools, limit = body.get("model"), body.get("tools"), service.max_tokens_in(body)
     if model is not None and not (isinstance(model, str) and model):
         return f"model: expected a name, got {_shown(model)}"
     if tools is not None and not _are_objects(tools):
@@ -87,15 +88,17 @@ def _shown(value: object) -> str:
     return f"{value!r:.50}" if isinstance(value, int | float) else f"a {type(value).__name__}"
 
 
-def unexpected(expected: Sequence[ExpectToolResult], request: RecordedRequest) -> Steps | None:
+def unexpected(
+    expected: Sequence[ExpectToolResult], request: RecordedRequest, service: Service
+) -> Steps | None:
     """The script that refuses a request which is not what a script expects; None when it is."""
-    missing = unmet(expected, turns_of(request)) if expected else ""
+    missing = unmet(expected, turns_of(request, service)) if expected else ""
     return _refuse(400, "unexpected_request", missing) if missing else None
 
 
-def _key_of(request: RecordedRequest) -> str:
+def _key_of(request: RecordedRequest, service: Service) -> str:
     """The API key of a request, "" when it has none."""
-    name, scheme = Websopy.key_header
+    name, scheme = service.wire.key_header
     sent = request.headers.get(name.lower(), "")
     return sent[len(scheme) :].strip() if sent.lower().startswith(scheme.lower()) else ""
 

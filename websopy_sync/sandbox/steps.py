@@ -11,8 +11,11 @@ from typing import Literal
 
 import attrs
 
+from ..chunks import StreamChunk
+
 __all__ = [
     "BeforeHeaders",
+    "Chunk",
     "Cut",
     "Event",
     "ExpectToolResult",
@@ -44,6 +47,19 @@ class Event:
 
     data: str
     event: str = attrs.field(default="message", kw_only=True)
+    id: str | None = attrs.field(default=None, kw_only=True)
+
+
+@attrs.frozen
+class Chunk:
+    """A chunk, in the form of the service that is played.
+
+    Args:
+        chunk: The chunk.
+        id: The id of its event; None has the sandbox number it, "" sends none.
+    """
+
+    chunk: StreamChunk
     id: str | None = attrs.field(default=None, kw_only=True)
 
 
@@ -148,6 +164,7 @@ class ExpectToolResult:
 
 Step = (
     Event
+    | Chunk
     | Raw
     | Pause
     | Wait

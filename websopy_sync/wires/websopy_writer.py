@@ -1,4 +1,4 @@
-"""What the service itself writes: chunks and error bodies.
+"""What the service itself writes: its chunks.
 
 For the sandbox, which plays the service, and for the events that a browser gets. Does no I/O.
 """
@@ -22,7 +22,7 @@ from ..usage import Usage
 from ..value_fields import given
 from .websopy import call_fields
 
-__all__ = ["dump_chunk", "error_body"]
+__all__ = ["dump_chunk"]
 
 
 def dump_chunk(chunk: StreamChunk) -> str:
@@ -84,8 +84,3 @@ def _merged(fields: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, dict) and isinstance(fields[name], dict):
             fields[name] = value | fields[name]
     return fields
-
-
-def error_body(message: str, code: str) -> dict[str, Any]:
-    """The body of a refused request."""
-    return {"error": {"message": message, "code": code}}

@@ -1,0 +1,82 @@
+"""The service's side of a wire: what the sandbox needs to know to play a service.
+
+Does no I/O. The client's side is in the package's `wires`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ...chunks import StreamChunk
+from ...sse import ServerSentEvent, encode
+from ...wires import Wire
+
+__all__ = ["Service", "Writer", "WrittenEvent"]
+
+
+@attrs.frozen
+class WrittenEvent:
+    """An event of a response.
+
+    Attributes:
+        data: Its data.
+        event: Its type.
+    """
+
+    data: str
+    event: str = "message"
+
+
+class Writer:
+    """Writes the chunks of one response as a service does."""
+
+    def write(self, chunk: StreamChunk) -> Sequence[WrittenEvent]:
+        """The events that a chunk becomes; a service may send several for one, or none.
+
+        Args:
+            chunk: The chunk. A done chunk ends the response.
+        """
+        raise NotImplementedError
+
+
+class Service:
+    """A service as the sandbox plays it. Inherit from it and set what differs.
+
+    Attributes:
+        wire: The client's side.
+        methods: The HTTP methods of a chat.
+    """
+
+    wire: Wire
+    methods: Sequence[str] = ("POST",)
+
+    @property
+    def content_type(self) -> str:
+        """The content type of a response that is streamed."""
+        sse = self.wire.framing == "sse"
+        return "text/event-stream; charset=utf-8" if sse else "application/x-ndjson"
+
+    def writer(self) -> Writer:
+        """Make the writer of one response."""
+        raise NotImplementedError
+
+    def framed(self, event: ServerSentEvent) -> bytes:
+        """The bytes of one event."""
+        if self.wire.framing == "ndjson":
+            return f"{event.data}\n".encode("utf-8", "replace")
+        return encode(event)
+
+    def turns_in(self, body: Mapping[str, Any]) -> object:
+        """The turns in a request's JSON, in the form of `ChatRequest`; what is none stays."""
+        return body.get("messages")
+
+    def tools_in(self, body: Mapping[str, Any]) -> Any:
+        """The tools in a request's JSON, each with its name and its parameters."""
+        return body.get("tools")
+
+    def max_tokens_in(self, body: Mapping[str, Any]) -> Any:
+        """The limit for the length of the answer, unchecked; None when there is none."""
+        return body.get("max_tokens")

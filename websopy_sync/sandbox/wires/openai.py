@@ -1,0 +1,132 @@
+"""OpenAI Chat Completions as a service writes and reads it.
+
+Does no I/O. The client's side is `websopy_sync.wires.openai`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...chunks import (
+    ContentChunk,
+    DoneChunk,
+    ErrorChunk,
+    ReasoningChunk,
+    StreamChunk,
+    ToolCallChunk,
+    UnknownChunk,
+)
+from ...surrogates import scalar_text
+from ...usage import Usage
+from ...wires.openai import OpenAI
+from .base import Service, Writer, WrittenEvent
+
+__all__ = ["OpenAIService", "OpenAIWriter"]
+
+
+class OpenAIService(Service):
+    """A server of Chat Completions; see `Service`."""
+
+    wire = OpenAI()
+
+    def writer(self) -> OpenAIWriter:
+        """Make the writer of one response."""
+        return OpenAIWriter()
+
+    def turns_in(self, body: Mapping[str, Any]) -> object:
+        """The turns, in the form of `ChatRequest`; see `Service.turns_in`."""
+        turns = body.get("messages")
+        return [_turn(turn) for turn in turns] if isinstance(turns, list) else turns
+
+    def tools_in(self, body: Mapping[str, Any]) -> Any:
+        """The functions among the tools; see `Service.tools_in`."""
+        tools = body.get("tools")
+        if not isinstance(tools, list):
+            return tools
+        return [tool.get("function", tool) if isinstance(tool, dict) else tool for tool in tools]
+
+    def max_tokens_in(self, body: Mapping[str, Any]) -> Any:
+        """The limit for the length of the answer; see `Service.max_tokens_in`."""
+        return body.get("max_completion_tokens", body.get("max_tokens"))
+
+
+class OpenAIWriter(Writer):
+    """Writes one response. A tool call comes in pieces, the finish reason and the usage apart."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._begun = False
+
+    def write(self, chunk: StreamChunk) -> Sequence[WrittenEvent]:
+        """The events of a chunk; see `Writer.write`."""
+        if isinstance(chunk, ErrorChunk):
+            return [_event({"error": {"message": chunk.message, "code": chunk.code}})]
+        begin = [] if self._begun else [_delta({"role": "assistant", "content": None})]
+        self._begun = True
+        return [*begin, *self._events(chunk)]
+
+    def _events(self, chunk: StreamChunk) -> list[WrittenEvent]:
+        if isinstance(chunk, ContentChunk):
+            return [_delta({"content": chunk.content, **chunk.extra})]
+        if isinstance(chunk, ReasoningChunk):
+            return [_delta({"reasoning_content": chunk.text})]
+        if isinstance(chunk, ToolCallChunk):
+            return self._call(chunk)
+        if isinstance(chunk, DoneChunk):
+            return _ending(chunk)
+        return [_event(chunk.data)] if isinstance(chunk, UnknownChunk) else []
+
+    def _call(self, chunk: ToolCallChunk) -> list[WrittenEvent]:
+        index, self._calls = self._calls, self._calls + 1
+        tool, half = chunk.tool, len(chunk.tool.arguments) // 2
+        first: dict[str, Any] = {"function": {"name": tool.name, "arguments": ""}}
+        first |= {"id": tool.id} if tool.id is not None else {}
+        pieces = [tool.arguments[:half], tool.arguments[half:]]
+        later = [{"function": {"arguments": piece}} for piece in pieces if piece]
+        return [_delta({"tool_calls": [{"index": index, **piece}]}) for piece in (first, *later)]
+
+
+def _ending(chunk: DoneChunk) -> list[WrittenEvent]:
+    fields = {"model": chunk.model} if chunk.model else {}
+    fields |= {"id": chunk.id} if chunk.id else {}
+    events = []
+    if chunk.finish_reason or fields or chunk.extra:
+        choice = {"index": 0, "delta": {}, "finish_reason": chunk.finish_reason}
+        events.append(_event({"choices": [choice], **fields, **chunk.extra}))
+    if chunk.usage:
+        events.append(_event({"choices": [], "usage": _usage(chunk.usage)}))
+    return [*events, WrittenEvent("[DONE]")]
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
+
+
+def _delta(delta: Mapping[str, Any]) -> WrittenEvent:
+    return _event({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+
+
+def _event(fields: Mapping[str, Any]) -> WrittenEvent:
+    fields = {"object": "chat.completion.chunk", **fields}
+    written = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return WrittenEvent(scalar_text(written))
+
+
+def _turn(turn: Any) -> Any:
+    calls = turn.get("tool_calls") if isinstance(turn, dict) else None
+    if not isinstance(calls, list):
+        return turn
+    return turn | {"tool_calls": [_flat(call) for call in calls]}
+
+
+def _flat(call: Any) -> Any:
+    function = call.get("function") if isinstance(call, dict) else None
+    return call | function if isinstance(function, dict) else call
