@@ -9,6 +9,7 @@ import gc
 import signal
 import sys
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -407,6 +408,27 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
 def holder() -> None:
     secret = "secret"  # noqa: F841  # it is looked for
     ring()
+
+
+class Held:
+    """What a frame holds."""
+
+
+def test_cleared_frames_hold_nothing() -> None:
+    """Also after a look at their locals, of which Python keeps a copy until 3.12."""
+    held: list[weakref.ref[Held]] = []
+
+    def fail() -> None:
+        local = Held()
+        held.append(weakref.ref(local))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        fail()
+    assert not is_interrupt(caught.value)
+    assert "local" in caught.tb.tb_next.tb_frame.f_locals  # type: ignore[union-attr]  # fail()'s
+    clear_frames(caught.value)
+    assert held[0]() is None
 
 
 def test_clear_frames_leaves_a_handlers_own() -> None:

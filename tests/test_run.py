@@ -49,6 +49,7 @@ from websopy_sync.sandbox import (
     cut,
     done,
     error,
+    expect_tool_result,
     no_ids,
     reset,
     say,
@@ -220,6 +221,20 @@ def test_errors_are_told_to_the_model(client: WebsopyClient, sandbox: Sandbox) -
     assert results[2] == "Error: there is no tool of this name; the tools are: fail, weather"
     assert results[3] == '{"city": "b", "sun": true}'
     assert KEY not in str(results) and "home" not in str(results)
+
+
+@each("wire", ["websopy", "openai"])
+def test_a_run_over_every_wire(make: Make, wire: str) -> None:
+    """The sandbox checks what it is sent against the form of its service."""
+    with Sandbox(pause=0, wire=wire) as sandbox:
+        sandbox.play([tool("weather", {"city": "a"}, "1"), tool("weather", "{}", "2"), done()])
+        results = [expect_tool_result("weather", content='{"city": "a", "sun": true}')]
+        sandbox.play([*results, say("sunny"), done()])
+        client = make(base_url=sandbox.url, wire=wire)
+        run = client.ai.run("x", tools=[weather], model="m").until_done()
+    assert run.message.content == "sunny"
+    roles = [turn["role"] for turn in run.messages]
+    assert roles == ["user", "assistant", "tool", "tool", "assistant"]
 
 
 def test_each_turn_has_its_own_idempotency_key(make: Make, sandbox: Sandbox) -> None:

@@ -210,6 +210,7 @@ class ToolRun:
         StreamCancelledError: cancel() or close() was called.
         APIError: Whatever reading a `ChatStream` raises, and sending a request.
         StreamError: The run was read before, or a second thread, a hook or a tool tries to read it.
+        Exception: Whatever `approve` raises.
     """
 
     def __init__(self, turns: Turns) -> None:
