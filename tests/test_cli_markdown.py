@@ -237,6 +237,17 @@ def test_an_empty_answer() -> None:
                 assert screen.ended() == [""]
 
 
+@each(
+    "text",
+    ["\n" * 40_000, "x" * 20_000, "> " * 10_000, "- a\n\n" + "      b\n" * 4000, "`" * 20_000],
+)
+def test_large_and_strange(text: str) -> None:
+    """It is drawn, and all of it."""
+    lines = drawn_lines([text[start : start + 5000] for start in range(0, len(text), 5000)], 24)
+    for mark in "xb`":
+        assert "".join(lines).count(mark) == text.count(mark)
+
+
 def test_resize() -> None:
     """What grows is laid out anew; what is finished stays as it is."""
     word = threading.Event()

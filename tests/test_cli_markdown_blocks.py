@@ -168,8 +168,8 @@ def test_split_code() -> None:
     """The first lines are finished, and the next ones know what came before them."""
     blocks = Blocks()
     blocks.add("```c\n/*\nb\nc\nd\n")
-    first = blocks.split()
-    assert first is not None and first.source == "```c\n/*\nb\n" and not first.ends
+    (first,) = blocks.split()
+    assert first.source == "```c\n/*\nb\n" and not first.ends
     (rest,) = blocks.add("e\n```\nnext\n\n")
     assert (rest.continues, rest.ends, rest.code_before) == (True, True, "/*\nb\n")
     assert rest.tokens[0].content == "c\nd\ne\n"
@@ -181,13 +181,13 @@ def test_split_list() -> None:
     """All items but the last that is sure are finished; the numbers go on."""
     blocks = Blocks()
     blocks.add("1. a\n1. b\n   - c\n1. d\n1. e\n1.")
-    first = blocks.split()
-    assert first is not None and first.source == "1. a\n1. b\n   - c\n1. d\n"
+    (first,) = blocks.split()
+    assert first.source == "1. a\n1. b\n   - c\n1. d\n"
     assert blocks.growing()[0].tokens[0].attrs == {"start": 4}
-    assert blocks.split() is None
+    assert blocks.split() == []
     blocks.add(" f\n1. g\n")
-    second = blocks.split()
-    assert second is not None and second.source == "1. e\n1. f\n"
+    (second,) = blocks.split()
+    assert second.source == "1. e\n1. f\n"
     assert [block.tokens[0].attrs for block in (second, *blocks.growing())] == [
         {"start": 4},
         {"start": 6},
@@ -198,7 +198,7 @@ def test_a_list_is_not_split_at_what_may_be_a_rule() -> None:
     """`-` is an item, `---` is none."""
     blocks = Blocks()
     blocks.add("- a\n-")
-    assert blocks.split() is None
+    assert blocks.split() == []
 
 
 @each("text", ["a paragraph\n", "| a |\n|---|\n", "- one item", "```\none line", "", "a\n\nb\n"])
@@ -206,7 +206,7 @@ def test_what_is_not_split(text: str) -> None:
     """It can only be shown whole."""
     blocks = Blocks()
     blocks.add(text)
-    assert blocks.split() is None
+    assert blocks.split() == []
 
 
 @each(

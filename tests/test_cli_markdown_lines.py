@@ -156,9 +156,8 @@ def test_code_is_highlighted_in_its_context(renderer: Renderer) -> None:
     blocks.add("```c\n/* a\nb\nc\nint d; */ int x;\n```\n")
     (whole,) = blocks.growing()
     lines = renderer.lines(whole, columns=60)
-    first = blocks.split()
-    assert first
-    parts = [first, *blocks.growing()]
+    parts = [*blocks.split(), *blocks.growing()]
+    assert len(parts) == 2
     # Before the end of the comment came, its first half could not be known as one.
     assert [line for part in parts for line in renderer.lines(part, columns=60)][3:] == lines[3:]
 

@@ -6,11 +6,12 @@ import io
 import json
 import re
 import signal
+import subprocess
 import sys
 import threading
 
 import pytest
-from command_line import Run, environment, run, started
+from command_line import PATIENCE, Run, environment, run, started
 from screens import Screen
 from tables import each
 
@@ -32,6 +33,8 @@ from websopy_sync.sandbox import (
 TEXT = (
     "The quick brown fox jumps over the lazy dog. 人工智能正在改变我们的世界，包括医疗。\n\nLast.\n"
 )
+
+REDIRECTED = f"{sys.executable} -m websopy_sync chat --base-url {{url}} Hi > /dev/null"
 
 
 def chat(sandbox: Sandbox, *arguments: str, columns: int = 40, **more: str) -> Screen:
@@ -119,6 +122,22 @@ def test_thoughts_on_a_terminal() -> None:
             ]
         assert "\x1b[2mI should \x1b[0m" in screen.written
         assert screen.written.count("waiting ...") == 1
+
+
+def test_thoughts_beside_an_answer_that_goes_to_a_file() -> None:
+    """They have the width of the terminal that shows them."""
+    with Sandbox([think("one two three four five"), say("Yes."), done()]) as sandbox:
+        code = f"import os; os.execvp('sh', ['sh', '-c', {REDIRECTED.format(url=sandbox.url)!r}])"
+        with Screen("-c", code, columns=20) as screen:
+            assert screen.ended() == ["thinking", "one two three four", "five"]
+
+
+def test_rich_is_loaded_when_it_is_needed() -> None:
+    """It takes 0.1 s."""
+    code = "import sys, websopy_sync.cli; sys.exit('rich' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], timeout=PATIENCE, check=False).returncode == 0
+    )
 
 
 def test_thoughts_in_a_pipe(chat: Run) -> None:

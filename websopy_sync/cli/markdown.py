@@ -109,8 +109,8 @@ class Drawing:
         columns, rows = shutil.get_terminal_size()
         final = self._lines(self._blocks.add(text), columns)
         growing = self._lines(self._blocks.growing(ended=ended), columns, growing=not ended)
-        while not ended and len(growing) >= rows and (block := self._blocks.split()):
-            final += self._lines([block], columns)
+        while not ended and len(growing) >= rows and (parts := self._blocks.split()):
+            final += self._lines(parts, columns)
             growing = self._lines(self._blocks.growing(), columns, growing=True)
         if ended:
             final, growing = final + growing, []

@@ -71,7 +71,7 @@ class Blocks:
             if "\n" in piece:
                 finished += self._finished()
             while len(self._source) > self._largest:
-                finished.append(self._split_anywhere())
+                finished += self._split_anywhere()
         return finished
 
     def growing(self, *, ended: bool = False) -> list[Block]:
@@ -92,12 +92,12 @@ class Blocks:
         closed = self._blocks(source.rstrip() + mark)
         return closed if _count_spans(closed) > _count_spans(blocks) else blocks
 
-    def split(self) -> Block | None:
-        """The beginning of the growing block, as finished; None if it can only be shown whole."""
+    def split(self) -> list[Block]:
+        """The beginning of the growing block, as finished; none if it can only be shown whole."""
         whole = self._whole_lines()
         blocks = self._blocks(whole)
         if len(blocks) != 1:
-            return None
+            return []
         tokens = blocks[0].tokens
         lines = whole.split("\n")
         first = len(lines) - len(whole.lstrip("\n").split("\n"))
@@ -105,10 +105,10 @@ class Blocks:
             return self._split_fence(lines, first)
         items = [token.map[0] for token in tokens if _is_item(token) and token.map]
         if len(items) < 2:
-            return None
-        block = self._cut(lines, items[-1])
+            return []
+        parts = self._cut(lines, items[-1])
         self._number = int(tokens[0].attrs.get("start", 1)) + len(items) - 1
-        return block
+        return parts
 
     def _whole_lines(self) -> str:
         return self._source[: self._source.rfind("\n") + 1]
@@ -137,45 +137,44 @@ class Blocks:
             blocks.append(Block(source_of, group, begun, True, self._code_before if begun else ""))
         return blocks
 
-    def _split_fence(self, lines: list[str], first: int) -> Block | None:
+    def _split_fence(self, lines: list[str], first: int) -> list[Block]:
         """Finish the first half of the lines of code."""
         code = len(lines) - first - 2  # without the opening line, and the one that is incomplete
         if code < 2:
-            return None
+            return []
         opening, before = lines[first], self._code_before
         cut = first + 1 + max(code // 2, 1)
-        block = self._cut(lines, cut)
+        parts = self._cut(lines, cut)
         self._source = f"{opening}\n{self._source}"
         code_so_far = before.split("\n")[:-1] + lines[first + 1 : cut]
         self._code_before = "".join(f"{line}\n" for line in code_so_far[-CONTEXT:])
-        return block
+        return parts
 
-    def _split_anywhere(self) -> Block:
+    def _split_anywhere(self) -> list[Block]:
         """The beginning of a block that grew too large."""
-        block = self.split()
-        if block is not None:
-            return block
+        parts = self.split()
+        if parts:
+            return parts
         lines = self._source.split("\n")
         tokens = self._parser.parse(self._source)
         if tokens and tokens[0].type == "table_open" and len(lines) > 4:
-            block = self._cut(lines, len(lines) - 1)
+            parts = self._cut(lines, len(lines) - 1)
             self._source = "\n".join([*lines[:2], self._source])
-            return block
+            return parts
         cut = (
             self._source.rfind("\n", 0, self._largest) + 1
             or self._source.rfind(" ", 0, self._largest) + 1
         )
         return self._cut_source(cut or self._largest)
 
-    def _cut(self, lines: list[str], line: int) -> Block:
+    def _cut(self, lines: list[str], line: int) -> list[Block]:
         return self._cut_source(len("\n".join(lines[:line])) + 1)
 
-    def _cut_source(self, end: int) -> Block:
+    def _cut_source(self, end: int) -> list[Block]:
         source, self._source = self._source[:end], self._source[end:]
-        tokens = [token for block in self._blocks(source) for token in block.tokens]
-        block = Block(source, tokens, self._continues, False, self._code_before)
-        self._continues, self._code_before = True, ""
-        return block
+        blocks = self._blocks(source)
+        self._continues, self._code_before = bool(blocks), ""
+        return [*blocks[:-1], *(attrs.evolve(last, ends=False) for last in blocks[-1:])]
 
 
 def _count_spans(blocks: Sequence[Block]) -> int:

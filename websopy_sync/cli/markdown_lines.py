@@ -104,7 +104,7 @@ def _code_lines(block: Block, width: int, *, fold: bool) -> Iterator[Text]:
     """The code, highlighted, between its fences. A part of a block has its own fences only."""
     token = block.tokens[0]
     language = visible(token.info.strip())
-    if token.type == "fence" and not block.continues:
+    if token.type == "fence" and not block.code_before:
         yield from _folded(Text(f"{token.markup}{language}", "dim"), width, fold=fold)
     syntax = Syntax("", language.partition(" ")[0] or "text", theme="ansi_dark")
     before = block.code_before
@@ -217,15 +217,23 @@ class _Table(markdown.TableElement):
 class _Code(markdown.CodeBlock):
     """Code in a list or a quotation."""
 
+    fence = "```"
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         syntax = Syntax("", self.lexer_name, theme="ansi_dark")
         code = syntax.highlight(str(self.text).rstrip())
-        fence = Text("```", "dim")
-        language = Text("" if self.lexer_name == "text" else self.lexer_name, "dim")
-        yield fence + language
-        for line in code.split("\n", allow_blank=True)[: str(self.text).rstrip().count("\n") + 1]:
+        lines = code.split("\n", allow_blank=True)[: str(self.text).rstrip().count("\n") + 1]
+        language = "" if self.lexer_name == "text" else self.lexer_name
+        if self.fence:
+            yield Text(f"{self.fence}{language}", "dim")
+        for line in lines:
             yield from _folded(line, options.max_width, fold=True)
-        yield fence
+        if self.fence:
+            yield Text(self.fence, "dim")
+
+
+class _IndentedCode(_Code):
+    fence = ""
 
 
 class _Answer(markdown.Markdown):
@@ -240,7 +248,7 @@ class _Answer(markdown.Markdown):
         "hr": _Rule,
         "table_open": _Table,
         "fence": _Code,
-        "code_block": _Code,
+        "code_block": _IndentedCode,
     }
 
     def __init__(self, tokens: Sequence[Token]) -> None:

@@ -6,6 +6,7 @@ Knows nothing of chunks. `output` decides which text goes where.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import shutil
 import sys
@@ -46,7 +47,10 @@ def is_utf8(stream: TextIO | None) -> bool:
 
 def terminal_columns() -> int:
     """The width of the terminal now: a user may change it at any time."""
-    return shutil.get_terminal_size().columns
+    columns = shutil.get_terminal_size((0, 0)).columns  # of stdout, or what COLUMNS says
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is no terminal either
+        columns = columns or os.get_terminal_size(sys.stderr.fileno()).columns
+    return columns or 80
 
 
 def say_wrapped(text: str) -> None:
