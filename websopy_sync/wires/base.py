@@ -163,6 +163,9 @@ class Wire:
 
         Only for a wire that is `resumable`.
 
+        Args:
+            data: The event's data.
+
         Returns:
             Some text; "" when the data adds nothing, None when it ends the message.
         """
