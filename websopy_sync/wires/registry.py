@@ -65,7 +65,10 @@ def wire_names() -> list[str]:
 
 
 def find_wire(wire: str | Wire) -> Wire:
-    """The wire of a name; a wire itself is given back.
+    """The wire of a name.
+
+    Args:
+        wire: The name; a wire itself is given back.
 
     Raises:
         ConfigError: There is none of this name, or an installed one cannot be loaded.
