@@ -54,7 +54,14 @@ class OpenAI(Wire):
         self._usage = usage
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Build the request's JSON; see `Wire.body`."""
+        """Build the request's JSON; see `Wire.body`.
+
+        Args:
+            request: What the user asks for.
+
+        Raises:
+            ConfigError: Several answers are asked for.
+        """
         if request.params.get("n") not in (None, 1):
             raise ConfigError("n: expected 1, as a message is one answer")
         body: dict[str, Any] = {"messages": [_turn(turn) for turn in request.turns]}
