@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import re
 import select
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -39,7 +41,12 @@ def environment(**more: str) -> dict[str, str]:
     """What a process of a test sees: a key, UTF-8, no plugin, and Python as it is."""
     strange = ("WEBSOPY_", "PYTHON", "LC_", "LANG")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
-    ours = {"WEBSOPY_API_KEY": "test", "WEBSOPY_PLUGINS": "", "PYTHONPATH": ROOT}
+    ours = {
+        "WEBSOPY_API_KEY": "test",
+        "WEBSOPY_PLUGINS": "",
+        "WEBSOPY_CHAT_HISTORY": "0",  # never the developer's own messages
+        "PYTHONPATH": ROOT,
+    }
     return {**kept, "LC_ALL": "C.UTF-8", "TERM": "dumb", **ours, **more}
 
 
@@ -129,3 +136,74 @@ def until_text(descriptor: int, text: str, *, pattern: bytes = b"") -> str:
 def asked(sandbox: Sandbox) -> list[str]:
     """The last question of each request."""
     return [request.json["messages"][-1]["content"] for request in sandbox.requests]
+
+
+class Terminal:
+    """A process on a terminal of its own, with Ctrl-C and all."""
+
+    TAKE = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+        "os.execv(sys.executable, [sys.executable, '-m', 'websopy_sync', *sys.argv[1:]])"
+    )
+
+    def __init__(self, *arguments: str, shell: str = "", **more: str) -> None:
+        self._ours, theirs = pty.openpty()
+        command = ["sh", "-c", shell] if shell else [sys.executable, "-c", self.TAKE, *arguments]
+        self.process = subprocess.Popen(
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            env=environment(**more),
+        )
+        os.close(theirs)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+    def until(self, text: str) -> str:
+        """What appears up to a text, line ends as LF."""
+        return until_text(self._ours, text).replace("\r\n", "\n")
+
+    def answered(self) -> None:
+        """Wait for an answer and the prompt after it."""
+        until_text(self._ours, "an answer, and a prompt", pattern=rb"answer\r\n(\x1b\[\?2004h)?> $")
+
+    def type(self, text: str) -> None:
+        """Type; \x03 is Ctrl-C, \x04 Ctrl-D."""
+        self.type_bytes(text.encode())
+
+    def type_bytes(self, data: bytes) -> None:
+        """Type what need not be text."""
+        os.write(self._ours, data)
+
+    def modes(self) -> list[Any]:
+        """Its modes, such as whether it shows what is typed."""
+        return termios.tcgetattr(self._ours)
+
+    def ended(self) -> int:
+        """The exit code, once there is one."""
+        return self.process.wait(PATIENCE)
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C at the prompt.
+
+        CPython loses a signal that comes between readline's writing and its select().
+        """
+        time.sleep(0.1)
+        self.type("\x03")
+
+    def ended_by(self, signalled: Callable[[], object]) -> int:
+        """The exit code after a signal, which is sent until it takes effect: see `interrupt`."""
+        deadline = time.monotonic() + PATIENCE
+        while self.process.poll() is None and time.monotonic() < deadline:
+            signalled()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.3)
+        return self.ended()

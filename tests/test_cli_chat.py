@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import pty
 import signal
 import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +17,12 @@ from command_line import (
     NO_MODEL,
     PATIENCE,
     Run,
+    Terminal,
     asked,
     environment,
     read_until,
     run,
     started,
-    until_text,
 )
 
 import websopy_sync
@@ -41,7 +36,6 @@ from websopy_sync.sandbox import (
     done,
     no_ids,
     say,
-    silence,
     status,
     tool,
     wait,
@@ -239,56 +233,6 @@ def test_tool_call(chat: Run) -> None:
     assert answer.stderr == 'websopy-sync: tool call: search({"q":"x"})\n'
 
 
-class Terminal:
-    """A process on a terminal of its own, with Ctrl-C and all."""
-
-    TAKE = (
-        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-        "os.execv(sys.executable, [sys.executable, '-m', 'websopy_sync', *sys.argv[1:]])"
-    )
-
-    def __init__(self, *arguments: str, shell: str = "", **more: str) -> None:
-        self._ours, theirs = pty.openpty()
-        command = ["sh", "-c", shell] if shell else [sys.executable, "-c", self.TAKE, *arguments]
-        self.process = subprocess.Popen(
-            command,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-            env=environment(**more),
-        )
-        os.close(theirs)
-
-    def __enter__(self) -> Terminal:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
-
-    def until(self, text: str) -> str:
-        """What appears up to a text, line ends as LF."""
-        return until_text(self._ours, text).replace("\r\n", "\n")
-
-    def answered(self) -> None:
-        """Wait for an answer and the prompt after it."""
-        until_text(self._ours, "an answer, and a prompt", pattern=rb"answer\r\n(\x1b\[\?2004h)?> $")
-
-    def type(self, text: str) -> None:
-        """Type; \x03 is Ctrl-C, \x04 Ctrl-D."""
-        self.type_bytes(text.encode())
-
-    def type_bytes(self, data: bytes) -> None:
-        """Type what need not be text."""
-        os.write(self._ours, data)
-
-    def ended(self) -> int:
-        """The exit code, once there is one."""
-        return self.process.wait(PATIENCE)
-
-
 def test_waiting_shows_on_a_terminal() -> None:
     """While nothing has come it says so, and takes that back before the text."""
     word = threading.Event()
@@ -309,117 +253,6 @@ def test_waiting_is_taken_back_for_an_error(script: Steps) -> None:
             assert f"waiting ...\r{' ' * 11}\rwebsopy-sync: error: " in terminal.until("error: ")
 
 
-def test_conversation() -> None:
-    """Without MESSAGE on a terminal, one question after the other, each with the turns before."""
-    with Sandbox([say("answer"), done()]) as sandbox:
-        with Terminal("chat", "--base-url", sandbox.url, "--system", "s") as terminal:
-            terminal.until("> ")
-            terminal.type("one\n")
-            assert "answer\n> " in terminal.until("> ")
-            terminal.type("\n 二 \n")
-            assert "answer\n> " in terminal.until("answer\r\n> ").replace("\r\n", "\n")
-            terminal.type("\x04")
-            assert terminal.ended() == 0
-    turns = [[turn["content"] for turn in request.json["messages"]] for request in sandbox.requests]
-    assert turns == [["s", "one"], ["s", "one", "answer", "二"]]
-
-
-FOUR_LINES = "first\n  second\n\nfourth 四"
-
-
-def in_one_go(terminal: Terminal, text: str) -> None:
-    """As a terminal pastes that does not mark what is pasted."""
-    terminal.type(text.replace("\n", "\r") + "\r")
-
-
-def without_its_last_line_end(terminal: Terminal, text: str) -> None:
-    """What was copied without one waits for Enter."""
-    terminal.type(text.replace("\n", "\r"))
-    terminal.until("fourth 四")
-    terminal.type("\r")
-
-
-def in_parts(terminal: Terminal, text: str) -> None:
-    """As over a slow line."""
-    for line in text.splitlines():
-        terminal.type(f"{line}\r")
-        time.sleep(0.01)
-
-
-def marked(terminal: Terminal, text: str) -> None:
-    """As a terminal pastes that was told to mark it (bracketed paste), and then Enter."""
-    pasted = text.replace("\n", "\r")
-    terminal.type(f"\x1b[200~{pasted}\x1b[201~")
-    terminal.until("fourth 四")
-    terminal.type("\r")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("paste", "kind"),
-    [
-        (in_one_go, "dumb"),
-        (in_parts, "dumb"),
-        (without_its_last_line_end, "dumb"),
-        (in_one_go, "xterm-256color"),
-        (in_parts, "xterm-256color"),
-        (without_its_last_line_end, "xterm-256color"),
-        (marked, "xterm-256color"),
-        (marked, "tmux-256color"),
-    ],
-)
-def test_four_pasted_lines_are_one_message(
-    paste: Callable[[Terminal, str], None], kind: str
-) -> None:
-    """Not four, whichever way the terminal pastes; the next line is the next message."""
-    with Sandbox([say("answer"), done()]) as sandbox:
-        with Terminal("chat", "--base-url", sandbox.url, TERM=kind) as terminal:
-            terminal.until("> ")
-            paste(terminal, FOUR_LINES)
-            terminal.answered()
-            terminal.type("next\r")
-            terminal.answered()
-            terminal.type("\x04")
-            assert terminal.ended() == 0
-    assert asked(sandbox) == [FOUR_LINES, "next"]
-
-
-def test_pasted_lines_and_the_end_of_input() -> None:
-    """The lines are asked, and then the conversation is over."""
-    with Sandbox([say("answer"), done()]) as sandbox:
-        with Terminal("chat", "--base-url", sandbox.url) as terminal:
-            terminal.until("> ")
-            terminal.type("one\ntwo\n\x04")
-            terminal.until("answer")
-            assert terminal.ended() == 0
-    assert asked(sandbox) == ["one\ntwo"]
-
-
-def test_pasted_lines_while_the_answer_goes_elsewhere() -> None:
-    """`websopy-sync chat > FILE`: the prompt is on stderr then, and the rule is the same."""
-    with Sandbox([say("answer"), done()]) as sandbox:
-        pasted = f"{sys.executable} -m websopy_sync chat --base-url {sandbox.url} > /dev/null"
-        with Terminal(shell=pasted) as terminal:
-            terminal.until("> ")
-            terminal.type("one\ntwo\nthree\n")
-            terminal.until("> ")
-            terminal.type("\x04")
-            assert terminal.ended() == 0
-    assert asked(sandbox) == ["one\ntwo\nthree"]
-
-
-def test_typed_bytes_that_are_no_text() -> None:
-    """They are an error, and the conversation goes on."""
-    with Sandbox([say("answer"), done()]) as sandbox:
-        with Terminal("chat", "--base-url", sandbox.url) as terminal:
-            terminal.until("> ")
-            terminal.type_bytes(b"\xff\xfe\n")
-            assert "error: message: expected UTF-8 text" in terminal.until("> ")
-            terminal.type("two\n")
-            terminal.until("answer")
-    assert asked(sandbox) == ["two"]
-
-
 def test_an_argument_on_a_terminal() -> None:
     """The terminal is not read: one question, one answer."""
     with Sandbox([say("answer"), done()]) as sandbox:
@@ -428,36 +261,3 @@ def test_an_argument_on_a_terminal() -> None:
             terminal.until("answer")
             assert terminal.ended() == 0
     assert asked(sandbox) == ["Hi"]
-
-
-def test_conversation_goes_on_after_an_error() -> None:
-    """A question that failed costs its answer, not the conversation."""
-    with Sandbox([say("answer"), done()]) as sandbox:
-        sandbox.play(status(400))
-        with Terminal("chat", "--base-url", sandbox.url) as terminal:
-            terminal.until("> ")
-            terminal.type("one\n")
-            assert "websopy-sync: error: " in terminal.until("> ")
-            terminal.type("two\n")
-            terminal.until("answer")
-
-
-def test_ctrl_c_in_a_conversation() -> None:
-    """In an answer it cancels that, at the service too; at the prompt it ends the conversation."""
-    with Sandbox([say("answer"), done()]) as sandbox:
-        sandbox.play([say("never"), silence()])
-        with Terminal("chat", "--base-url", sandbox.url) as terminal:
-            terminal.until("> ")
-            terminal.type("one\n")
-            terminal.until("never")
-            terminal.type("\x03")
-            assert "\nwebsopy-sync: cancelled\n" in terminal.until("> ")
-            assert sandbox.wait_disconnect()
-            terminal.type("two\n")
-            terminal.until("answer\r\n> ")
-            # CPython loses a signal that comes between readline's prompt and its first select().
-            while terminal.process.poll() is None:
-                terminal.type("\x03")
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    terminal.process.wait(1.0)
-            assert terminal.ended() == 130

@@ -1,36 +1,42 @@
-"""The command `chat`: its flags, and how a conversation is held.
+"""The command `chat`: its flags, and what they put together.
 
-Knows nothing of HTTP. What the user types comes from input.py; output.py writes the answers.
+Knows nothing of HTTP. Conversation mode is in session.py; output.py writes the answers.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
-from collections.abc import Callable
+import uuid
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from ..client import WebsopyClient
 from ..conversation import Conversation
-from ..errors import ConfigError, WebsopyError
+from ..errors import ConfigError
 from ..sandbox import Sandbox
-from ..stream import ChatStream
-from .input import joined, piped, text_of, typed
-from .output import AnswerOutput, output_for
+from .input import joined, piped, text_of
+from .output import output_for
+from .request_flags import Part, keeps_history, parameters_of, parts_of, stored_conversation
 from .sandbox import NO_MODEL
-from .terminal import allow_interrupt, say
+from .session import Session, close_tool_calls, write_answer
+from .terminal import say
 
-try:
-    import readline  # once it is imported, input() has line editing
-except ImportError:  # not on every platform
-    HAS_READLINE = False
-else:
-    HAS_READLINE = True
+DESCRIPTION = """\
+Ask a model, and watch the answer come. What is piped in is sent too, before MESSAGE and a blank
+line: cat FILE | websopy-sync chat 'Summarise this'. Without either, on a terminal, it holds a
+conversation; /help in it lists its commands. The key is taken from WEBSOPY_API_KEY."""
 
-NewOutput = Callable[[], AnswerOutput]
+EXAMPLES = """\
+examples:
+  websopy-sync chat 'Name a river'
+  websopy-sync chat -m large -o temperature=0.2 -o 'stop=["END"]' 'Name a river'
+  websopy-sync chat -f photo.png -f notes.txt 'Do the notes fit the photo?'
+  websopy-sync chat --continue 'And a lake?'
+
+exit codes: 0 done, 1 no complete answer, 2 wrong usage or settings, 130 Ctrl-C, 143 terminated"""
 
 
 def add_to(commands: Any) -> None:
@@ -38,95 +44,163 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "chat",
         help="ask, and watch the answer come",
-        description="Ask, and watch the answer come. Ctrl-C cancels it. The key is taken from "
-        "WEBSOPY_API_KEY. What is piped in is asked too, before MESSAGE and a blank line: "
-        "cat FILE | websopy-sync chat 'Summarise this'. `< /dev/null` keeps it out. Without "
-        "either, on a terminal, a conversation is held; lines that are pasted together are one "
-        "message.",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "message",
         nargs="?",
         metavar="MESSAGE",
-        help="what to ask; standard input, unless it is a terminal, is asked before it",
+        help="what to ask; standard input, unless it is a terminal, is sent before it",
     )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--sandbox", action="store_true", help="ask the sandbox, which is no model")
-    where.add_argument("--base-url", metavar="URL", help="ask there instead of the service")
+    _add_flags_of_request(parser)
+    _add_flags_of_history(parser)
     _add_flags_of_output(parser)
-    parser.add_argument("--system", metavar="TEXT", help="what the model is told beforehand")
-    parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="limit for each whole answer"
-    )
+    _add_flags_of_service(parser)
     parser.set_defaults(run=run)
 
 
+def _add_flags_of_request(parser: argparse.ArgumentParser) -> None:
+    flags = parser.add_argument_group("what is sent")
+    flags.add_argument("-m", "--model", metavar="NAME", help="the model that answers")
+    flags.add_argument(
+        "-o",
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of the request, such as temperature=0.2; JSON, or else a text; may be "
+        "given more than once",
+    )
+    flags.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a text file, an image or another file that goes with MESSAGE; may be given more "
+        "than once",
+    )
+    flags.add_argument(
+        "-s", "--system", metavar="TEXT", help="what the model is told before the conversation"
+    )
+
+
+def _add_flags_of_history(parser: argparse.ArgumentParser) -> None:
+    flags = parser.add_argument_group("history (with the plugin websopy-persistence)")
+    which = flags.add_mutually_exclusive_group()
+    which.add_argument(
+        "-c",
+        "--continue",
+        action="store_true",
+        dest="latest",
+        help="continue the latest conversation",
+    )
+    which.add_argument("--conversation", metavar="ID", help="continue this conversation")
+
+
 def _add_flags_of_output(parser: argparse.ArgumentParser) -> None:
-    form = parser.add_mutually_exclusive_group()
+    flags = parser.add_argument_group("what is written")
+    form = flags.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="write one chunk a line, as JSON")
     form.add_argument(
         "--markdown", action="store_true", help="lay the answer out, if a terminal shows it"
     )
-    parser.add_argument(
+    flags.add_argument(
         "--usage", action="store_true", help="write tokens, time and finish reason to stderr"
     )
+    flags.add_argument(
+        "--no-stream",
+        action="store_true",
+        help="write the answer at once when it is whole, and nothing of one that fails",
+    )
+
+
+def _add_flags_of_service(parser: argparse.ArgumentParser) -> None:
+    flags = parser.add_argument_group("who is asked")
+    where = flags.add_mutually_exclusive_group()
+    where.add_argument("--sandbox", action="store_true", help="ask the sandbox, which is no model")
+    where.add_argument("--base-url", metavar="URL", help="ask there instead of the service")
+    flags.add_argument("--timeout", metavar="SECONDS", help="limit for each whole answer")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command, and give its exit code."""
     new_output = partial(output_for, as_json=args.json, markdown=args.markdown, usage=args.usage)
     new_output()  # before anything is asked, it says what is not installed
+    options, parts, timeout = _options(args), parts_of(args.file), _timeout(args.timeout)
     with contextlib.ExitStack() as stack:
         key, url = None, args.base_url
         if args.sandbox:
             key, url = "sandbox-key", stack.enter_context(Sandbox()).url
             say(NO_MODEL)
-        client = stack.enter_context(WebsopyClient(key, base_url=url, timeout=args.timeout))
-        conversation = client.ai.conversation(args.system and text_of(args.system, "--system"))
+        client = stack.enter_context(WebsopyClient(key, base_url=url, timeout=timeout))
+        conversation = _conversation(client, args, options)
         on_terminal = bool(sys.stdin) and sys.stdin.isatty()
         if args.message is None and on_terminal:
-            return _converse(conversation, new_output)
-        message = text_of(args.message or "", "MESSAGE")
-        question = joined("" if on_terminal else piped(), message)
-        _answer(partial(conversation.send, question), new_output())
+            Session(conversation, new_output, parts=parts, at_once=args.no_stream).run()
+            _tell_how_to_continue(client, conversation)
+            return 0
+        question = _question(args.message, parts, on_terminal=on_terminal)
+        close_tool_calls(conversation)
+        ask = partial(conversation.send, question)
+        write_answer(ask, new_output(), at_once=args.no_stream)
     return 0
 
 
-def _converse(conversation: Conversation, new_output: NewOutput) -> int:
-    """Hold a conversation. Ctrl-C ends the answer that is being written, or at the prompt all."""
-    if HAS_READLINE and os.environ.get("TERM", "dumb") != "dumb":
-        # The user can edit a paste as a whole before Enter sends it. Python turns this off.
-        readline.parse_and_bind("set enable-bracketed-paste on")
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of each turn that the flags give."""
+    fields = parameters_of(args.option)
+    model = None if args.model is None else text_of(args.model, "--model")
+    if model is not None and not model.strip():
+        raise ConfigError("--model: expected a name, got an empty text")
+    if model is not None and "model" in fields:
+        raise ConfigError("model: expected it from --model or from -o, got both")
+    # Beside the other fields it could not be changed by /model, which they would replace.
+    model = fields.pop("model", model)
+    options: dict[str, Any] = {} if model is None else {"model": model}
+    return {**options, "extra_body": fields} if fields else options
+
+
+def _timeout(seconds: str | None) -> float | None:
+    if seconds is None:
+        return None
     try:
-        for question in typed():
-            if question.strip():
-                _converse_once(conversation, question, new_output())
-    except KeyboardInterrupt:
-        say("", name="")
-        raise
-    say("", name="")
-    return 0
+        return float(seconds)
+    except ValueError:
+        pass  # raised below: its context would be a foreign exception
+    raise ConfigError(f"--timeout: expected seconds, got {seconds!a:.200}")
 
 
-def _converse_once(conversation: Conversation, question: str, output: AnswerOutput) -> None:
-    try:
-        text = text_of(question.strip(), "message")
-    except ConfigError as error:
-        say(f"error: {error}")
-        return
-    try:
-        _answer(partial(conversation.send, text), output)
-    except KeyboardInterrupt:
-        say("cancelled")
-        allow_interrupt()
-    except ConfigError:
-        raise
-    except WebsopyError as error:
-        say(f"error: {error}")
+def _conversation(
+    client: WebsopyClient, args: argparse.Namespace, options: Mapping[str, Any]
+) -> Conversation:
+    """A new conversation, or one from the history. Each turn tells plugins its id."""
+    id, turns = str(uuid.uuid4()), []
+    if args.latest or args.conversation is not None:
+        wanted = None if args.latest else text_of(args.conversation, "--conversation")
+        stored = stored_conversation(client, wanted)
+        id, turns = stored["id"], stored["messages"]
+    system = args.system and text_of(args.system, "--system")
+    if system and turns and turns[0]["role"] == "system":
+        turns = turns[1:]
+    conversation = client.ai.conversation(system, metadata={"conversation": id}, **options)
+    conversation.messages += turns
+    return conversation
 
 
-def _answer(ask: Callable[[], ChatStream], output: AnswerOutput) -> None:
-    with output, ask() as stream:
-        for chunk in stream:
-            output.add(chunk)
-        output.end(stream.current_message)
+def _question(message: str | None, parts: list[Part], *, on_terminal: bool) -> str | list[Any]:
+    """What to send: files, then the piped text and the argument."""
+    text = text_of(message or "", "MESSAGE")
+    before = "" if on_terminal else piped()
+    if parts and not (before.strip() or text.strip()):
+        return list(parts)
+    question = joined(before, text)
+    return [*parts, question] if parts else question
+
+
+def _tell_how_to_continue(client: WebsopyClient, conversation: Conversation) -> None:
+    if conversation.last_message is not None and keeps_history(client):
+        metadata = conversation.options.get("metadata") or {}
+        say(f"To go on: websopy-sync chat --conversation {metadata.get('conversation')}", name="")

@@ -1,25 +1,17 @@
-"""The user's text: from an argument, from standard input, or typed line by line.
+"""The user's text from an argument and from standard input.
 
-Knows nothing of flags or of the client.
+Knows nothing of flags or of the client. What is typed at a prompt comes from prompt.py.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import select
 import sys
-from collections.abc import Iterator
 
 from ..errors import ConfigError
 from .terminal import say
-
-PROMPT = "> "
-PROMPT_OF_NEXT_LINE = "  "
-
-PASTED = 0.05
-"""Seconds in which a next line belongs to the same message: nobody types so fast."""
 
 MOST_PIPED = 64 * 1024 * 1024
 """Most bytes read from standard input: `yes | websopy-sync chat` would never end."""
@@ -42,8 +34,10 @@ def text_of(argument: str, name: str) -> str:
     try:
         argument.encode()
     except UnicodeEncodeError:
-        return _decoded(os.fsencode(argument), name)
-    return argument
+        pass  # decoded below: the context of its error would be a foreign exception
+    else:
+        return argument
+    return _decoded(os.fsencode(argument), name)
 
 
 def _decoded(data: bytes, name: str) -> str:
@@ -80,7 +74,7 @@ def piped() -> str:
     if not sys.stdin or sys.stdin.closed:
         return ""
     try:
-        if not _waits(QUIET, unknown=True):
+        if not waits(QUIET, unknown=True):
             say("reading standard input; `< /dev/null` keeps it out")
         data = sys.stdin.buffer.read(MOST_PIPED + 1)
     except OSError as error:
@@ -94,40 +88,14 @@ def piped() -> str:
     return _decoded(data, "standard input")
 
 
-def _waits(seconds: float, *, unknown: bool) -> bool:
-    """Whether a read of standard input returns within so many seconds; `unknown` if unclear."""
+def waits(seconds: float, *, unknown: bool) -> bool:
+    """Whether a read of standard input returns within so many seconds.
+
+    Args:
+        seconds: How long to wait for it.
+        unknown: What to return where this cannot be known.
+    """
     try:
         return bool(select.select([sys.stdin], [], [], seconds)[0])
     except (OSError, ValueError):  # no file, or a platform whose select() takes only sockets
         return unknown
-
-
-def typed() -> Iterator[str]:
-    """The messages that the user types, until the end of input.
-
-    Lines that come at once were pasted: they are one message.
-    """
-    with contextlib.suppress(EOFError):
-        ended = False
-        while not ended:
-            first = _line(PROMPT)
-            pasted, ended = _pasted_lines()
-            yield "\n".join([first, *pasted])
-
-
-def _pasted_lines() -> tuple[list[str], bool]:
-    """The lines that wait already, and whether the input ended with them."""
-    lines: list[str] = []
-    try:
-        while _waits(PASTED, unknown=False):
-            lines.append(_line(PROMPT_OF_NEXT_LINE))
-    except EOFError:
-        return lines, True
-    return lines, False
-
-
-def _line(prompt: str) -> str:
-    if sys.stdout and sys.stdout.isatty():
-        return input(prompt)
-    say(prompt, name="", end="")  # input() would write it to stdout, into the redirected answers
-    return input()

@@ -1,7 +1,7 @@
 """The program: picks the command, runs it, and turns errors into exit codes.
 
-Exit codes: 0 done, 1 an error (one line on stderr), 2 wrong usage or settings, 130 Ctrl-C. Knows no
-flag of a command: each is in the command's own file.
+Exit codes: 0 done, 1 an error (one line on stderr), 2 wrong usage or settings, 130 Ctrl-C, 143
+terminated. Knows no flag of a command: each is in the command's own file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .._version import __version__
 from ..errors import ConfigError, WebsopyError, described
 from ..hooks import Hooks
 from . import chat, plugins, sandbox
-from .terminal import drop_unwritable, forgive_encodings, interrupt_once, say
+from .terminal import drop_unwritable, end_when_terminated, forgive_encodings, interrupt_once, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,6 +70,8 @@ def _run(argv: list[str], *, own_process: bool) -> int:
             return left.code if isinstance(left.code, int) else 2
         if own_process and args.run in (chat.run, sandbox.run):
             interrupt_once()
+        if own_process and args.run is chat.run:
+            end_when_terminated()
         code: int = args.run(args)
         return code
 

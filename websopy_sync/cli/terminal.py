@@ -88,3 +88,18 @@ def allow_interrupt() -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def end_when_terminated() -> None:
+    """Let SIGTERM end the program by an exception, with exit code 143 as a shell shows it.
+
+    By default it would leave the terminal in the mode of the prompt or of the answer, and plugins
+    without their last chunks.
+    """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + number)

@@ -1,0 +1,310 @@
+"""Conversation mode on a real terminal: messages, pastes, commands, Ctrl-C and Ctrl-D."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_line import Terminal, asked
+
+from websopy_sync.sandbox import Sandbox, done, say, silence, status, tool, wait
+
+
+def test_conversation() -> None:
+    """Without MESSAGE on a terminal, one question after the other, each with the turns before."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, "--system", "s") as terminal:
+            terminal.until("> ")
+            terminal.type("one\n")
+            assert "answer\n> " in terminal.until("> ")
+            terminal.type("\n 二 \n")
+            assert "answer\n> " in terminal.until("answer\r\n> ").replace("\r\n", "\n")
+            terminal.type("\x04")
+            assert terminal.ended() == 0
+    turns = [[turn["content"] for turn in request.json["messages"]] for request in sandbox.requests]
+    assert turns == [["s", "one"], ["s", "one", "answer", "二"]]
+
+
+FOUR_LINES = "first\n  second\n\nfourth 四"
+
+
+def in_one_go(terminal: Terminal, text: str) -> None:
+    """As a terminal pastes that does not mark what is pasted."""
+    terminal.type(text.replace("\n", "\r") + "\r")
+
+
+def without_its_last_line_end(terminal: Terminal, text: str) -> None:
+    """What was copied without one waits for Enter."""
+    terminal.type(text.replace("\n", "\r"))
+    terminal.until("fourth 四")
+    terminal.type("\r")
+
+
+def in_parts(terminal: Terminal, text: str) -> None:
+    """As over a slow line."""
+    for line in text.splitlines():
+        terminal.type(f"{line}\r")
+        time.sleep(0.01)
+
+
+def marked(terminal: Terminal, text: str) -> None:
+    """As a terminal pastes that was told to mark it (bracketed paste), and then Enter."""
+    pasted = text.replace("\n", "\r")
+    terminal.type(f"\x1b[200~{pasted}\x1b[201~")
+    terminal.until("fourth 四")
+    terminal.type("\r")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("paste", "kind"),
+    [
+        (in_one_go, "dumb"),
+        (in_parts, "dumb"),
+        (without_its_last_line_end, "dumb"),
+        (in_one_go, "xterm-256color"),
+        (in_parts, "xterm-256color"),
+        (without_its_last_line_end, "xterm-256color"),
+        (marked, "xterm-256color"),
+        (marked, "tmux-256color"),
+    ],
+)
+def test_four_pasted_lines_are_one_message(
+    paste: Callable[[Terminal, str], None], kind: str
+) -> None:
+    """Not four, whichever way the terminal pastes; the next line is the next message."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, TERM=kind) as terminal:
+            terminal.until("> ")
+            paste(terminal, FOUR_LINES)
+            terminal.answered()
+            terminal.type("next\r")
+            terminal.answered()
+            terminal.type("\x04")
+            assert terminal.ended() == 0
+    assert asked(sandbox) == [FOUR_LINES, "next"]
+
+
+def test_pasted_lines_and_the_end_of_input() -> None:
+    """The lines are asked, and then the conversation is over."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            terminal.type("one\ntwo\n\x04")
+            terminal.until("answer")
+            assert terminal.ended() == 0
+    assert asked(sandbox) == ["one\ntwo"]
+
+
+def test_pasted_lines_while_the_answer_goes_elsewhere() -> None:
+    """`websopy-sync chat > FILE`: the prompt is on stderr then, and the rule is the same."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        pasted = f"{sys.executable} -m websopy_sync chat --base-url {sandbox.url} > /dev/null"
+        with Terminal(shell=pasted) as terminal:
+            terminal.until("> ")
+            terminal.type("one\ntwo\nthree\n")
+            terminal.until("> ")
+            terminal.type("\x04")
+            assert terminal.ended() == 0
+    assert asked(sandbox) == ["one\ntwo\nthree"]
+
+
+def test_typed_bytes_that_are_no_text() -> None:
+    """They are an error, and the conversation goes on."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            terminal.type_bytes(b"\xff\xfe\n")
+            assert "error: message: expected UTF-8 text" in terminal.until("> ")
+            terminal.type("two\n")
+            terminal.until("answer")
+    assert asked(sandbox) == ["two"]
+
+
+def test_conversation_goes_on_after_an_error() -> None:
+    """A question that failed costs its answer, not the conversation."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        sandbox.play(status(400))
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            terminal.type("one\n")
+            assert "websopy-sync: error: " in terminal.until("> ")
+            terminal.type("two\n")
+            terminal.until("answer")
+
+
+def test_ctrl_c_in_a_conversation() -> None:
+    """In an answer it cancels that, at the service too; at the prompt, twice, it ends all."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        sandbox.play([say("never"), silence()])
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            terminal.type("one\n")
+            terminal.until("never")
+            terminal.type("\x03")
+            assert "\nwebsopy-sync: cancelled: the part above stays in" in terminal.until("> ")
+            assert sandbox.wait_disconnect()
+            terminal.type("two\n")
+            terminal.until("answer\r\n> ")
+            turns = [turn["content"] for turn in sandbox.requests[-1].json["messages"]]
+            assert turns == ["one", "never", "two"]
+            assert terminal.ended_by(lambda: terminal.type("\x03")) == 130
+
+
+def turns_of(sandbox: Sandbox) -> list[list[str]]:
+    """The texts of the turns of each request."""
+    return [[turn["content"] for turn in request.json["messages"]] for request in sandbox.requests]
+
+
+def test_questions_typed_while_an_answer_comes() -> None:
+    """Each line is a message of its own, and what was begun stands at the prompt."""
+    word = threading.Event()
+    with Sandbox([say("answer"), done()]) as sandbox:
+        sandbox.play([say("slow"), wait(word), say(" answer"), done()])
+        with Terminal("chat", "--base-url", sandbox.url, TERM="xterm-256color") as terminal:
+            terminal.until("> ")
+            terminal.type("one\r")
+            terminal.until("slow")
+            terminal.type("two\rthr\x7free\rfou")
+            word.set()
+            shown = terminal.until("fou")
+            assert "slow" not in shown, "what is typed does not stand in the answer"
+            assert "answer\n> two\n" in shown and "answer\n> three\n" in shown
+            terminal.type("r\r")
+            terminal.until("answer")
+    assert asked(sandbox) == ["one", "two", "three", "four"]
+
+
+def test_a_paste_while_an_answer_comes() -> None:
+    """It is one message, which waits for Enter."""
+    word = threading.Event()
+    with Sandbox([say("answer"), done()]) as sandbox:
+        sandbox.play([say("slow"), wait(word), say(" answer"), done()])
+        with Terminal("chat", "--base-url", sandbox.url, TERM="xterm-256color") as terminal:
+            terminal.until("> ")
+            terminal.type("one\r")
+            terminal.until("slow")
+            terminal.type("\x1b[200~two\rthree\x1b[201~\rfour\x1b[200~\rfive\x1b[201~")
+            word.set()
+            terminal.until("five")
+            terminal.type("\r")
+            terminal.until("answer")
+    assert asked(sandbox) == ["one", "two\nthree", "four\nfive"]
+
+
+def test_typed_ahead_without_line_editing() -> None:
+    """The rule is the same where answers go elsewhere; Ctrl-D typed ahead ends it after them."""
+    word = threading.Event()
+    with Sandbox([say("answer"), done()]) as sandbox:
+        sandbox.play([wait(word), say("slow"), done()])
+        command = f"{sys.executable} -m websopy_sync chat --base-url {sandbox.url} > /dev/null"
+        with Terminal(shell=command) as terminal:
+            terminal.until("> ")
+            terminal.type("one\n")
+            terminal.until("waiting")
+            terminal.type("two\nthree\n\x04")
+            word.set()
+            assert terminal.ended() == 0
+    assert asked(sandbox) == ["one", "two", "three"]
+
+
+def test_commands(tmp_path: Path) -> None:
+    """Each says what it did; none is sent."""
+    path = tmp_path / "chat.json"
+    with Sandbox([say("answer"), done(model="large-2")]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, "-m", "large") as terminal:
+            assert "Model: large\n" in terminal.until("> ")
+
+            def told(line: str) -> str:
+                terminal.type(line + "\n")
+                return terminal.until("\n> ")
+
+            assert "/retry" in told("/help")
+            assert "no question to ask again" in told("/retry")
+            assert "no answer to copy" in told("/copy")
+            assert "nothing to save" in told("/save")
+            assert "model: large\n" in told("/model")
+            told("one")
+            assert "large (large-2 answered last)" in told("/model")
+            told("/model small")
+            told("/retry")
+            assert "saved 2 turns" in told(f"/save {path}")
+            told("//etc is a folder")
+            assert "saved 4 turns" in told("/save")
+            assert "did you mean /model?" in told("/modell x")
+            assert "/help lists them" in told("/etc/passwd")
+            assert "expected nothing after it, got 'now'" in told("/quit now")
+            assert "not copied: expected" in told("/copy")
+            terminal.type("/quit\n")
+            assert terminal.ended() == 0
+    assert turns_of(sandbox) == [["one"], ["one"], ["one", "answer", "/etc is a folder"]]
+    models = [request.json["model"] for request in sandbox.requests]
+    assert models == ["large", "small", "small"]
+    assert len(json.loads(path.read_text())["messages"]) == 4
+
+
+def test_retry_after_an_error() -> None:
+    """It is offered, and asks the same question once."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        sandbox.play(status(400))
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            terminal.type("one\n")
+            assert "/retry asks again" in terminal.until("\r\n> ")
+            terminal.type("/retry\n")
+            terminal.until("answer")
+    assert turns_of(sandbox) == [["one"], ["one"]]
+
+
+def test_ctrl_c_at_the_prompt_clears_the_line() -> None:
+    """One that comes as an answer ends costs nothing."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, TERM="xterm-256color") as terminal:
+            terminal.until("> ")
+            terminal.type("half a que")
+            terminal.until("que")
+            terminal.interrupt()
+            assert "Ctrl-D or /quit leaves" in terminal.until("> ")
+            terminal.type("one\r")
+            terminal.answered()
+            terminal.interrupt()
+            terminal.until("> ")
+            terminal.type("two\r")
+            terminal.answered()
+    assert turns_of(sandbox) == [["one"], ["one", "answer", "two"]]
+
+
+@pytest.mark.parametrize("moment", ["prompt", "answer"])
+def test_terminated(moment: str) -> None:
+    """SIGTERM leaves the terminal as it was, and the exit code is that of a shell."""
+    with Sandbox([say("never"), silence()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, TERM="xterm-256color") as terminal:
+            before = terminal.modes()
+            terminal.until("> ")
+            if moment == "answer":
+                terminal.type("one\r")
+                terminal.until("never")
+            assert terminal.modes() != before
+            assert terminal.ended_by(terminal.process.terminate) == 143
+            assert terminal.modes() == before
+            if moment == "answer":
+                assert sandbox.wait_disconnect()
+
+
+def test_tool_calls_get_a_result() -> None:
+    """Else the service would refuse the next turn."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        sandbox.play([tool("look", {"at": "x"}, "7"), done()])
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            terminal.type("one\n")
+            terminal.until("\r\n> ")
+            terminal.type("two\n")
+            terminal.until("answer")
+    roles = [turn["role"] for turn in sandbox.requests[-1].json["messages"]]
+    assert roles == ["user", "assistant", "tool", "user"]
