@@ -184,7 +184,8 @@ def test_a_paste_while_an_answer_comes() -> None:
     """It is one message, which waits for Enter."""
     word = threading.Event()
     with Sandbox([say("answer"), done()]) as sandbox:
-        sandbox.play([say("slow"), wait(word), say(" answer"), done()])
+        for script in ([say("slow"), wait(word), done()], [done()], [say("last"), done()]):
+            sandbox.play(script)
         with Terminal("chat", "--base-url", sandbox.url, TERM="xterm-256color") as terminal:
             terminal.until("> ")
             terminal.type("one\r")
@@ -193,7 +194,7 @@ def test_a_paste_while_an_answer_comes() -> None:
             word.set()
             terminal.until("five")
             terminal.type("\r")
-            terminal.until("answer")
+            terminal.until("last")
     assert asked(sandbox) == ["one", "two\nthree", "four\nfive"]
 
 
