@@ -21,6 +21,9 @@ TAKE = (
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
 
+SIZE = ("COLUMNS", "LINES")
+"""Variables that say another size than the terminal's own. pytest-xdist sets the first."""
+
 
 def shown(text: str, *, columns: int, rows: int = 24) -> list[str]:
     """The lines that a terminal has shown after this text, those that scrolled off included."""
@@ -60,13 +63,14 @@ class Screen:
         self.written = ""
         self._pending = b""
         self._set_size(theirs, columns, rows)
+        variables = environment(**{"TERM": "xterm-256color", **more})
         self.process = subprocess.Popen(
             [sys.executable, "-c", TAKE, *arguments],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            env=environment(**{"TERM": "xterm-256color", **more}),
+            env={name: value for name, value in variables.items() if name not in SIZE},
         )
         os.close(theirs)
 

@@ -179,7 +179,7 @@ def test_a_block_higher_than_the_screen() -> None:
     ]
 
 
-@each("line", ["line_{} = 1", "- item {}", "1. item {}"])
+@each("line", ["line_{} = 1", "1. item {}"])
 def test_what_scrolled_off_can_be_read(line: str) -> None:
     """While code and lists still grow, their beginning is above the screen already."""
     word = threading.Event()
@@ -194,6 +194,7 @@ def test_what_scrolled_off_can_be_read(line: str) -> None:
             screen.ended()
 
 
+@pytest.mark.slow
 def test_a_high_paragraph() -> None:
     """Its end is shown while it grows, all of it at the end."""
     words = [f"word{number}" for number in range(200)]
@@ -202,6 +203,7 @@ def test_a_high_paragraph() -> None:
             assert " ".join(screen.ended()).split() == words
 
 
+@pytest.mark.slow
 def test_little_is_written() -> None:
     """Finished lines are written once, and of a growing paragraph only what is new."""
     text = "word " * 400
@@ -222,6 +224,7 @@ def test_ctrl_c() -> None:
             assert screen.process.returncode == 130
 
 
+@pytest.mark.slow
 def test_tool_calls_between_text() -> None:
     """A note stands below what came before it."""
     with Sandbox([say("*a*"), tool("f", {}), say("**b**"), done()]) as sandbox:
@@ -229,6 +232,7 @@ def test_tool_calls_between_text() -> None:
             assert screen.ended() == ["a", "websopy-sync: tool call: f({})", "b"]
 
 
+@pytest.mark.slow
 def test_an_empty_answer() -> None:
     """Nothing is written, not even a line end."""
     for text in ("", "\n\n"):
@@ -260,6 +264,7 @@ def test_resize() -> None:
             assert screen.ended()[-2:] == ["six seven", "eight nine"]
 
 
+@pytest.mark.slow
 def test_no_colour() -> None:
     """NO_COLOR: laid out all the same."""
     with Sandbox([say(REAL), done()]) as sandbox:

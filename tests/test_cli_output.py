@@ -66,6 +66,7 @@ def test_a_pipe_gets_the_text_as_it_is() -> None:
             assert (answer.stdout, answer.stderr) == (TEXT * 5, "")
 
 
+@pytest.mark.slow
 def test_a_simple_terminal_gets_the_text_as_it_is() -> None:
     """TERM=dumb: no code is sent."""
     with Sandbox([say(TEXT), done()]) as sandbox:
@@ -97,6 +98,7 @@ def test_resize() -> None:
             assert screen.ended()[1:] == ["one two three four", "five six seven"]
 
 
+@pytest.mark.slow
 def test_notes_wrap_on_a_terminal() -> None:
     """Their words stay whole as well."""
     with Sandbox([say("a"), done(finish_reason="length")]) as sandbox:
@@ -157,6 +159,7 @@ def test_ctrl_c_in_a_think() -> None:
             assert screen.process.returncode == 130
 
 
+@pytest.mark.slow
 def test_tool_calls_between_text() -> None:
     """Each has its own line."""
     with Sandbox([say("a"), tool("f", {"x": 1}), say("b"), done()]) as sandbox:
@@ -267,6 +270,7 @@ def test_json_is_text(chat: Run) -> None:
     assert [json.loads(line)["type"] for line in lines] == ["content", "reasoning", "done"]
 
 
+@pytest.mark.slow
 def test_json_in_another_encoding() -> None:
     """What it lacks is escaped: a `?` would be another text."""
     with Sandbox([say("写 é"), done()]) as sandbox:
