@@ -10,6 +10,9 @@ import pytest
 from tables import each
 
 from websopy_sync import BadRequestError, Message, WebsopyClient, file, image
+from websopy_sync.sandbox import Sandbox
+from websopy_sync.sandbox.wires import find_service
+from websopy_sync.wires.base import ChatRequest
 
 GUIDE_QUESTION = "写一篇关于 AI 的文章"
 
@@ -116,7 +119,7 @@ def test_results_are_repeated(client: WebsopyClient) -> None:
     conversation = client.ai.conversation(tools=[WEATHER, {"name": "search"}])
     calls = conversation.send("get_weather and search").get_final_message().tool_calls
     assert [(call.name, call.id, call.arguments) for call in calls][1:] == [
-        ("search", "call-2", "null")
+        ("search", "call-2", "{}")
     ]
     for call in calls:
         conversation.add_tool_result(call, f"{call.name} says {{}}")
@@ -175,3 +178,18 @@ def test_many_of_everything_is_bounded(client: WebsopyClient) -> None:
     parts = [file(b"x", name="n" * 999) for _ in range(100)]
     message: Message = client.ai.chat([{"role": "user", "content": parts}])
     assert len(message.content) < 3500
+
+
+@each("wire", ["websopy", "openai"])
+@each("question", ["Which city?", "哪座城市?", GUIDE_QUESTION])
+def test_request_for_json_gets_an_example(wire: str, question: str) -> None:
+    """Structured output can be tried by hand, also with the guide's question."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    turns = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": question}]
+    body = find_service(wire).wire.body(ChatRequest(turns, output_schema=schema))
+    with (
+        Sandbox(pause=0, wire=wire) as sandbox,
+        WebsopyClient("test", base_url=sandbox.url, wire=wire) as client,
+    ):
+        message = client.ai.chat(body.pop("messages"), extra_body=body)
+        assert (message.content, message.finish_reason) == ('{"n": 1}', "stop")

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from .examples import example_of
 from .recorded_request import RecordedRequest
 from .script import done, pause, say, tool
 from .service import body_of, turns_of
@@ -33,9 +34,6 @@ LISTED = 10
 
 FILE_TOKENS = 100
 """What an image or a file counts for."""
-
-DEEPEST = 5
-"""Levels of a schema that an example of its values fills in."""
 
 
 @attrs.frozen
@@ -113,8 +111,8 @@ def default_script(request: RecordedRequest, service: Service, *, seconds: float
 
     The question of the service's guide gets the guide's answer. Any other gets a text, in the
     question's language, which says that this is the sandbox and how it counts tokens. A question
-    that has the name of a tool gets a call of it, and tool results are repeated. A limit for the
-    length of the answer counts pieces.
+    that has the name of a tool gets a call of it, and tool results are repeated. A request for JSON
+    of a schema gets an example. A limit for the length of the answer counts pieces.
 
     Args:
         request: The request.
@@ -127,8 +125,9 @@ def default_script(request: RecordedRequest, service: Service, *, seconds: float
     if calls:
         usage = _tokens(turns), len(calls)
         return [*calls, done(*usage, finish_reason="tool_calls", model=model)]
-    guide = question == GUIDE_QUESTION and turns[-1]["role"] == "user"
-    whole = GUIDE_PIECES if guide else _pieces(turns, question)
+    schema = service.output_schema_in(body)
+    guide = question == GUIDE_QUESTION and turns[-1]["role"] == "user" and schema is None
+    whole = GUIDE_PIECES if guide else _pieces(turns, question, schema)
     pieces = whole[: service.max_tokens_in(body)]
     cut = len(pieces) < len(whole)
     usage = GUIDE_USAGE if guide and not cut else (_tokens(turns), len(pieces))
@@ -142,8 +141,10 @@ def _question(turns: Sequence[Turn]) -> str:
     return text_of(next((turn for turn in reversed(turns) if turn["role"] == "user"), turns[-1]))
 
 
-def _pieces(turns: Sequence[Turn], question: str) -> tuple[str, ...]:
+def _pieces(turns: Sequence[Turn], question: str, schema: object) -> tuple[str, ...]:
     words = CHINESE if re.search(r"[\u3400-\u9fff]", question) else ENGLISH
+    if schema is not None:
+        return _cut_up(json.dumps(example_of(schema), ensure_ascii=False), words)
     # The texts of others come last: they may begin a block of code and never end it.
     said = [
         words.result.format(_cut(name), _cut(text)) for name, text in results_in(turns)[-LISTED:]
@@ -151,7 +152,11 @@ def _pieces(turns: Sequence[Turn], question: str) -> tuple[str, ...]:
     if not said:
         sent = ", ".join(_things_in(turns[-1])[:LISTED])
         said = [words.asked.format(_cut(question)), *([words.sent.format(sent)] if sent else ())]
-    return tuple(re.findall(words.pieces, words.answer + "\n\n".join(said), re.DOTALL))
+    return _cut_up(words.answer + "\n\n".join(said), words)
+
+
+def _cut_up(text: str, words: Words) -> tuple[str, ...]:
+    return tuple(re.findall(words.pieces, text, re.DOTALL))
 
 
 def _cut(text: str) -> str:
@@ -185,28 +190,8 @@ def _calls(tools: Any, turns: Sequence[Turn], question: str) -> list[Step]:
     tools = [each for each in tools or () if isinstance(each.get("name"), str)]
     named = [each for each in tools if each["name"] and each["name"] in question][:LISTED]
     first = 1 + sum(len(calls_of(turn)) for turn in turns)
+    examples = [example_of(each.get("parameters") or {"type": "object"}) for each in named]
     return [
-        tool(each["name"], json.dumps(_example(each.get("parameters"))), f"call-{number}")
-        for number, each in enumerate(named, first)
+        tool(each["name"], json.dumps(example, ensure_ascii=False), f"call-{number}")
+        for number, (each, example) in enumerate(zip(named, examples, strict=True), first)
     ]
-
-
-_EXAMPLES = {"string": "text", "integer": 1, "number": 1.5, "boolean": True, "array": []}
-
-
-def _example(schema: object, depth: int = 0) -> Any:
-    """A value that fits a JSON Schema, if that is a simple one."""
-    fields = schema if isinstance(schema, dict) else {}
-    for name in ("default", "const"):
-        if name in fields:
-            return fields[name]
-    for name in ("enum", "examples"):
-        if isinstance(fields.get(name), list) and fields[name]:
-            return fields[name][0]
-    if isinstance(fields.get("anyOf"), list) and fields["anyOf"] and depth < DEEPEST:
-        return _example(fields["anyOf"][0], depth + 1)
-    properties, required = fields.get("properties"), fields.get("required")
-    if isinstance(properties, dict) and isinstance(required, list) and depth < DEEPEST:
-        names = dict.fromkeys(map(str, required))
-        return {name: _example(properties.get(name), depth + 1) for name in names}
-    return {} if fields.get("type") == "object" else _EXAMPLES.get(str(fields.get("type")))

@@ -80,3 +80,7 @@ class Service:
     def max_tokens_in(self, body: Mapping[str, Any]) -> Any:
         """The limit for the length of the answer, unchecked; None when there is none."""
         return body.get("max_tokens")
+
+    def output_schema_in(self, body: Mapping[str, Any]) -> Any:
+        """The JSON Schema that the answer must match, unchecked; None for free text."""
+        return None

@@ -51,6 +51,13 @@ class OpenAIService(Service):
         """The limit for the length of the answer; see `Service.max_tokens_in`."""
         return body.get("max_completion_tokens", body.get("max_tokens"))
 
+    def output_schema_in(self, body: Mapping[str, Any]) -> Any:
+        """The JSON Schema of the answer; see `Service.output_schema_in`."""
+        value: Any = body
+        for name in ("response_format", "json_schema", "schema"):
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
 
 class OpenAIWriter(Writer):
     """Writes one response. A tool call comes in pieces, the finish reason and the usage apart."""

@@ -5,10 +5,12 @@ Does no I/O. The client's side is `websopy_sync.wires.websopy`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...chunks import StreamChunk
+from ...wires.base import ChatRequest
 from ...wires.websopy import Websopy
 from ...wires.websopy_writer import dump_chunk
 from .base import Service, Writer, WrittenEvent
@@ -40,6 +42,18 @@ class WebsopyService(Service):
         The guide names no such parameter. These are the usual names.
         """
         return body.get("maxTokens", body.get("max_tokens"))
+
+    def output_schema_in(self, body: Mapping[str, Any]) -> Any:
+        """The JSON Schema of the answer; see `Service.output_schema_in`.
+
+        The wire gives it in a turn of the system's.
+        """
+        asked = self.wire.body(ChatRequest([], output_schema={}))["messages"][0]["content"]
+        for turn in body.get("messages", ()):
+            content = turn.get("content")
+            if isinstance(content, str) and content.startswith(asked.removesuffix("{}")):
+                return json.loads(content.removeprefix(asked.removesuffix("{}")))
+        return None
 
 
 class WebsopyWriter(Writer):
