@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import pytest
 from discretion import KEY, PROMPT, assert_discreet
 from endings import LEFT, ChunksAndEndings
@@ -45,7 +46,6 @@ from websopy_sync.sandbox import (
     RecordedRequest,
     Sandbox,
     Step,
-    chunk,
     cut,
     done,
     error,
@@ -192,9 +192,8 @@ def test_the_callers_messages_stay_as_they_are(client: WebsopyClient, sandbox: S
 
 def test_a_run_ends_by_its_calls(client: WebsopyClient, sandbox: Sandbox) -> None:
     """And not by what the service calls the end."""
-    asks_and_stops = [tool("weather", {"city": "a"}), chunk("done", {"finishReason": "stop"})]
-    says_and_asks = [say("sunny"), chunk("done", {"finishReason": "tool_calls"})]
-    play(sandbox, asks_and_stops, says_and_asks)
+    asks_and_stops = [tool("weather", {"city": "a"}), done(finish_reason="stop")]
+    play(sandbox, asks_and_stops, [say("sunny"), done(finish_reason="tool_calls")])
     run = client.ai.run("x", tools=[weather]).until_done()
     assert (run.turn, run.message.content) == (2, "sunny")
 
@@ -429,75 +428,86 @@ def test_cancelled_before(make: Make, sandbox: Sandbox) -> None:
     assert not sandbox.requests and not turns.asked
 
 
-@each(
-    ("cancel", "reason"),
-    [
-        (lambda run, token, client: run.cancel(), "cancelled"),
-        (lambda run, token, client: token.cancel(), "cancelled"),
-        (lambda run, token, client: run.close(), "closed"),
-        (lambda run, token, client: client.close(), "closed"),
-    ],
-)
-@each("place", ["first answer", "between", "tool", "second answer"])
+@attrs.frozen
+class Place:
+    """Where a run is when it is cancelled, and what there is of it then."""
+
+    answers: list[Any]
+    requests: int
+    ended_before: int
+    turns: int
+    partial: str
+
+
+STALLS = [say("a"), silence()]
+PLACES = {
+    "first answer": Place([STALLS], 1, ended_before=0, turns=1, partial="a"),
+    "between": Place([ASKS], 1, ended_before=1, turns=2, partial="let me look"),
+    "tool": Place([ASKS], 1, ended_before=1, turns=2, partial="let me look"),
+    "second answer": Place([ASKS, STALLS], 2, ended_before=1, turns=3, partial="a"),
+}
+WAYS: list[tuple[Callable[..., None], str]] = [
+    (lambda run, token, client: run.cancel(), "cancelled"),
+    (lambda run, token, client: token.cancel(), "cancelled"),
+    (lambda run, token, client: run.close(), "closed"),
+    (lambda run, token, client: client.close(), "closed"),
+]
+
+
+def read_until_cancelled(run: ToolRun, place: str, slow: Slow, cancel: Callable[[], None]) -> None:
+    """Read, and have the run cancelled at this place."""
+
+    def cancel_later() -> None:
+        if place == "tool":
+            assert slow.begun.wait(5)
+        else:
+            time.sleep(0.02)  # the reader waits for the next chunk then
+        cancel()
+
+    for chunk in run:
+        if chunk.type == "done" and place == "between":
+            cancel()
+        elif chunk.type == "done" if place == "tool" else chunk == ContentChunk("a"):
+            threading.Thread(target=cancel_later).start()
+
+
 @pytest.mark.timing
-def test_cancel(make: Make, cancel: Any, reason: str, place: str) -> None:
-    """In each place: at once, with one end a turn, and without a thread or a connection left."""
-    turns, token, slow = Turns(), CancelToken(), Slow()
-    here = [say("a"), silence()]
+@each(("cancel", "reason"), WAYS)
+@each(("name", "place"), PLACES.items())
+def test_cancel(make: Make, name: str, place: Place, cancel: Any, reason: str) -> None:
+    """At once, with one end for each turn, and without a thread or a connection left."""
+    hooks, token, slow, times = Turns(), CancelToken(), Slow(), list[float]()
     with Sandbox(pause=0) as sandbox:
-        play(sandbox, here if place == "first answer" else ASKS, here)
-        client = make(turns, base_url=sandbox.url)
-        tools = slow if place == "tool" else None
-        run = client.ai.run(PROMPT, tools=[tools.weather if tools else weather], cancel_token=token)
-        ended: list[float] = []
+        play(sandbox, *place.answers)
+        client = make(hooks, base_url=sandbox.url)
+        tools = [slow.weather if name == "tool" else weather]
+        run = client.ai.run(PROMPT, tools=tools, cancel_token=token)
 
         def end() -> None:
-            if tools is not None:
-                assert tools.begun.wait(5)
-            else:
-                time.sleep(0.02)
-            ended.append(time.monotonic())
+            times.append(time.monotonic())
             cancel(run, token, client)
 
-        thread = threading.Thread(target=end)
         with pytest.raises(StreamCancelledError) as caught:
-            for each_chunk in run:
-                if place == "between" and each_chunk.type == "done":
-                    cancel(run, token, client)
-                    ended.append(time.monotonic())
-                elif each_chunk == ContentChunk("a") or (tools and each_chunk.type == "done"):
-                    thread.start()
-        assert time.monotonic() - ended[0] < SOON
+            read_until_cancelled(run, name, slow, end)
+        assert time.monotonic() - times[0] < SOON
         slow.release.set()
-        if place != "between":
-            thread.join()
-        second = place == "second answer"
-        assert (caught.value.reason, len(sandbox.requests)) == (reason, 1 + second)
-        end_of_last = f"StreamCancelledError {reason}"
-        assert turns.ends == {
-            "first answer": [end_of_last],
-            "second answer": ["done", end_of_last],
-        }.get(place, ["done"])
-        assert (len(run.messages), run.message.tool_calls == (CALL,)) == {
-            "first answer": (1, False),
-            "second answer": (3, True),
-        }.get(place, (2, True))
-        assert caught.value.partial.content == {
-            "between": "let me look",
-            "tool": "let me look",
-        }.get(place, "a")
-        assert_discreet(caught.value)
-        with pytest.raises(StreamError, match="once"):
-            list(run)
-        assert not token._callbacks  # nobody else can tell: a token that lives long must not grow
+        assert len(sandbox.requests) == place.requests
+    assert (caught.value.reason, caught.value.partial.content) == (reason, place.partial)
+    last = [f"StreamCancelledError {reason}"] * (place.requests - place.ended_before)
+    assert hooks.ends == ["done"] * place.ended_before + last
+    assert len(run.messages) == place.turns
+    assert_discreet(caught.value)
+    with pytest.raises(StreamError, match="once"):
+        list(run)
+    assert not token._callbacks  # nobody else can tell: a token that lives long must not grow
 
 
 def test_after_the_end_cancel_does_nothing(client: WebsopyClient, sandbox: Sandbox) -> None:
     """As for a stream."""
     play(sandbox, ASKS, ANSWERS)
     run = client.ai.run("x", tools=[weather])
-    for each_chunk in run:
-        if each_chunk.type == "done" and run.turn == 2:
+    for chunk in run:
+        if chunk.type == "done" and run.turn == 2:
             run.cancel()
     run.close()
     assert run.message.content == "sunny"
@@ -543,8 +553,8 @@ def test_each_turn_has_only_what_is_left(make: Make, sandbox: Sandbox) -> None:
 
 def leave_at(run: Any, kind: str, turn: int, how: str) -> None:
     """Leave the loop at this chunk."""
-    for each_chunk in run:
-        if each_chunk.type == kind and run.turn == turn:
+    for chunk in run:
+        if chunk.type == kind and run.turn == turn:
             if how == "error":
                 raise ZeroDivisionError
             if how == "close":
@@ -552,7 +562,7 @@ def leave_at(run: Any, kind: str, turn: int, how: str) -> None:
             return
 
 
-PLACES = [
+LEAVES = [
     ("content", 1, LEFT, 1),
     ("tool_call", 1, LEFT, 1),
     ("done", 1, ["done"], 1),
@@ -562,7 +572,7 @@ PLACES = [
 
 
 @each("how", ["break", "close", "error"])
-@each(("kind", "turn", "ends", "requests"), PLACES)
+@each(("kind", "turn", "ends", "requests"), LEAVES)
 def test_leaving_the_loop(
     make: Make, kind: str, turn: int, ends: list[str], requests: int, how: str
 ) -> None:
@@ -646,7 +656,7 @@ def test_a_failed_run_is_no_reference_cycle(client: WebsopyClient, sandbox: Sand
 def test_a_loop_over_a_run_that_nobody_else_holds(client: WebsopyClient, sandbox: Sandbox) -> None:
     """The loop holds what it needs."""
     play(sandbox, ASKS, ANSWERS)
-    kinds = [each_chunk.type for each_chunk in client.ai.run("x", tools=[weather])]
+    kinds = [chunk.type for chunk in client.ai.run("x", tools=[weather])]
     assert kinds == ["content", "tool_call", "done", "content", "done"]
 
 
@@ -667,7 +677,7 @@ def test_a_loop_goes_on_after_next(client: WebsopyClient, sandbox: Sandbox) -> N
     play(sandbox, ASKS, ANSWERS)
     run = client.ai.run("x", tools=[weather])
     assert next(run) == ContentChunk("let me look")
-    assert [each_chunk.type for each_chunk in run] == ["tool_call", "done", "content", "done"]
+    assert [chunk.type for chunk in run] == ["tool_call", "done", "content", "done"]
 
 
 def test_a_failed_run_does_not_look_complete(client: WebsopyClient, sandbox: Sandbox) -> None:

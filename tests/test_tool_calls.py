@@ -403,12 +403,19 @@ def test_a_thread_that_begins_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tool of a call that the model was told has failed never begins."""
     start, ran = threading.Thread.start, []
     late: list[threading.Thread] = []
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: late.append(thread))
-    (result,) = run(lambda: ran.append(1), tool_timeout=0.01)
-    assert "took longer" in result
-    start(late[0])
-    late[0].join()
-    assert not ran
+
+    def first_one_late(thread: threading.Thread) -> None:
+        late.append(thread)
+        if len(late) > 1:
+            start(late[0])
+            late[0].join()
+            start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", first_one_late)
+    calls = ['{"n": 1}', '{"n": 2}']
+    results = run(lambda n: ran.append(n), *calls, parallel=1, tool_timeout=0.05)
+    assert results == ["Error: the tool took longer than 0.05 seconds", "null"]
+    assert ran == [2]
 
 
 # --- limits and cancel ---------------------------------------------------------------------------
