@@ -204,7 +204,7 @@ class EventSource:
         # One generator with its names in locals: this loop is what an event costs.
         guard = self._guard
         remember, remember_without_id = guard.remember, guard.remember_without_id
-        take, caught_up, remembers = self._decoder.take, False, True
+        take, caught_up, remembers = self._decoder.take, False, self._retry.resume
         while True:
             response, failure = self._response, None
             try:
@@ -224,10 +224,8 @@ class EventSource:
                 events = guard.end()
             for event in events:
                 _, text, self.last_event_id, has_id = event
-                if has_id:
-                    remember(text, self.last_event_id)
-                elif remembers:
-                    remember_without_id(text)
+                if remembers:  # hashing a long event costs as much as reading it
+                    remember(text, self.last_event_id) if has_id else remember_without_id(text)
                 yield event
             if not data:
                 return

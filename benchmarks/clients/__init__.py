@@ -104,6 +104,10 @@ CLIENTS = {
             _OURS, _IMPORT_OURS, {"plugins": 3},
         ),
         Client(
+            "ours-openai", "websopy-sync, `wire='openai'`, on openai's bytes", "variant",
+            "ours", _OURS, _IMPORT_OURS, {"wire": "openai"},
+        ),
+        Client(
             "ours-history", "websopy-sync, websopy-persistence to an SQLite file", "variant",
             "ours_history", (*_OURS, "websopy-persistence"), _IMPORT_OURS,
         ),

@@ -21,8 +21,10 @@ class Plugin:
         """Nothing."""
 
 
-def reader(base: str, *, plugins: int = 0, keep_message: bool = True) -> Read:
-    client = make(base, plugins)
+def reader(
+    base: str, *, plugins: int = 0, keep_message: bool = True, wire: str = "websopy"
+) -> Read:
+    client = make(base, plugins, wire)
 
     def read(seen: Seen) -> None:
         for chunk in client.ai.chat_stream("Hello", keep_message=keep_message):
@@ -33,7 +35,7 @@ def reader(base: str, *, plugins: int = 0, keep_message: bool = True) -> Read:
 
 
 def cancellable(base: str) -> tuple[Read, Callable[[], None]]:
-    stream = make(base, 0).ai.chat_stream("Hello")
+    stream = make(base, 0, "websopy").ai.chat_stream("Hello")
 
     def read(seen: Seen) -> None:
         for chunk in stream:
@@ -43,9 +45,11 @@ def cancellable(base: str) -> tuple[Read, Callable[[], None]]:
     return read, stream.cancel
 
 
-def make(base: str, plugins: int) -> WebsopyClient:
+def make(base: str, plugins: int, wire: str) -> WebsopyClient:
     return WebsopyClient(
         api_key="test",
         base_url=base + "/v1",
+        wire=wire,
+        model=None if wire == "websopy" else "gpt-4o-mini",
         plugins=[Plugin() for _ in range(plugins)],
     )
