@@ -72,14 +72,13 @@ class Renderer:
         """
         # The last column stays free: see wrap.py.
         self._console.width = width = max(columns - 1, 2)
-        first = block.tokens[0]
-        if first.type in ("fence", "code_block"):
-            return [self._line(text) for text in _code_lines(block, width, fold=growing)]
-        if _fits(block.tokens, width):
-            try:
+        try:
+            if block.tokens[0].type in ("fence", "code_block"):
+                return [self._line(text) for text in _code_lines(block, width, fold=growing)]
+            if _fits(block.tokens, width):
                 return self._rendered(_Answer(block.tokens))
-            except Exception:  # noqa: BLE001  whatever rich cannot lay out is shown as it came
-                pass
+        except Exception:  # noqa: BLE001  what rich or a lexer fails at is shown as it came
+            pass
         return self._rendered(Text(visible(block.source.strip("\n")), overflow="fold"))
 
     def _rendered(self, renderable: RenderableType) -> list[str]:
