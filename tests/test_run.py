@@ -502,6 +502,39 @@ def test_cancel(make: Make, name: str, place: Place, cancel: Any, reason: str) -
     assert not token._callbacks  # nobody else can tell: a token that lives long must not grow
 
 
+@each("way", ["run", "token"])
+def test_cancel_in_a_signal_handler(client: WebsopyClient, sandbox: Sandbox, way: str) -> None:
+    """It interrupts the very thread that waits for the tool."""
+    play(sandbox, ASKS)
+    slow, token, main = Slow(), CancelToken(), threading.get_ident()
+
+    def weather(city: str) -> str:
+        signal.pthread_kill(main, signal.SIGALRM)
+        return slow.weather(city)
+
+    run = client.ai.run("x", tools=[weather], cancel_token=token)
+    cancel = run.cancel if way == "run" else token.cancel
+    before = signal.signal(signal.SIGALRM, lambda signum, frame: cancel())
+    try:
+        assert read_until(run, StreamCancelledError).reason == "cancelled"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        slow.release.set()
+
+
+@each("parallel", [1, 4])
+def test_a_tool_that_cancels(client: WebsopyClient, sandbox: Sandbox, parallel: int) -> None:
+    """Its own result is dropped, in every thread."""
+
+    def weather(city: str) -> None:
+        run.cancel()
+
+    play(sandbox, ASKS)
+    run: Any = client.ai.run("x", tools=[weather], parallel=parallel)
+    assert read_until(run, StreamCancelledError).reason == "cancelled"
+    assert len(run.messages) == 2
+
+
 def test_after_the_end_cancel_does_nothing(client: WebsopyClient, sandbox: Sandbox) -> None:
     """As for a stream."""
     play(sandbox, ASKS, ANSWERS)
