@@ -3,9 +3,10 @@
 A line that carries `type: ignore` is one that must be refused.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Unpack, assert_never, assert_type
+from typing import Any, Literal, TypedDict, Unpack, assert_never, assert_type
 
 from websopy_sync import (
     CancelToken,
@@ -20,7 +21,9 @@ from websopy_sync import (
     ImagePart,
     MaxTurnsError,
     Message,
+    ParsedMessage,
     ReasoningChunk,
+    ResponseParseError,
     RunOptions,
     StreamChunk,
     TextPart,
@@ -156,9 +159,9 @@ def options(client: WebsopyClient, token: CancelToken) -> None:
     client.ai.chat("Hello", metadata={"user": 7})
     client.ai.chat("Hello", metadata={7: "user"})  # type: ignore[dict-item]
     assert_type(client.ai.chat_stream("Hello").metadata, Mapping[str, Any])
-    client.ai.chat("Hello", timeout="5")  # type: ignore[arg-type]
-    client.ai.chat("Hello", max_retries=1.5)  # type: ignore[arg-type]
-    client.ai.chat("Hello", resume="no")  # type: ignore[arg-type]
+    client.ai.chat("Hello", timeout="5")  # type: ignore[call-overload]
+    client.ai.chat("Hello", max_retries=1.5)  # type: ignore[call-overload]
+    client.ai.chat("Hello", resume="no")  # type: ignore[call-overload]
     client.ai.chat_stream("Hello", cancel_token="x")  # type: ignore[arg-type]
     client.ai.chat_stream("Hello", keep_message=None)  # type: ignore[arg-type]
     client.ai.chat_stream("Hello", extra_headers=["X-A"])  # type: ignore[arg-type]
@@ -238,7 +241,7 @@ def tools(client: WebsopyClient, described: list[dict[str, Any]]) -> None:
     client.ai.run("Hello", tools=[weather], timeout="5")  # type: ignore[arg-type]
     client.ai.run("Hello", tools=[weather], max_turns=None)  # type: ignore[arg-type]
     client.ai.run("Hello", tools=[weather], approve=True)  # type: ignore[arg-type]
-    client.ai.chat("Hello", tools=weather)  # type: ignore[arg-type]
+    client.ai.chat("Hello", tools=weather)  # type: ignore[call-overload]
     Tool("weather", "", {}, 7)  # type: ignore[arg-type]
 
 
@@ -288,6 +291,40 @@ def many(client: WebsopyClient, token: CancelToken) -> list[str]:
     return []
 
 
+@dataclasses.dataclass
+class Weather:
+    """What a user may ask for."""
+
+    city: str
+
+
+class Query(TypedDict):
+    """Likewise."""
+
+    text: str
+
+
+def structured_output(client: WebsopyClient, options: ChatOptions) -> str:
+    """The value has the type that was passed."""
+    message = client.ai.chat("Hello", response_type=Weather, model="m")
+    assert_type(message, ParsedMessage[Weather])
+    assert_type(message.parsed, Weather)
+    assert_type(client.ai.chat("Hello", response_type=Query).parsed["text"], str)
+    assert_type(client.ai.chat("Hello", response_type=list[Weather]).parsed, list[Weather])
+    assert_type(client.ai.chat("Hello", response_type=int).parsed, int)
+    assert_type(client.ai.chat("Hello", response_type=None), Message)
+    client.ai.chat("Hello", response_type=Weather | None).parsed
+    client.ai.chat("Hello", response_type=7)  # type: ignore[call-overload]
+    assert_type(client.ai.chat("Hello", response_type=Weather, **options).parsed, Weather)
+    client.ai.chat("Hello", response_type=Weather, timeout="5")  # type: ignore[call-overload]
+    message.parsed.town  # type: ignore[attr-defined]
+    message.parsed = Weather("x")  # type: ignore[misc]
+    try:
+        return message.parsed.city
+    except ResponseParseError as error:
+        return assert_type(error.text, str)
+
+
 async def passing_on(client: WebsopyClient) -> None:
     """The body of a response, for both kinds of loop."""
     body = sse_body(client.ai.chat_stream("Hello"), heartbeat=5, on_disconnect="finish")
@@ -312,7 +349,7 @@ def scripts() -> Sandbox:
     done(finish_reason=1)  # type: ignore[arg-type]
     think(1)  # type: ignore[arg-type]
     expect_tool_result("f", content={})  # type: ignore[arg-type]
-    expect_tool_result("f", "x")  # type: ignore[misc]
+    expect_tool_result("f", "x")  # type: ignore[call-arg]
     asked = [tool("f", {"a": 1}, "c"), done()]
     return Sandbox([think("hm"), expect_tool_result("f", content="x"), say("a"), [asked]])
 

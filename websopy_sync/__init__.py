@@ -33,6 +33,7 @@ from .errors import (
     ConfigError,
     FileError,
     PluginError,
+    ResponseParseError,
     StreamCancelledError,
     StreamError,
     StreamInterruptedError,
@@ -58,6 +59,7 @@ from .status_errors import (
     UnprocessableEntityError,
 )
 from .stream import ChatStream, EventStream
+from .structured_output import ParsedMessage
 from .timeouts import Timeouts
 from .tool_errors import MaxTurnsError, ToolError
 from .tools import Tool
@@ -87,10 +89,12 @@ __all__ = [
     "MaxTurnsError",
     "Message",
     "NotFoundError",
+    "ParsedMessage",
     "PermissionDeniedError",
     "PluginError",
     "RateLimitError",
     "ReasoningChunk",
+    "ResponseParseError",
     "RunOptions",
     "ServerSentEvent",
     "StreamCancelledError",

@@ -6,7 +6,8 @@ Knows nothing of how a call is put together and sent: `calls` does that.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Unpack
+from types import UnionType
+from typing import Any, TypeVar, Unpack, overload
 
 from .calls import Calls
 from .cancel import CancelToken
@@ -18,11 +19,14 @@ from .message import Message
 from .options import ChatOptions, RunOptions, ToolOptions
 from .run import ToolRun, start_run
 from .stream import ChatStream
+from .structured_output import Output, ParsedMessage
 from .tool_call import ToolCall
 from .tools import ToolLike
 from .turns import Messages
 
 __all__ = ["AI"]
+
+Parsed = TypeVar("Parsed")
 
 
 class AI:
@@ -50,19 +54,52 @@ class AI:
         """
         return self._calls.chat(messages, options)
 
+    @overload
+    def chat(
+        self, messages: Messages, *, response_type: None = None, **options: Unpack[ChatOptions]
+    ) -> Message: ...
+    @overload
+    def chat(
+        self, messages: Messages, *, response_type: type[Parsed], **options: Unpack[ChatOptions]
+    ) -> ParsedMessage[Parsed]: ...
+    @overload
+    def chat(
+        self, messages: Messages, *, response_type: UnionType, **options: Unpack[ChatOptions]
+    ) -> ParsedMessage[Any]: ...
     @discreet
-    def chat(self, messages: Messages, **options: Unpack[ChatOptions]) -> Message:
+    def chat(
+        self, messages: Messages, *, response_type: object = None, **options: Unpack[ChatOptions]
+    ) -> Message:
         """The model's whole answer.
 
         Args:
             messages: A list of `{"role": …, "content": …}`, or a str for one user message.
+            response_type: The type that the answer has to be: a dataclass, an attrs class, a
+                TypedDict, a pydantic model, a msgspec Struct, or a type such as `list[str]`. The
+                service gets its JSON Schema, and the result is a `ParsedMessage` with the value as
+                `parsed`. None for free text.
             **options: The options of `ChatOptions`; other names are fields of the request's body.
 
         Raises:
+            ConfigError: The type has a part that JSON has nothing for.
+            ResponseParseError: The answer is not of this type.
             WebsopyError: Whatever `chat_stream` raises, or iterating over its stream.
         """
-        with self._calls.chat(messages, options) as stream:
-            return stream.get_final_message()
+        if response_type is None:
+            with self._calls.chat(messages, options) as stream:
+                return stream.get_final_message()
+        if not options.get("keep_message", True):
+            raise ConfigError("keep_message: an answer of a type has to be kept; leave it out")
+        output = Output.of(response_type)
+        with self._calls.chat(messages, options, output_schema=output.schema) as stream:
+            message = stream.get_final_message()
+            # `_redact` is private so that users do not see it
+            return output.message(
+                message,
+                stream._redact,
+                request_id=stream.request_id,
+                attempts=stream.retries_taken + 1,
+            )
 
     @discreet
     def run(

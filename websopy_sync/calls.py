@@ -85,6 +85,7 @@ class Calls:
         given: Mapping[str, Any],
         on_end: OnEnd | None = None,
         scope: CancelScope | None = None,
+        output_schema: Mapping[str, Any] | None = None,
     ) -> ChatStream:
         """Send messages to the model, and return the stream once its headers are here.
 
@@ -93,9 +94,10 @@ class Calls:
             given: Options and fields of the body, as the user passed them.
             on_end: Called at the stream's end.
             scope: What `scope` made, for one of several calls that end together.
+            output_schema: The JSON Schema that the answer must match; None for free text.
         """
         options = CallOptions.of(self._options, given)
-        call = self._chat_call(messages, body_fields(given), options)
+        call = self._chat_call(messages, body_fields(given), options, output_schema)
         scope = scope or _scope(options)
         keys = KeyRing(self._api_key)
         redact = _redactor(keys, scope)
@@ -160,12 +162,16 @@ class Calls:
         run_all(*[stream.close for stream in streams], self._transport.close)
 
     def _chat_call(
-        self, messages: Messages, fields: Mapping[str, Any], options: CallOptions
+        self,
+        messages: Messages,
+        fields: Mapping[str, Any],
+        options: CallOptions,
+        output_schema: Mapping[str, Any] | None = None,
     ) -> ChatCall:
         turns = turns_of(messages)
         if isinstance(turns, ConfigError):
             raise turns
-        chat_request = self._chat_request(turns, fields)
+        chat_request = self._chat_request(turns, fields, output_schema)
         body = body_of(self._wire, chat_request) | dict(options.extra_body or {})
         encoded = encode_body(body)
         if isinstance(encoded, ConfigError):
@@ -176,12 +182,19 @@ class Calls:
         request = Request("POST", self._base_url + path, headers, body, key, options.metadata)
         return ChatCall(request, body, encoded, query, self._key_headers(key))
 
-    def _chat_request(self, turns: list[dict[str, Any]], fields: Mapping[str, Any]) -> ChatRequest:
+    def _chat_request(
+        self,
+        turns: list[dict[str, Any]],
+        fields: Mapping[str, Any],
+        output_schema: Mapping[str, Any] | None,
+    ) -> ChatRequest:
         params = dict(fields)
         model = params.pop("model", None)
         model = self._options.model if model is None else model
         tools = tool_dicts(params.pop("tools", None))
-        return ChatRequest(turns, model=model, tools=tools, params=params)
+        return ChatRequest(
+            turns, model=model, tools=tools, params=params, output_schema=output_schema
+        )
 
     def _path(self, model: object) -> tuple[str, str]:
         """The path and the query of a chat."""

@@ -137,7 +137,7 @@ class Choice(Shape):
             both_bool = isinstance(option, bool) == isinstance(value, bool)  # True == 1 in Python
             if both_bool and isinstance(value, str | int | float | None) and option == value:
                 return meant
-        raise Mismatch(f"expected {self.name[:400]}, got {shown(value)}")
+        raise Mismatch(f"expected {self.name:.400}, got ", told=shown(value))
 
 
 @attrs.frozen(eq=False)
@@ -181,7 +181,7 @@ class OneOf(Shape):
 
 def _result(outcome: object) -> Any:
     if isinstance(outcome, Mismatch):
-        raise Mismatch(outcome.problem, outcome.path)  # a new one: the caller adds to its path
+        raise Mismatch(outcome.problem, outcome.path, outcome.told)  # its path grows
     return outcome
 
 

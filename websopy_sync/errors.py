@@ -17,6 +17,7 @@ each status are in `status_errors`, ToolError and MaxTurnsError in `tool_errors`
     │   └── StreamError
     │       ├── StreamInterruptedError            ended before done, and could not be resumed
     │       ├── StreamProtocolError               not SSE, bad JSON, wrong shape, too large
+    │       │   ├── ResponseParseError (ValueError)   not of the type that was asked for (.text)
     │       │   └── ToolArgumentsError (ValueError)   a tool call's arguments are no JSON object
     │       ├── StreamServerError                 the service's error chunk (.code)
     │       └── StreamCancelledError              (.reason: cancelled | closed)
@@ -38,6 +39,7 @@ __all__ = [
     "ConfigError",
     "FileError",
     "PluginError",
+    "ResponseParseError",
     "StreamCancelledError",
     "StreamError",
     "StreamInterruptedError",
@@ -240,6 +242,20 @@ class StreamInterruptedError(StreamError):
 
 class StreamProtocolError(StreamError):
     """The response is not what the service documents: not SSE, bad JSON, wrong shape, too large."""
+
+
+class ResponseParseError(StreamProtocolError, ValueError):
+    """The whole answer came, but it is not of the type that `response_type` asked for.
+
+    Args:
+        message: What is wrong with it, and whether the service cut the answer.
+        text: The answer's text.
+        **fields: The other fields of `APIError`. `partial` is the whole message.
+    """
+
+    def __init__(self, message: str = "", *, text: str = "", **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.text = text
 
 
 class ToolArgumentsError(StreamProtocolError, ValueError):

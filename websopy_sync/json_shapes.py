@@ -24,6 +24,7 @@ __all__ = [
     "Number",
     "Plain",
     "Reading",
+    "Redact",
     "Shape",
     "built",
     "expected",
@@ -35,14 +36,20 @@ __all__ = [
 MAX_DEPTH = 100
 """Levels of nesting that are read: each takes several of Python's frames."""
 
+MAX_TEXT = 65536
+"""Characters of a text that are looked at for a message."""
+
 MAX_SHOWN = 100
-"""Characters of a value or a name that a message quotes."""
+"""Characters of a name that a message has."""
 
 MAX_STEPS = 20
 """Steps of a path that a message has."""
 
-MAX_PROBLEM = 200
-"""Characters of an exception's text that a message quotes."""
+MAX_TOLD = 150
+"""Characters of a value, or of an exception's text, that a message quotes."""
+
+Redact = Callable[[str], str]
+"""Takes secrets out of a text that may repeat a part of a value."""
 
 Step = str | int
 Result = TypeVar("Result")
@@ -52,33 +59,41 @@ class Mismatch(ValueError):
     """A JSON value that does not have its shape.
 
     Args:
-        problem: What was expected and what came.
+        problem: What was expected, and what came. It repeats nothing of the value.
         path: The names and indexes that lead to the value, the innermost first.
+        told: The end of the message, which may repeat the value.
     """
 
-    def __init__(self, problem: str, path: Iterable[Step] = ()) -> None:
+    def __init__(self, problem: str, path: Iterable[Step] = (), told: str = "") -> None:
         super().__init__(problem)
         self.problem = problem
-        self.path = list(path)
+        self.path: list[Step] = list(path)
+        self.told = told
 
-    def text(self, root: str) -> str:
+    def text(self, root: str, redact: Redact) -> str:
         """The whole message: `root.name[0]: expected …`."""
-        steps = [_shown_step(step) for step in reversed(self.path)]
-        if len(steps) > MAX_STEPS:
-            steps[MAX_STEPS // 2 : -MAX_STEPS // 2] = ["…"]
-        return f"{root}{''.join(steps)}: {self.problem}"
+        path = self.path[::-1]
+        if len(path) > MAX_STEPS:
+            path[MAX_STEPS // 2 : -MAX_STEPS // 2] = ["…"]
+        steps = "".join(_shown_step(step, redact) for step in path)
+        return f"{root}{steps}: {self.problem}{_cut(redact(self.told), MAX_TOLD)}"
 
 
-def _shown_step(step: Step) -> str:
+def _shown_step(step: Step, redact: Redact) -> str:
     if isinstance(step, int):
         return f"[{step}]"
-    return f".{step}" if step.isidentifier() and len(step) <= MAX_SHOWN else f"[{shown(step)}]"
+    name = _cut(redact(step), MAX_SHOWN)
+    return f".{name}" if name.isidentifier() or name == "…" else f"[{shown(name)}]"
+
+
+def _cut(text: str, size: int) -> str:
+    return text if len(text) <= size else text[:size] + "…"
 
 
 def shown(value: object) -> str:
-    """A value for a message: a short repr of text and numbers, the type of all else."""
+    """A value for a message: a repr of text and numbers, the type of all else."""
     if isinstance(value, str):
-        return repr(scalar_text(value[:MAX_SHOWN])) + "…" * (len(value) > MAX_SHOWN)
+        return repr(scalar_text(value[:MAX_TEXT]))
     if isinstance(value, int | float) and abs(value) < 1e20:  # str() of a huge int may raise
         return repr(value)
     return _kind(value)
@@ -209,7 +224,7 @@ class Integer(Shape):
             return int(value)
         if type(value) is not int:
             got = shown(value) if type(value) is float else _kind(value)
-            raise Mismatch(f"expected int, got {got}")
+            raise Mismatch("expected int, got ", told=got)
         return value
 
 
@@ -290,17 +305,18 @@ def built(
         interrupt, problem, failure = find_interrupt(error), described(error), explain(error)
     if interrupt is not None:  # raised out here: its context would hold the values
         raise interrupt
-    problem = " ".join(problem[:1000].split())[:MAX_PROBLEM]
-    raise failure or Mismatch(f"refused by {name}: {problem}")
+    problem = " ".join(problem[:MAX_TEXT].split())
+    raise failure or Mismatch(f"refused by {name}: ", told=problem)
 
 
-def read(shape: Shape, value: object, root: str) -> Any:
+def read(shape: Shape, value: object, root: str, redact: Redact = str) -> Any:
     """The Python value of a JSON value.
 
     Args:
         shape: The shape of the value.
         value: What `json.loads` returned.
         root: What a message calls the value.
+        redact: For the parts of a message that may repeat the value.
 
     Raises:
         ValueError: The value has another shape. The message has the path to what is wrong.
@@ -308,7 +324,7 @@ def read(shape: Shape, value: object, root: str) -> Any:
     try:
         return shape.read(value, Reading())
     except Mismatch as error:
-        problem = error.text(root)
+        problem = error.text(root, redact)
     except RecursionError as error:  # the caller itself is deep down
         if is_interrupt(error):
             raise

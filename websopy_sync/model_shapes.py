@@ -14,7 +14,7 @@ from typing import Any, get_origin
 import attrs
 
 from .errors import ConfigError, described
-from .interrupts import find_interrupt
+from .interrupts import find_interrupt, is_interrupt
 from .json_shapes import Anything, Definitions, Mismatch, Reading, Shape, built
 
 __all__ = ["Model", "model_shape"]
@@ -77,11 +77,13 @@ def _renamed(schema: Any, names: dict[str, str]) -> Any:
 
 def _problem(error: Exception) -> Mismatch | None:
     """What pydantic says, without the input and the address of its manual."""
-    errors = getattr(error, "errors", None)
-    if not callable(errors):
-        return None
-    first = errors()[0]
-    return Mismatch(str(first["msg"])[:200], reversed(first["loc"]))
+    try:
+        first = error.errors()[0]  # type: ignore[attr-defined]  # if it is pydantic's
+        return Mismatch("", reversed(first["loc"]), told=str(first["msg"]))
+    except Exception as other:
+        if is_interrupt(other):
+            raise
+    return None
 
 
 def model_shape(hint: Any, where: str) -> Model | None:
