@@ -273,6 +273,7 @@ def test_names_of_the_type_are_no_secrets(
 def test_attempts_are_counted(make: Callable[..., WebsopyClient], sandbox: Sandbox) -> None:
     """As in the errors of reading."""
     sandbox.play(status(503, retry_after=0))
+    sandbox.play([say("Rain."), done(1, 1)])
     with pytest.raises(ResponseParseError) as caught:
         make().ai.chat("Paris?", response_type=Weather)
     assert caught.value.attempts == 2
@@ -297,7 +298,8 @@ def test_a_failure_comes_after_the_end(
 
     plugin = Ends()
     client = make(plugin)
-    for _ in range(3):  # the sandbox's usual answer is no JSON
+    for _ in range(3):
+        sandbox.play([say("Rain."), done(1, 1)])
         with pytest.raises(ResponseParseError):
             client.ai.chat("Paris?", response_type=Weather)
     assert plugin.ends == ["done"] * 3
