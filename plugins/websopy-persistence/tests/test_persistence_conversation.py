@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,28 @@ def test_a_history_that_is_not_there(tmp_path: Path) -> None:
     plugin = PersistencePlugin(tmp_path / "folder" / "history.db")
     assert plugin.load_conversation(None) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_time_limit_comes_out(history_file: Path, keep, ask) -> None:
+    """What the program's signal handler raises is no failure of the database."""
+    plugin = keep(history_file)
+    ask(plugin, conversation="a").tell("text").done()
+    assert plugin.flush()
+
+    def expire(*signal_and_frame: object) -> None:
+        raise TimeoutError("the program's own limit")
+
+    def interrupt(*statement: object) -> None:
+        signal.raise_signal(signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, expire)
+    try:
+        with History(history_file) as history:
+            sqlalchemy.event.listen(history._engine, "before_cursor_execute", interrupt)
+            with pytest.raises(TimeoutError, match="own limit"):
+                history.conversation("a")
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_many_chunks_of_reasoning_share_rows(history_file: Path, keep, ask) -> None:

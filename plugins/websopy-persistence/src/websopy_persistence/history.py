@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from websopy_sync.chunks import StreamChunk, Usage
 from websopy_sync.errors import ConfigError
 from websopy_sync.hooks import StoredConversation
+from websopy_sync.interrupts import find_interrupt
 from websopy_sync.message import Message
 
 from . import schema
@@ -361,7 +362,7 @@ class History:
         """A connection to a history that is there; None when there is nothing yet."""
         if self._closed:
             raise HistoryError("the history is closed")
-        problem = ""
+        problem, interrupt = "", None
         try:
             if self.database.path is not None and not self.database.path.exists():
                 yield None
@@ -370,6 +371,9 @@ class History:
                 yield connection if self._is_ready(connection) else None
         except (SQLAlchemyError, OSError) as error:
             problem = safe_to_log(error, secret=self.database.secret)
+            interrupt = find_interrupt(error)
+        if interrupt is not None:  # the program's own time limit, which may be an OSError
+            raise interrupt
         if problem:  # raised here, without the database's own error, which may quote anything
             raise HistoryError(f"the history at {self.database.description}: {problem}")
 
@@ -380,7 +384,9 @@ class History:
             self._marked = True
             try:
                 mark_interrupted(connection, self.database, here=Identity.of_this_process())
-            except SQLAlchemyError:
+            except SQLAlchemyError as error:
+                if find_interrupt(error) is not None:
+                    raise
                 # Who may only read sees what was stored all the same. Tables of an earlier release
                 # lack columns: the next writer adds them, and marks the streams.
                 connection.rollback()
