@@ -36,6 +36,10 @@ GEVENT = """
 EVENTLET = """
     import warnings
     warnings.simplefilter("ignore")  # it says that it is deprecated
+    # Its look-up of names imports dnspython, and with that trio if there is any, which fails:
+    # a socket of eventlet's has no sendmsg().
+    import os
+    os.environ["EVENTLET_NO_GREENDNS"] = "yes"
     import eventlet
     eventlet.monkey_patch()
     spawn, sleep = eventlet.spawn, eventlet.sleep
