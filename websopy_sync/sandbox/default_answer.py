@@ -183,12 +183,17 @@ def _tokens(turns: Sequence[Turn]) -> int:
     return texts + asked + FILE_TOKENS * sum(len(_things_in(turn)) for turn in turns)
 
 
+def _names(question: str, each: object) -> bool:
+    """Whether a question has the name of a tool in it."""
+    name = each.get("name") if isinstance(each, dict) else None
+    return isinstance(name, str) and name != "" and name in question
+
+
 def _calls(tools: Any, turns: Sequence[Turn], question: str) -> list[Step]:
     """A call of each tool that the question names, unless tools have answered it already."""
     if turns[-1]["role"] == "tool":
         return []
-    tools = [each for each in tools or () if isinstance(each.get("name"), str)]
-    named = [each for each in tools if each["name"] and each["name"] in question][:LISTED]
+    named = [each for each in tools or () if _names(question, each)][:LISTED]
     first = 1 + sum(len(calls_of(turn)) for turn in turns)
     examples = [example_of(each.get("parameters") or {"type": "object"}) for each in named]
     return [

@@ -114,14 +114,14 @@ def text_of(turn: Turn) -> str:
 
 def results_in(turns: Sequence[Turn]) -> list[tuple[str, str]]:
     """The name and the text of each tool result after the last turn that calls tools."""
-    names: dict[object, str] = {}
+    names: dict[str, str] = {}
     results: list[tuple[str, str]] = []
     for turn in turns:
         if turn["role"] == "tool":
-            name = turn.get("name") or names.get(turn.get("tool_call_id"), "")
+            name = turn.get("name") or names.get(str(turn.get("tool_call_id")), "")
             results.append((str(name), text_of(turn)))
         elif turn["role"] == "assistant":
-            names = {call.get("id"): call["name"] for call in calls_of(turn)}
+            names = {str(call.get("id")): call["name"] for call in calls_of(turn)}
             results = []
     return results
 

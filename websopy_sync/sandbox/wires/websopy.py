@@ -49,11 +49,13 @@ class WebsopyService(Service):
         The wire gives it in a turn of the system's.
         """
         asked = self.wire.body(ChatRequest([], output_schema={}))["messages"][0]["content"]
-        for turn in body.get("messages", ()):
-            content = turn.get("content")
-            if isinstance(content, str) and content.startswith(asked.removesuffix("{}")):
-                return json.loads(content.removeprefix(asked.removesuffix("{}")))
-        return None
+        begin = asked.removesuffix("{}")
+        texts = [turn.get("content") for turn in body.get("messages", ())]
+        given = [text for text in texts if isinstance(text, str) and text.startswith(begin)]
+        try:
+            return json.loads(given[0].removeprefix(begin)) if given else None
+        except (ValueError, RecursionError):  # a turn of the user's own begins like this
+            return None
 
 
 class WebsopyWriter(Writer):
