@@ -61,6 +61,9 @@ PLACEHOLDERS = {
 """What each reader has of their own, and where the test gets it."""
 
 FILES = {
+    "report.txt": "Sales went up.\n",
+    "notes.txt": "A cat on a wall.\n",
+    "photo.gif": "GIF89a",
     "my_script.py": """
 from websopy_sync import WebsopyClient
 WebsopyClient().ai.chat("Hello", model="websopy-1")

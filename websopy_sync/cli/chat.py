@@ -25,9 +25,10 @@ from .session import Session, close_tool_calls, write_answer
 from .terminal import say
 
 DESCRIPTION = """\
-Ask a model, and watch the answer come. What is piped in is sent too, before MESSAGE and a blank
-line: cat FILE | websopy-sync chat 'Summarise this'. Without either, on a terminal, it holds a
-conversation; /help in it lists its commands. The key is taken from WEBSOPY_API_KEY."""
+Ask a model, and watch the answer come. What is piped in is sent too, before
+MESSAGE and a blank line: cat FILE | websopy-sync chat 'Summarise this'.
+Without either, on a terminal, it holds a conversation, in which /help lists
+the commands. The key is taken from WEBSOPY_API_KEY."""
 
 EXAMPLES = """\
 examples:
@@ -36,7 +37,8 @@ examples:
   websopy-sync chat -f photo.png -f notes.txt 'Do the notes fit the photo?'
   websopy-sync chat --continue 'And a lake?'
 
-exit codes: 0 done, 1 no complete answer, 2 wrong usage or settings, 130 Ctrl-C, 143 terminated"""
+exit codes: 0 done, 1 no complete answer, 2 wrong usage or settings,
+130 Ctrl-C, 143 terminated"""
 
 
 def add_to(commands: Any) -> None:
@@ -122,6 +124,9 @@ def _add_flags_of_service(parser: argparse.ArgumentParser) -> None:
     where = flags.add_mutually_exclusive_group()
     where.add_argument("--sandbox", action="store_true", help="ask the sandbox, which is no model")
     where.add_argument("--base-url", metavar="URL", help="ask there instead of the service")
+    flags.add_argument(
+        "--wire", metavar="NAME", help="the format of another service, such as openai"
+    )
     flags.add_argument("--timeout", metavar="SECONDS", help="limit for each whole answer")
 
 
@@ -131,16 +136,17 @@ def run(args: argparse.Namespace) -> int:
     new_output()  # before anything is asked, it says what is not installed
     options, parts, timeout = _options(args), parts_of(args.file), _timeout(args.timeout)
     with contextlib.ExitStack() as stack:
-        key, url = None, args.base_url
+        key, url, wire = None, args.base_url, args.wire
         if args.sandbox:
-            key, url = "sandbox-key", stack.enter_context(Sandbox()).url
+            wire = wire or "websopy"  # the sandbox does not read WEBSOPY_WIRE
+            key, url = "sandbox-key", stack.enter_context(Sandbox(wire=wire)).url
             say(NO_MODEL)
-        client = stack.enter_context(WebsopyClient(key, base_url=url, timeout=timeout))
+        client = stack.enter_context(WebsopyClient(key, base_url=url, wire=wire, timeout=timeout))
         conversation = _conversation(client, args, options)
         on_terminal = bool(sys.stdin) and sys.stdin.isatty()
         if args.message is None and on_terminal:
+            stack.callback(_tell_how_to_continue, client, conversation)
             Session(conversation, new_output, parts=parts, at_once=args.no_stream).run()
-            _tell_how_to_continue(client, conversation)
             return 0
         question = _question(args.message, parts, on_terminal=on_terminal)
         close_tool_calls(conversation)

@@ -41,7 +41,7 @@ _BEGIN, _END = "\x1b[200~", "\x1b[201~"
 _MARK = re.compile("(\x1b\\[20[01]~)")
 
 # Arrow keys and the like, which only readline obeys, and other control characters.
-_KEYS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O?.)?|[\x00-\x08\x0b-\x1f\x7f]", re.DOTALL)
+_KEYS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O?[^\n])?|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class Prompt:

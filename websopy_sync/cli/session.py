@@ -18,6 +18,7 @@ from .message_history import MessageHistory
 from .output import AnswerOutput
 from .prompt import Prompt
 from .terminal import allow_interrupt, in_one_line, say
+from .writers import say_wrapped
 
 NO_TOOLS = "The command line runs no tools."
 
@@ -116,7 +117,7 @@ class Session:
         try:
             line = text_of(line, "message")
         except ConfigError as error:
-            say(f"error: {error}")
+            say_wrapped(f"error: {error}")
             return
         self._history.add(line)
         # Several lines were pasted: "// a comment" is no command then.
@@ -134,7 +135,7 @@ class Session:
 
     def _retry(self) -> None:
         if self._start is None:
-            say("there is no question to ask again yet")
+            say_wrapped("there is no question to ask again yet")
             return
         del self._conversation.messages[self._start :]
         self._answer()
@@ -149,8 +150,8 @@ class Session:
             self._say_cancelled()
             allow_interrupt()
         except WebsopyError as error:
-            say(f"error: {error}")
-            say(f"{self._kept()}/retry asks again", name="")
+            say_wrapped(f"error: {error}")
+            say_wrapped(f"{self._kept()}/retry asks again")
         self._parts = []
 
     def _send(self) -> ChatStream:
@@ -161,10 +162,10 @@ class Session:
 
     def _say_cancelled(self) -> None:
         if self._stream is None or self._stream.state != "done":  # else Ctrl-C came too late
-            say(f"cancelled: {self._kept()}/retry asks again")
+            say_wrapped(f"cancelled: {self._kept()}/retry asks again")
         dropped = self._prompt.forget_typed_ahead()
         if dropped:
-            say(f"dropped what was typed ahead: {dropped} messages")
+            say_wrapped(f"dropped {dropped} message{'s' * (dropped > 1)} that you typed ahead")
 
     def _kept(self) -> str:
         kept = len(self._conversation.messages) > (self._start or 0) + 1
