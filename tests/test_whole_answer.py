@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from command_line import Run
 from tables import each
@@ -21,12 +22,13 @@ from websopy_sync import (
     DoneChunk,
     Message,
     ReasoningChunk,
+    ResponseParseError,
     ToolCall,
     ToolCallChunk,
     Usage,
     WebsopyClient,
 )
-from websopy_sync.sandbox import Sandbox, Steps, done, say, think, tool
+from websopy_sync.sandbox import Sandbox, Step, Steps, done, expect_tool_result, say, think, tool
 from websopy_sync.web import sse_body
 
 REASONS = ("stop", "length", "tool_calls", "content_filter", "a word of its own", None)
@@ -37,19 +39,15 @@ USAGE = Usage(20, 150, cached_tokens=4, reasoning_tokens=9)
 CALL = ToolCall("search", '{"q":"AI"}', "call-1")
 
 
+def end_of(reason: str | None) -> Step:
+    """A done chunk with all that one can have."""
+    return done(20, 150, finish_reason=reason, model="m-1", answer_id="a-1", cached=4, reasoning=9)
+
+
 def script(reason: str | None) -> Steps:
-    """An answer with all that one can have; tool calls only where it ends for them."""
-    end = done(
-        20,
-        150,
-        finish_reason=reason,
-        model="m-1",
-        answer_id="a-1",
-        cached=4,
-        reasoning=9,
-    )
+    """An answer with reasoning and text; tool calls only where it ends for them."""
     calls = [tool("search", {"q": "AI"}, "call-1")] if reason == "tool_calls" else []
-    return [think(THOUGHT), say(TEXT), calls, end]
+    return [think(THOUGHT), say(TEXT), calls, end_of(reason)]
 
 
 def message_of(reason: str | None) -> Message:
@@ -98,6 +96,23 @@ def test_in_one_piece_and_of_many(
     assert client.ai.chat("Hi") == message_of(reason)
     sandbox.play(script(reason))
     assert list(client.ai.map(["Hi"])) == [(0, message_of(reason))]
+
+
+@each("reason", [reason for reason in REASONS if reason != "tool_calls"])
+def test_run(client: WebsopyClient, sandbox: Sandbox, reason: str | None) -> None:
+    """The last answer of a run with a tool is whole, and its turns go on without the rest."""
+    sandbox.play(script("tool_calls"))
+    found = "nothing"
+    sandbox.play([expect_tool_result("search", content=found), *script(reason)])
+
+    def search(q: str) -> str:
+        return found
+
+    run = client.ai.run("Hi", tools=[search])
+    assert [chunk.type for chunk in run].count("reasoning") == 2
+    assert run.message == message_of(reason)
+    assert run.messages[-1] == {"role": "assistant", "content": TEXT}
+    assert THOUGHT not in str(run.messages)
 
 
 @each("reason", REASONS)
@@ -192,3 +207,24 @@ def test_command_line(chat: Run, reason: str | None) -> None:
         "done",
     ]
     assert (lines[-1].get("finish_reason"), lines[-1]["model"]) == (reason, "m-1")
+
+
+@attrs.frozen
+class City:
+    """A type for structured output."""
+
+    name: str
+
+
+@each("reason", REASONS)
+def test_structured_output(client: WebsopyClient, sandbox: Sandbox, reason: str | None) -> None:
+    """The parsed message keeps what the service said, and so does the error of a cut one."""
+    sandbox.play([think(THOUGHT), say('{"name": "Oslo"}'), end_of(reason)])
+    message = client.ai.chat("Hi", response_type=City)
+    assert message.parsed == City("Oslo")
+    assert (message.reasoning, message.finish_reason, message.usage) == (THOUGHT, reason, USAGE)
+    sandbox.play([think(THOUGHT), say('{"name": "Os'), end_of(reason)])
+    with pytest.raises(ResponseParseError) as caught:
+        client.ai.chat("Hi", response_type=City)
+    partial = caught.value.partial
+    assert partial == Message('{"name": "Os', (), USAGE, reason, "m-1", "a-1", THOUGHT)
