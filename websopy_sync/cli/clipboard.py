@@ -43,12 +43,9 @@ def copy(text: str, environ: Mapping[str, str] = os.environ) -> str:
             return f"copied {size} with {command[0]}"
     if not (sys.stdout and sys.stdout.isatty()) or environ.get("TERM", "dumb") == "dumb":
         return "not copied: expected wl-copy, xclip, xsel or pbcopy, or a terminal with a clipboard"
-    encoded = base64.b64encode(text.encode())
-    if len(encoded) > MOST_ENCODED:
-        most = MOST_ENCODED // 4 * 3
-        return (
-            f"not copied: expected at most {most} bytes, got {len(text.encode())}; /save keeps it"
-        )
+    data, most = text.encode(), MOST_ENCODED // 4 * 3
+    if len(data) > most:
+        return f"not copied: expected at most {most} bytes, got {len(data)}; /save keeps it"
     # OSC 52: the terminal sets the clipboard of the machine that it runs on, through ssh too.
     print(f"\x1b]52;c;{base64.b64encode(data).decode()}\a", end="", flush=True)
     return f"asked the terminal to copy {size} (OSC 52); some terminals must be told to allow it"
