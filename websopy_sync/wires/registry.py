@@ -22,6 +22,7 @@ GROUP = "websopy_sync.wires"
 
 _OWN = {
     "websopy": ("websopy", "Websopy"),
+    "ollama": ("ollama", "Ollama"),
     "openai": ("openai", "OpenAI"),
 }
 """File and class of each wire of this package."""

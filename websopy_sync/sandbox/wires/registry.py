@@ -14,6 +14,7 @@ __all__ = ["SERVICES", "find_service"]
 
 SERVICES = {
     "websopy": ("websopy", "WebsopyService"),
+    "ollama": ("ollama", "OllamaService"),
     "openai": ("openai", "OpenAIService"),
 }
 """File and class of each service, by the name of its wire."""

@@ -1,0 +1,194 @@
+"""The wire of Ollama's own API, which streams a JSON object a line.
+
+Does no I/O. The source is docs/api.md of ollama/ollama.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..chunks import (
+    ContentChunk,
+    DoneChunk,
+    ReasoningChunk,
+    StreamChunk,
+    ToolCall,
+    ToolCallChunk,
+)
+from ..errors import ConfigError, StreamProtocolError
+from ..interrupts import is_interrupt
+from ..surrogates import SurrogateJoiner, scalar_text
+from .base import ChatRequest, ReadResult, Wire
+from .lenient_json import cleaned
+from .pieces import arguments_text, error_chunk, json_object, optional, text_in, usage_of
+
+__all__ = ["Ollama", "OllamaReader"]
+
+_TOP_LEVEL = frozenset({"format", "keep_alive", "logprobs", "options", "think", "top_logprobs"})
+"""Parameters of the request itself. The model's are options: Ollama ignores them here."""
+
+_OPTION_NAMES = {"max_tokens": "num_predict"}
+"""Usual names of options that have another one here."""
+
+_KNOWN = {
+    "model",
+    "created_at",
+    "message",
+    "done",
+    "done_reason",
+    "prompt_eval_count",
+    "eval_count",
+}
+
+
+class Ollama(Wire):
+    """Ollama's own API; see `Wire`. It is spoken to without `/v1`."""
+
+    name = "ollama"
+    base_url = "http://127.0.0.1:11434"
+    path = "/api/chat"
+    framing = "ndjson"
+    headers: Mapping[str, str] = {"Accept": "application/x-ndjson"}
+
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """Build the request's JSON; see `Wire.body`.
+
+        Args:
+            request: What the user asks for. Parameters of the model go into `options`.
+
+        Raises:
+            ConfigError: A part is of a kind that Ollama cannot take, or `options` is no dict.
+        """
+        body: dict[str, Any] = {"messages": [_turn(turn) for turn in request.turns]}
+        if request.model is not None:
+            body["model"] = request.model
+        body["stream"] = True
+        if request.tools:
+            body["tools"] = [_tool(tool) for tool in request.tools]
+        if request.output_schema is not None:
+            body["format"] = request.output_schema
+        body |= {name: value for name, value in request.params.items() if name in _TOP_LEVEL}
+        options = body.get("options") or {}
+        if not isinstance(options, Mapping):
+            raise ConfigError(f"options: expected a dict, got {type(options).__name__}")
+        named = {
+            _OPTION_NAMES.get(name, name): value
+            for name, value in request.params.items()
+            if name not in _TOP_LEVEL
+        }
+        return body | ({"options": named | dict(options)} if named or options else {})
+
+    def reader(self) -> OllamaReader:
+        """Make the reader of one response."""
+        return OllamaReader()
+
+
+class OllamaReader:
+    """Reads the lines of one response; see `Reader`."""
+
+    done: DoneChunk | None = None
+    """None: a last line says that the response is complete."""
+
+    def __init__(self) -> None:
+        self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+
+    def read(self, data: str) -> ReadResult:
+        """Read one line; see `Reader.read`."""
+        fields = json_object(data)
+        if fields.get("error"):
+            return [*self._halves(), error_chunk(fields)]
+        try:
+            chunks = list(self._line(fields))
+        except TypeError as error:
+            problem = str(error)
+        else:
+            return chunks[0] if len(chunks) == 1 else chunks
+        raise StreamProtocolError(f"line: {problem}, got {data!r}")
+
+    def _line(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        message = optional(fields, "message", dict)
+        reasoning, text = optional(message, "thinking", str), optional(message, "content", str)
+        reasoning = self._reasoning.join(reasoning) if reasoning else ""
+        if reasoning:
+            yield ReasoningChunk(reasoning)
+        text = self._text.join(text) if text else ""
+        if text:
+            yield ContentChunk(text)
+        for call in optional(message, "tool_calls", list):
+            yield _call_of(optional(call, "function", dict), text_in(call, "id"))
+        if fields.get("done") is True:
+            yield from self._halves()
+            yield _done_of(fields)
+
+    def _halves(self) -> list[StreamChunk]:
+        """The halves of pairs whose other half has not come."""
+        lost: list[StreamChunk] = []
+        for kind, joiner in ((ReasoningChunk, self._reasoning), (ContentChunk, self._text)):
+            lost += [kind(half) for half in [joiner.flush()] if half]
+        return lost
+
+
+def _call_of(function: dict[str, Any], identity: str | None) -> ToolCallChunk:
+    name = optional(function, "name", str)
+    if not name:
+        raise TypeError("expected a name for the tool call, got none")
+    arguments = scalar_text(arguments_text(function.get("arguments")))
+    return ToolCallChunk(ToolCall(scalar_text(name), arguments, identity))
+
+
+def _done_of(fields: dict[str, Any]) -> DoneChunk:
+    extra = {name: cleaned(value) for name, value in fields.items() if name not in _KNOWN}
+    usage = usage_of(fields.get("prompt_eval_count"), fields.get("eval_count"))
+    reason, model = text_in(fields, "done_reason"), text_in(fields, "model")
+    return DoneChunk(usage, reason, model, extra=extra or None)
+
+
+# --- what is sent --------------------------------------------------------------------------------
+
+
+def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """A turn in Ollama's form: arguments as objects, results by name, images apart."""
+    fields = {name: value for name, value in turn.items() if name not in ("tool_call_id", "state")}
+    if fields.get("role") == "tool" and "tool_call_id" in turn and "name" in fields:
+        fields["tool_name"] = fields.pop("name")
+    if isinstance(fields.get("tool_calls"), list):
+        fields["tool_calls"] = [_call(call) for call in fields["tool_calls"]]
+    if fields.get("content") is None:
+        fields["content"] = ""
+    if isinstance(fields["content"], list):
+        fields |= _content(fields["content"])
+    return fields
+
+
+def _call(call: Any) -> Any:
+    if not isinstance(call, Mapping) or "function" in call:
+        return call
+    text = call.get("arguments")
+    try:
+        arguments = json.loads(text or "{}") if isinstance(text, str) else text
+    except (ValueError, RecursionError) as error:  # a model wrote it, and Ollama wants an object
+        if is_interrupt(error):
+            raise
+        arguments = {}
+    arguments = arguments if isinstance(arguments, dict) else {}
+    return {"function": {"name": call.get("name"), "arguments": arguments}}
+
+
+def _content(parts: list[Any]) -> dict[str, Any]:
+    texts, images = [], []
+    for part in parts:
+        if part.get("type") == "text":
+            texts.append(str(part.get("text", "")))
+        elif part.get("type") == "image" and part.get("data"):
+            images.append(part["data"])
+        else:
+            kind = f"{part.get('type')!r:.50}"
+            raise ConfigError(f"content: Ollama takes text and images with their data, got {kind}")
+    return {"content": "\n".join(texts)} | ({"images": images} if images else {})
+
+
+def _tool(tool: Any) -> Any:
+    known = isinstance(tool, Mapping) and "parameters" in tool and "function" not in tool
+    return {"type": "function", "function": dict(tool)} if known else tool
