@@ -226,7 +226,8 @@ def test_resumed_response_holds_it_again(sandbox: Sandbox, client: WebsopyClient
 
 
 @each("framing", get_args(Framing))
-def test_two_tool_turns_in_every_framing(framing: Framing) -> None:
+@each("wire", ["websopy", "openai"])
+def test_two_tool_turns_in_every_framing(framing: Framing, wire: str) -> None:
     """Calls, results and the text reach their ends however the body is framed."""
 
     def script(request: RecordedRequest) -> Steps:
@@ -238,8 +239,8 @@ def test_two_tool_turns_in_every_framing(framing: Framing) -> None:
         return [checks, think("hm"), calls, done(finish_reason="tool_calls")]
 
     with (
-        Sandbox(script, framing=framing) as sandbox,
-        WebsopyClient(api_key="test", base_url=sandbox.url) as client,
+        Sandbox(script, framing=framing, wire=wire) as sandbox,
+        WebsopyClient(api_key="test", base_url=sandbox.url, wire=wire) as client,
     ):
         conversation = client.ai.conversation()
         message = conversation.send("Hi").get_final_message()
