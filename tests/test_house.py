@@ -138,8 +138,9 @@ FLOORS = (
     {"run"},
     {"ai"},
     {"client"},
-    {"cli.json_lines", "cli.markdown_blocks", "cli.terminal", "cli.usage", "cli.wrap"},
-    {"cli.markdown_lines", "cli.screen", "cli.writers"},
+    {"cli.json_lines", "cli.markdown_blocks", "cli.usage", "cli.wrap"},
+    {"cli.screen", "cli.terminal"},
+    {"cli.markdown_lines", "cli.writers"},
     {"cli.markdown"},
     {
         "cli.clipboard",

@@ -15,18 +15,9 @@ from ..chunks import StreamChunk
 from ..errors import ConfigError
 from ..message import Message
 from .json_lines import json_line
-from .terminal import say, visible
+from .terminal import is_terminal, is_utf8, obeys_codes, say, visible
 from .usage import usage_line
-from .writers import (
-    PlainWriter,
-    ThoughtsWriter,
-    WrappingWriter,
-    Writer,
-    is_terminal,
-    is_utf8,
-    obeys_codes,
-    say_wrapped,
-)
+from .writers import PlainWriter, ThoughtsWriter, WrappingWriter, Writer
 
 WAITING = "waiting ..."
 
@@ -114,7 +105,7 @@ class AnswerOutput:
     def note(self, text: str) -> None:
         """Write a line about the answer to stderr."""
         self._finish()
-        say_wrapped(text)
+        say(text)
 
     def end(self, message: Message) -> None:
         """Write what is known once the answer is complete: that it was cut, and its usage."""

@@ -6,11 +6,17 @@ not there. Their text goes through `visible` first. Knows nothing of commands an
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
+import shutil
 import signal
 import sys
+from itertools import pairwise
 from types import FrameType
+from typing import TextIO
+
+from .wrap import line_starts
 
 _VISIBLE = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t\r"},
@@ -37,12 +43,46 @@ def in_one_line(text: str) -> str:
     return " ".join(visible(text).split())
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether someone watches what is written to the stream."""
+    return bool(stream) and stream is not None and stream.isatty()
+
+
+def obeys_codes(stream: TextIO | None) -> bool:
+    """Whether it is a terminal that moves its cursor and styles its text when told to."""
+    return is_terminal(stream) and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def is_utf8(stream: TextIO | None) -> bool:
+    """Whether every character can be written to the stream."""
+    name = getattr(stream, "encoding", None) or "ascii"
+    return codecs.lookup(name).name == "utf-8"
+
+
+def terminal_columns() -> int:
+    """The width of the terminal now: a user may change it at any time."""
+    columns = shutil.get_terminal_size((0, 0)).columns  # of stdout, or what COLUMNS says
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is no terminal either
+        columns = columns or os.get_terminal_size(sys.stderr.fileno()).columns
+    return columns or 80
+
+
 def say(text: str, *, name: str = "websopy-sync: ", end: str = "\n") -> None:
-    """Write a line to stderr, after the program's name; with `name=""` the text as it is."""
+    """Write a line to stderr, after the program's name; with `name=""` the text as it is.
+
+    On a terminal the line is wrapped between its words.
+    """
     if sys.stderr:
         with contextlib.suppress(OSError):  # stderr is closed: there is no other place to write
-            line = in_one_line(text) if name else text
-            print(f"{name}{line}", end=end, file=sys.stderr, flush=True)
+            written = _wrapped(f"{name}{in_one_line(text)}") if name else text
+            print(written, end=end, file=sys.stderr, flush=True)
+
+
+def _wrapped(line: str) -> str:
+    if not obeys_codes(sys.stderr):
+        return line
+    starts = [0, *line_starts(line, terminal_columns() - 1), len(line)]
+    return "\n".join(line[start:end].rstrip() for start, end in pairwise(starts))
 
 
 def forgive_encodings() -> None:

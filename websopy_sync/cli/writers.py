@@ -5,16 +5,11 @@ Knows nothing of chunks. `output` decides which text goes where.
 
 from __future__ import annotations
 
-import codecs
-import contextlib
-import os
-import shutil
 import sys
-from itertools import pairwise
-from typing import Protocol, TextIO
+from typing import Protocol
 
-from .terminal import in_one_line, say
-from .wrap import Wrapper, line_starts
+from .terminal import obeys_codes, say, terminal_columns
+from .wrap import Wrapper
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -27,40 +22,6 @@ class Writer(Protocol):
 
     def finish(self) -> None:
         """End the line, so that another text may follow. More of this one may come later."""
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether someone watches what is written to the stream."""
-    return bool(stream) and stream is not None and stream.isatty()
-
-
-def obeys_codes(stream: TextIO | None) -> bool:
-    """Whether it is a terminal that moves its cursor and styles its text when told to."""
-    return is_terminal(stream) and os.environ.get("TERM", "dumb") != "dumb"
-
-
-def is_utf8(stream: TextIO | None) -> bool:
-    """Whether every character can be written to the stream."""
-    name = getattr(stream, "encoding", None) or "ascii"
-    return codecs.lookup(name).name == "utf-8"
-
-
-def terminal_columns() -> int:
-    """The width of the terminal now: a user may change it at any time."""
-    columns = shutil.get_terminal_size((0, 0)).columns  # of stdout, or what COLUMNS says
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is no terminal either
-        columns = columns or os.get_terminal_size(sys.stderr.fileno()).columns
-    return columns or 80
-
-
-def say_wrapped(text: str) -> None:
-    """Write a line to stderr, as `say` does. On a terminal its words stay whole."""
-    if not obeys_codes(sys.stderr):
-        say(text)
-        return
-    line = f"websopy-sync: {in_one_line(text)}"
-    starts = [0, *line_starts(line, terminal_columns() - 1), len(line)]
-    say("\n".join(line[start:end].rstrip() for start, end in pairwise(starts)), name="")
 
 
 class PlainWriter:
