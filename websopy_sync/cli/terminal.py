@@ -45,7 +45,7 @@ def in_one_line(text: str) -> str:
 
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether someone watches what is written to the stream."""
-    return bool(stream) and stream is not None and stream.isatty()
+    return stream is not None and stream.isatty()
 
 
 def obeys_codes(stream: TextIO | None) -> bool:
