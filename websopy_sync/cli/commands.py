@@ -15,7 +15,6 @@ from ..errors import ConfigError
 from .clipboard import copy
 from .input import text_of
 from .terminal import in_one_line, say
-from .writers import say_wrapped
 
 HELP = """\
 /help          shows these lines
@@ -71,7 +70,7 @@ class Commands:
         elif name not in self._alone:
             self._refuse(name)
         elif argument:
-            say_wrapped(f"/{name}: expected nothing after it, got {argument!a:.200}")
+            say(f"/{name}: expected nothing after it, got {argument!a:.200}")
         else:
             self._alone[name]()
 
@@ -79,9 +78,7 @@ class Commands:
         names = [*self._with_argument, *self._alone]
         close = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean /{close[0]}?" if close else "/help lists them."
-        say_wrapped(
-            f"unknown command /{name:.50}: {hint} To send it as a message, type //{name:.50}"
-        )
+        say(f"unknown command /{name:.50}: {hint} To send it as a message, type //{name:.50}")
 
     def _leave(self) -> None:
         self.left = True
@@ -93,23 +90,23 @@ class Commands:
 
     def _copy(self) -> None:
         answer = last_answer(self._conversation)
-        say_wrapped(copy(answer) if answer else "there is no answer to copy yet")
+        say(copy(answer) if answer else "there is no answer to copy yet")
 
     def _save(self, path: str) -> None:
         if not self._conversation.messages:
-            say_wrapped("there is nothing to save yet")
+            say("there is nothing to save yet")
             return
         path = os.path.expanduser(text_of(path, "/save")) or self._saved or _new_name()
         if path != self._saved and os.path.lexists(path):
-            say_wrapped(f"not saved: {path!a:.200} is there already; give another name")
+            say(f"not saved: {path!a:.200} is there already; give another name")
             return
         try:
             self._conversation.save(path)
         except ConfigError as error:
-            say_wrapped(f"error: {error}")
+            say(f"error: {error}")
             return
         self._saved = path
-        say_wrapped(f"saved {len(self._conversation.messages)} turns: {os.path.abspath(path)}")
+        say(f"saved {len(self._conversation.messages)} turns: {os.path.abspath(path)}")
 
 
 def show_help() -> None:

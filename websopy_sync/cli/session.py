@@ -18,7 +18,6 @@ from .message_history import MessageHistory
 from .output import AnswerOutput
 from .prompt import Prompt
 from .terminal import allow_interrupt, in_one_line, say
-from .writers import say_wrapped
 
 NO_TOOLS = "The command line runs no tools."
 
@@ -117,7 +116,7 @@ class Session:
         try:
             line = text_of(line, "message")
         except ConfigError as error:
-            say_wrapped(f"error: {error}")
+            say(f"error: {error}")
             return
         self._history.add(line)
         # Several lines were pasted: "// a comment" is no command then.
@@ -135,7 +134,7 @@ class Session:
 
     def _retry(self) -> None:
         if self._start is None:
-            say_wrapped("there is no question to ask again yet")
+            say("there is no question to ask again yet")
             return
         del self._conversation.messages[self._start :]
         self._answer()
@@ -150,8 +149,8 @@ class Session:
             self._say_cancelled()
             allow_interrupt()
         except WebsopyError as error:
-            say_wrapped(f"error: {error}")
-            say_wrapped(f"{self._kept()}/retry asks again")
+            say(f"error: {error}")
+            say(f"{self._kept()}/retry asks again")
         self._parts = []
 
     def _send(self) -> ChatStream:
@@ -162,10 +161,10 @@ class Session:
 
     def _say_cancelled(self) -> None:
         if self._stream is None or self._stream.state != "done":  # else Ctrl-C came too late
-            say_wrapped(f"cancelled: {self._kept()}/retry asks again")
+            say(f"cancelled: {self._kept()}/retry asks again")
         dropped = self._prompt.forget_typed_ahead()
         if dropped:
-            say_wrapped(f"dropped {dropped} message{'s' * (dropped > 1)} that you typed ahead")
+            say(f"dropped {dropped} message{'s' * (dropped > 1)} that you typed ahead")
 
     def _kept(self) -> str:
         kept = len(self._conversation.messages) > (self._start or 0) + 1
