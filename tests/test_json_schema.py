@@ -73,6 +73,13 @@ class Weather:
     _source: Annotated[str, "Who says so."] = ""
 
 
+@dataclasses.dataclass
+class Dated(dict[str, int]):
+    """A dict with fields is no TypedDict."""
+
+    day: int
+
+
 class Query(TypedDict, total=False):
     text: Required[str]
     limit: int
@@ -235,6 +242,22 @@ def test_generic_classes() -> None:
     assert value_of(Box, {"item": "anything"}) == Box("anything")
 
 
+class Boxes(Box[list[T]], Generic[T]):
+    """Its own variable has the name of its base's."""
+
+
+class Names(Box[str]):
+    """A base that is filled in."""
+
+
+def test_generic_bases() -> None:
+    """What a class says of its base counts; two variables of one name are not told apart."""
+    assert value_of(Names, {"item": "a"}) == Names("a")
+    with pytest.raises(ValueError, match="item: expected str, got int"):
+        value_of(Names, {"item": 1})
+    assert value_of(Boxes[int], {"item": [1]}) == Boxes([1])
+
+
 def test_a_class_within_a_function_names_itself() -> None:
     """Its name is in no module."""
 
@@ -282,6 +305,8 @@ VALUES: list[tuple[Any, Any, Any]] = [
         Weather(Place("a"), 1.0, wind=(2.0, 3)),
     ),
     (Weather | Place, {"city": "a"}, Place("a")),
+    (Annotated[int, "An age."] | str, 3, 3),
+    (Dated, {"day": 1}, Dated(1)),
     (
         Mixed,
         {
@@ -332,9 +357,9 @@ MISMATCHES: list[tuple[Any, Any, str]] = [
     (int, math.inf, "value: expected int, got float"),
     (float, True, "value: expected float, got bool"),
     (float, "1", "value: expected float, got str"),
-    (float, math.nan, "value: expected a finite number, got none"),
-    (float, 10**400, "value: expected a finite number, got none"),
-    (Any, [math.inf], "value[0]: expected a finite number, got none"),
+    (float, math.nan, "value: expected a finite number, got another"),
+    (float, 10**400, "value: expected a finite number, got another"),
+    (Any, [math.inf], "value[0]: expected a finite number, got another"),
     (Any, [b""], "value[0]: expected any JSON value, got bytes"),
     (bool, 1, "value: expected bool, got int"),
     (None, 0, "value: expected None, got int"),
@@ -359,7 +384,7 @@ MISMATCHES: list[tuple[Any, Any, str]] = [
     (
         Place,
         {"city": "a", "size": 1},
-        "value.size: expected no such name; the names are city, near",
+        "value.size: unknown name; expected one of: city, near",
     ),
     (Place, {"city": "a", "near": [{}]}, "value.near[0].city: expected str, got nothing"),
     (Place | None, {"city": 7}, "value.city: expected str, got int"),
@@ -371,7 +396,7 @@ MISMATCHES: list[tuple[Any, Any, str]] = [
         {"age": 1, "kids": [{"age": "x"}]},
         "value.kids[0].age: Input should be a valid integer, unable to parse string as an integer",
     ),
-    (Model, math.nan, "value: expected a finite number, got none"),
+    (Model, math.nan, "value: expected a finite number, got another"),
     (
         Struct,
         {"age": "x"},
@@ -395,22 +420,41 @@ def test_interrupts_come_out() -> None:
         value_of(Picky, {"a": 2})
 
 
+@dataclasses.dataclass
+class Initialized:
+    """A field that is none."""
+
+    a: dataclasses.InitVar[int]
+
+
+@attrs.define(init=False)
+class Unusual:
+    """A constructor of the user's."""
+
+    a: int
+
+    def __init__(self, b: int = 1) -> None:
+        self.a = b
+
+
 class Sockets(TypedDict):
     a: list[socket.socket]
 
 
 REFUSED: list[tuple[Any, str]] = [
-    (socket.socket, "socket: expected a type that stands for JSON (str, "),
-    (list[bytes], "type: expected a type that stands for JSON (str, "),
+    (socket.socket, "type: expected a type that JSON can hold (str, "),
+    (list[bytes], "type: expected a type that JSON can hold (str, "),
     (dict[int, str], "type: expected a dict with str keys, got dict[int, str]"),
     (Literal[b"x"], "type: expected options of str, int, float, bool or None, got bytes"),
-    (Callable[[], int], "type: expected a type that stands for JSON"),
-    (7, "type: expected a type that stands for JSON"),
-    ("Place", "type: expected a type that stands for JSON"),
-    (list["Place"], "type: expected a type that stands for JSON"),
-    (Sockets, "Sockets.a: expected a type that stands for JSON"),
+    (Callable[[], int], "type: expected a type that JSON can hold"),
+    (7, "type: expected a type that JSON can hold"),
+    ("Place", "type: expected a type that JSON can hold"),
+    (list["Place"], "type: expected a type that JSON can hold"),
+    (Sockets, "Sockets.a: expected a type that JSON can hold"),
     (attrs.make_class("Bare", ["a"]), "Bare.a: expected a type, got none"),
-    (pydantic.create_model("Bad", a=(Callable, ...)), "Bad: PydanticInvalidForJsonSchema"),
+    (Unusual, "Unusual: expected a class that is made of its fields: got an unexpected"),
+    (Initialized, "Initialized: expected a class that is made of its fields: missing"),
+    (pydantic.create_model("Bad", a=(Callable, ...)), "type: PydanticInvalidForJsonSchema"),
 ]
 
 
@@ -509,6 +553,14 @@ def two(  # noqa: D417
     return a + b
 
 
+def promising(a: int) -> Nowhere:  # type: ignore[name-defined]  # noqa: F821
+    """As with a type that is imported under TYPE_CHECKING.
+
+    Args:
+        a: An a.
+    """
+
+
 AN_A = {"type": "integer", "description": "An a."}
 
 
@@ -517,6 +569,7 @@ AN_A = {"type": "integer", "description": "An a."}
     [
         (Tools().method, {"a": AN_A}),
         (wrapped(Tools().method), {"a": AN_A}),
+        (promising, {"a": AN_A}),
         (Tools.of_class, {"a": {"type": "integer"}}),
         (Tools.static, {"a": {"type": "integer"}}),
         (Tools(), {"a": {"type": "integer"}}),
@@ -563,7 +616,7 @@ class Odd:
         (stars, "stars: parameter 'values': expected one with a name of its own, got *values"),
         (words, "words: parameter 'values': expected one with a name of its own, got **values"),
         (positional, "positional: parameter 'a': expected one that is passed by name"),
-        (unfit, "unfit: parameter 'connection': expected a type that stands for JSON"),
+        (unfit, "unfit: parameter 'connection': expected a type that JSON can hold"),
         (unresolved, "unresolved: its annotations cannot be read: NameError: name 'Nowhere'"),
         (later, "later: expected a function that returns a value, got an async one"),
         (generate, "generate: expected a function that returns a value, got an async one"),
@@ -593,7 +646,7 @@ def test_refused_function(function: Any, says: str) -> None:
         ({}, "arguments.city: expected str, got nothing"),
         ({"city": 7}, "arguments.city: expected str, got int"),
         ({"city": "a", "place": {"city": 7}}, "arguments.place.city: expected str, got int"),
-        ({"city": "a", "self": 1}, "arguments.self: expected no such name; the names are city,"),
+        ({"city": "a", "self": 1}, "arguments.self: unknown name; expected one of: city,"),
         ([], "arguments: expected look_up, got list"),
     ],
 )
@@ -640,8 +693,13 @@ def test_deep_types() -> None:
     kind: Any = int
     for _ in range(3000):
         kind = list[kind]
-    with pytest.raises(ConfigError, match="nested too deeply"):
-        schema_of(kind)
+
+    def call(a: Any) -> None: ...
+
+    call.__annotations__["a"] = kind
+    for refuse in (lambda: schema_of(kind), lambda: parameters_of(call)):
+        with pytest.raises(ConfigError, match=r"nested too deeply|RecursionError"):
+            refuse()
 
 
 @dataclasses.dataclass

@@ -380,10 +380,13 @@ def test_a_time_limit_comes_out(client: WebsopyClient, sandbox: Sandbox) -> None
 @each(
     ("options", "says"),
     [
-        ({"response_type": bytes}, "bytes: expected a type that stands for JSON"),
-        ({"response_type": list["Weather"]}, "type: expected a type that stands for JSON"),
-        ({"response_type": 7}, "type: expected a type that stands for JSON"),
-        ({"response_type": {"type": "object"}}, "type: expected a type that stands for JSON"),
+        ({"response_type": bytes}, "response_type: expected a type that JSON can hold"),
+        ({"response_type": list["Weather"]}, "response_type: expected a type that JSON can hold"),
+        ({"response_type": 7}, "response_type: expected a type that JSON can hold"),
+        (
+            {"response_type": {"type": "object"}},
+            "response_type: expected a type that JSON can hold",
+        ),
         ({"response_type": Weather, "keep_message": False}, "keep_message: an answer of a type"),
     ],
 )

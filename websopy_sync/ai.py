@@ -81,7 +81,7 @@ class AI:
             **options: The options of `ChatOptions`; other names are fields of the request's body.
 
         Raises:
-            ConfigError: The type has a part that JSON has nothing for.
+            ConfigError: JSON cannot hold a value of the type.
             ResponseParseError: The answer is not of this type.
             WebsopyError: Whatever `chat_stream` raises, or iterating over its stream.
         """

@@ -292,7 +292,7 @@ class Object(Shape):
         for name in value:
             if name not in self.fields:
                 known = ", ".join(self.fields) or "none"
-                raise Mismatch(f"expected no such name; the names are {known:.200}", [name])
+                raise Mismatch(f"unknown name; expected one of: {known:.200}", [name])
         given = {}
         for name, field in self.fields.items():
             if name in value:

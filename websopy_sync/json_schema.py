@@ -28,7 +28,7 @@ def schema_of(kind: Any) -> dict[str, Any]:
         kind: The type: a class, or any annotation.
 
     Raises:
-        ConfigError: JSON has nothing for this type, or for one of its fields.
+        ConfigError: JSON cannot hold a value of this type, or of one of its fields.
     """
     return written(shape_of(kind))
 
@@ -44,7 +44,7 @@ def value_of(kind: Any, value: object, *, name: str = "value") -> Any:
     Raises:
         ValueError: The value does not match. The message says where: `value.city: expected str,
             got int`.
-        ConfigError: JSON has nothing for this type. It is a ValueError too.
+        ConfigError: JSON cannot hold a value of this type. It is a ValueError too.
     """
     return read(shape_of(kind), value, name)
 
@@ -79,27 +79,36 @@ def arguments_of(function: Callable[..., Any], parsed: Mapping[str, Any]) -> dic
     return arguments
 
 
-def shape_of(kind: Any) -> Shape:
+def shape_of(kind: Any, name: str = "type") -> Shape:
     """The shape of a type, to write its schema and to read its values.
 
     Args:
         kind: The type.
+        name: What an error calls the type.
 
     Raises:
-        ConfigError: JSON has nothing for this type, or for one of its fields.
+        ConfigError: JSON cannot hold a value of this type, or of one of its fields.
     """
-    name = kind.__name__ if isinstance(kind, type) else "type"
+    return _checked(lambda: Types().shape(kind, name), name)
+
+
+def _checked(find: Callable[[], Shape], name: str) -> Shape:
+    """A shape that can be written: one may be nested too deeply."""
     try:
-        shape = Types().shape(kind, name)
-        written(shape)  # it may be nested too deeply to be written
+        shape = find()
+        written(shape)
         return shape
     except RecursionError as error:
         if is_interrupt(error):
             raise
-    raise ConfigError(f"{name}: nested too deeply")
+    raise ConfigError(f"{name}: its type is nested too deeply")
 
 
-def _function_shape(function: Callable[..., Any]) -> Object:
+def _function_shape(function: Callable[..., Any]) -> Shape:
+    return _checked(lambda: _arguments_shape(function), "tool")
+
+
+def _arguments_shape(function: Callable[..., Any]) -> Object:
     if not callable(function):
         raise ConfigError(f"tool: expected a function, got {type(function).__name__}")
     target, bound = function, set[str]()

@@ -250,7 +250,7 @@ class Number(Shape):
                 raise
             number = math.inf
         if not math.isfinite(number):
-            raise Mismatch("expected a finite number, got none")
+            raise Mismatch("expected a finite number, got another")
         return number
 
 
@@ -276,7 +276,7 @@ class Anything(Shape):
                 scalar_text(name): reading.inner(name, self, item) for name, item in value.items()
             }
         if isinstance(value, float) and not math.isfinite(value):
-            raise Mismatch("expected a finite number, got none")
+            raise Mismatch("expected a finite number, got another")
         if value is None or isinstance(value, int | float):
             return value
         raise expected(self.name, value)

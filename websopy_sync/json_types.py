@@ -8,6 +8,8 @@ from __future__ import annotations
 import collections.abc as abc
 import dataclasses
 import enum
+import inspect
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -28,8 +30,8 @@ from .compound_shapes import (
 )
 from .docstrings import entries_of, summary_of
 from .errors import ConfigError, described
-from .interrupts import find_interrupt
-from .json_shapes import Anything, Integer, Number, Plain, Shape
+from .interrupts import find_interrupt, is_interrupt
+from .json_shapes import Anything, Integer, Number, Plain, Shape, shown
 from .model_shapes import model_shape
 
 __all__ = ["SUPPORTED", "Types", "hints_of"]
@@ -38,7 +40,7 @@ SUPPORTED = (
     "str, int, float, bool, None, Any, list, tuple, set, dict with str keys, Literal, Enum, "
     "Optional, Union, Annotated, dataclasses, attrs classes, TypedDict"
 )
-"""What stands for JSON."""
+"""The types whose values JSON can hold."""
 
 _PLAIN: list[tuple[Any, Shape]] = [
     (str, Plain("str", str, "string")),
@@ -68,11 +70,17 @@ def hints_of(owner: Any, where: str) -> dict[str, Any]:
         ConfigError: One cannot be evaluated.
     """
     interrupt = None
-    # A class in a function is not among the names that its own annotations are looked up in.
-    own = {owner.__name__: owner} if isinstance(owner, type) else {}
-    for names in (None, own):
+    if isinstance(owner, type):
+        # A class in a function is not among the names that its own annotations are looked up in.
+        tries: list[Any] = [(None, None), (None, {owner.__name__: owner})]
+    else:  # without the result's, which may be imported for type checkers only
+        tries = [(getattr(inspect.unwrap(owner), "__globals__", {}), None)]
+        annotations = dict(getattr(owner, "__annotations__", {}))
+        annotations.pop("return", None)
+        owner = types.SimpleNamespace(__annotations__=annotations)
+    for names, own in tries:
         try:
-            return typing.get_type_hints(owner, localns=names, include_extras=True)
+            return typing.get_type_hints(owner, names, own, include_extras=True)
         except Exception as error:  # noqa: BLE001  # an annotation may be any expression
             interrupt, problem = find_interrupt(error), described(error)
         if interrupt is not None:
@@ -94,7 +102,7 @@ class Types:
             where: What an error calls its place, such as `Weather.city`.
 
         Raises:
-            ConfigError: JSON has nothing for this type.
+            ConfigError: JSON cannot hold a value of this type.
         """
         for kind, plain in _PLAIN:
             if hint is kind:
@@ -168,7 +176,7 @@ class Types:
 
     def _object(self, cls: type, hint: Any, name: str) -> Object:
         hints = hints_of(cls, name)
-        given = dict(zip(getattr(cls, "__parameters__", ()), get_args(hint), strict=False))
+        given = _given(cls, hint)
         docs: dict[str, str] = {}
         for base in reversed(cls.__mro__):
             docs |= entries_of(vars(base).get("__doc__"))
@@ -178,14 +186,18 @@ class Types:
             if field not in hints:
                 raise ConfigError(f"{where}: expected a type, got none")
             kind = _filled(hints[field], given)
-            fields[keyword] = Field(self.shape(kind, where), keyword, required, docs.get(field, ""))
-        make = dict if issubclass(cls, dict) else cls
-        return Object(name, fields, make, _about(cls))
+            fields[keyword] = Field(
+                self.shape(kind, where), keyword, required, docs.get(field) or docs.get(keyword, "")
+            )
+        if _is_typed_dict(cls):
+            return Object(name, fields, dict, _about(cls))
+        _check_constructor(cls, fields, name)
+        return Object(name, fields, cls, _about(cls))
 
 
 def _refuse(hint: Any, where: str) -> NoReturn:
     raise ConfigError(
-        f"{where}: expected a type that stands for JSON ({SUPPORTED}), got {_named(hint)}"
+        f"{where}: expected a type that JSON can hold ({SUPPORTED}), got {_named(hint)}"
     )
 
 
@@ -193,7 +205,9 @@ def _named(hint: Any) -> str:
     """A type as a message and a schema name it."""
     if isinstance(hint, type) and get_origin(hint) is None:
         return hint.__name__
-    return str(hint).replace("typing.", "").rpartition("<locals>.")[2][:200]
+    if type(hint).__module__ not in ("types", "typing", "typing_extensions"):
+        return shown(hint)[:200]
+    return re.sub(r"([\w<>]+\.)+(?=\w)", "", str(hint))[:200]
 
 
 def _json_value(value: object, where: str) -> object:
@@ -233,6 +247,21 @@ def _fields(cls: type, hints: Mapping[str, Any]) -> dict[str, tuple[str, bool]]:
     }
 
 
+def _check_constructor(cls: type, fields: Mapping[str, Field], name: str) -> None:
+    """Refuse a class that its fields do not make: it has an InitVar, or its own `__init__`."""
+    required = {field.keyword for field in fields.values() if field.required}
+    try:
+        constructor = inspect.signature(cls)
+        for given in (required, fields):
+            constructor.bind(**dict.fromkeys(given))
+        return
+    except (TypeError, ValueError) as error:
+        if is_interrupt(error):
+            raise
+        problem = str(error)
+    raise ConfigError(f"{name}: expected a class that is made of its fields: {problem:.200}")
+
+
 def _is_required(cls: Any, name: str, hint: Any) -> bool:
     """Whether a key of a TypedDict must be there.
 
@@ -243,6 +272,19 @@ def _is_required(cls: Any, name: str, hint: Any) -> bool:
             return bool(word == "Required")
         hint = get_args(hint)[0]
     return bool(name in cls.__required_keys__)
+
+
+def _given(cls: type, hint: Any) -> dict[Any, Any]:
+    """What the type variables of a generic class and its bases stand for."""
+    given: dict[Any, Any] = {}
+    bases = [base for one in cls.__mro__ for base in vars(one).get("__orig_bases__", ())]
+    for generic in (hint, *bases):
+        variables = getattr(get_origin(generic), "__parameters__", ())
+        for variable, kind in zip(variables, get_args(generic), strict=False):
+            filled = _filled(kind, given)
+            # One name for two variables: which is meant cannot be seen.
+            given[variable] = filled if given.get(variable, filled) == filled else Any
+    return given
 
 
 def _filled(hint: Any, given: Mapping[Any, Any]) -> Any:

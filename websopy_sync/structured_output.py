@@ -67,9 +67,9 @@ class Output(Generic[Parsed]):
         """What a type asks for.
 
         Raises:
-            ConfigError: JSON has nothing for this type.
+            ConfigError: JSON cannot hold a value of this type.
         """
-        shape = shape_of(response_type)
+        shape = shape_of(response_type, "response_type")
         schema = written(shape)
         return cls(shape.name, schema, shape, frozenset(_names_in(schema)))
 
