@@ -343,6 +343,13 @@ def test_step_on_the_wire(sandbox: Sandbox, step: Any, data: bytes) -> None:
         assert ask(connection).read() == data
 
 
+def test_counts_that_need_the_others() -> None:
+    """Cached and reasoning tokens are part of the prompt's and the completion's."""
+    for fields in ({"cached": 1}, {"reasoning": 1}):
+        with pytest.raises(TypeError, match="done: cached and reasoning need the other counts"):
+            done(**fields)
+
+
 def test_numbering(sandbox: Sandbox) -> None:
     """Numbers count the events that name no id of their own, until no_ids()."""
     sandbox.play([say("a"), say("b", id="own"), ping(), say("c"), no_ids(), say("d"), done(id="z")])

@@ -12,6 +12,7 @@ from tables import each
 from websopy_sync import BadRequestError, Message, WebsopyClient, file, image
 from websopy_sync.sandbox import Sandbox
 from websopy_sync.sandbox.wires import find_service
+from websopy_sync.sandbox.wires.registry import SERVICES
 from websopy_sync.wires.base import ChatRequest
 
 GUIDE_QUESTION = "写一篇关于 AI 的文章"
@@ -180,7 +181,7 @@ def test_many_of_everything_is_bounded(client: WebsopyClient) -> None:
     assert len(message.content) < 3500
 
 
-@each("wire", ["websopy", "openai"])
+@each("wire", SERVICES)
 @each("question", ["Which city?", "哪座城市?", GUIDE_QUESTION])
 def test_request_for_json_gets_an_example(wire: str, question: str) -> None:
     """Structured output can be tried by hand, also with the guide's question."""

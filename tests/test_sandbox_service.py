@@ -14,6 +14,7 @@ from websopy_sync.sandbox.compiled_script import Script
 from websopy_sync.sandbox.default_answer import default_script
 from websopy_sync.sandbox.service import refusal, unexpected
 from websopy_sync.sandbox.wires import find_service
+from websopy_sync.sandbox.wires.registry import SERVICES
 
 NAMES = """messages role content type text image file url name media_type mediaType data tools
     tool_calls toolCalls tool_call_id toolCallId id arguments function parameters properties
@@ -64,7 +65,7 @@ def answer(wire: str, body: Any) -> None:
         assert Script.of(default_script(request, service, seconds=0), service).body
 
 
-@each("wire", ["websopy", "openai"])
+@each("wire", SERVICES)
 @settings(max_examples=200, deadline=None)
 @given(body=BODIES)
 def test_any_json(wire: str, body: Any) -> None:
@@ -107,7 +108,7 @@ STRANGE = [
 ]
 
 
-@each("wire", ["websopy", "openai"])
+@each("wire", SERVICES)
 @each("body", STRANGE)
 def test_strange_fields(wire: str, body: Any) -> None:
     """Nor do fields of other types than they should have."""

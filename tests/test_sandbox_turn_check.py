@@ -21,6 +21,7 @@ from websopy_sync.sandbox import (
     tool,
 )
 from websopy_sync.sandbox.turn_check import results_in, text_of, turns_problem, unmet
+from websopy_sync.sandbox.wires.registry import SERVICES
 from websopy_sync.sandbox.wires.websopy import WebsopyService
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"x" * 20
@@ -226,7 +227,7 @@ def test_resumed_response_holds_it_again(sandbox: Sandbox, client: WebsopyClient
 
 
 @each("framing", get_args(Framing))
-@each("wire", ["websopy", "openai"])
+@each("wire", SERVICES)
 def test_two_tool_turns_in_every_framing(framing: Framing, wire: str) -> None:
     """Calls, results and the text reach their ends however the body is framed."""
 

@@ -144,22 +144,26 @@ def _question(turns: Sequence[Turn]) -> str:
 def _pieces(turns: Sequence[Turn], question: str, schema: object) -> tuple[str, ...]:
     words = CHINESE if re.search(r"[\u3400-\u9fff]", question) else ENGLISH
     if schema is not None:
-        return _cut_up(json.dumps(example_of(schema), ensure_ascii=False), words)
+        return _in_pieces(json.dumps(example_of(schema), ensure_ascii=False), words)
     # The texts of others come last: they may begin a block of code and never end it.
     said = [
-        words.result.format(_cut(name), _cut(text)) for name, text in results_in(turns)[-LISTED:]
+        words.result.format(_shortened(name), _shortened(text))
+        for name, text in results_in(turns)[-LISTED:]
     ]
     if not said:
         sent = ", ".join(_things_in(turns[-1])[:LISTED])
-        said = [words.asked.format(_cut(question)), *([words.sent.format(sent)] if sent else ())]
-    return _cut_up(words.answer + "\n\n".join(said), words)
+        said = [
+            words.asked.format(_shortened(question)),
+            *([words.sent.format(sent)] if sent else ()),
+        ]
+    return _in_pieces(words.answer + "\n\n".join(said), words)
 
 
-def _cut_up(text: str, words: Words) -> tuple[str, ...]:
+def _in_pieces(text: str, words: Words) -> tuple[str, ...]:
     return tuple(re.findall(words.pieces, text, re.DOTALL))
 
 
-def _cut(text: str) -> str:
+def _shortened(text: str) -> str:
     return text if len(text) <= QUOTED else text[:QUOTED] + "…"
 
 
@@ -172,7 +176,7 @@ def _things_in(turn: Turn) -> list[str]:
     """The images and files of a turn, in words."""
     things = [part for part in _parts_in(turn) if part["type"] != "text"]
     shown = (part.get("name") or part.get("media_type") or part["type"] for part in things)
-    return [_cut(str(thing)) for thing in shown]
+    return [_shortened(str(thing)) for thing in shown]
 
 
 def _tokens(turns: Sequence[Turn]) -> int:

@@ -51,6 +51,10 @@ class OllamaService(Service):
         options = body.get("options")
         return options.get("num_predict") if isinstance(options, dict) else None
 
+    def output_schema_in(self, body: Mapping[str, Any]) -> Any:
+        """The JSON Schema of the answer; see `Service.output_schema_in`."""
+        return body.get("format")
+
 
 class OllamaWriter(Writer):
     """Writes one response: a line for each chunk."""
