@@ -116,6 +116,33 @@ def test_what_is_sent(client: WebsopyClient, sandbox: Sandbox) -> None:
     assert sandbox.requests[-1].json == {"messages": turns}
 
 
+@dataclasses.dataclass
+class Report:
+    """Of every kind of field."""
+
+    weather: list[Weather]
+    unit: Literal["c", "f"]
+    model: Model
+    struct: Struct | None
+    others: dict[str, int]
+    pair: tuple[float, bool]
+    deeper: Report | None = None
+
+
+@each("wire", ["websopy", "openai"])
+@each("kind", [Weather, Frozen, Typed, Model, Struct, Report, list[Report]])
+def test_other_services(make: Callable[..., WebsopyClient], wire: str, kind: Any) -> None:
+    """Each gets the schema in its own way; the sandbox answers with an example of it."""
+    with Sandbox(pause=0, wire=wire) as service:
+        client = make(base_url=service.url, wire=wire, model="m")
+        message = client.ai.chat("Report.", response_type=kind)
+        sent = service.requests[-1].json
+    value = message.parsed[0] if kind == list[Report] else message.parsed
+    assert isinstance(value, dict if kind is Typed else Report if kind == list[Report] else kind)
+    if wire == "openai":
+        assert sent["response_format"]["json_schema"]["schema"] == schema_of(kind)
+
+
 @each(
     "text",
     [
