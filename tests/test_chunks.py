@@ -43,6 +43,7 @@ _json = st.recursive(
 )
 _fields = st.dictionaries(st.text(), _json, max_size=3)
 _texts = st.none() | st.text(min_size=1)
+_states = st.none() | st.dictionaries(st.text(), _json, min_size=1, max_size=3)
 usages = st.builds(Usage, _counts, _counts) | st.builds(
     Usage,
     _counts,
@@ -57,7 +58,7 @@ chunks = st.one_of(
     st.builds(ContentChunk, st.text(), extra=_fields),
     st.builds(ReasoningChunk, st.text(), extra=_fields),
     st.builds(ToolCallChunk, tool_calls, extra=_fields),
-    st.builds(DoneChunk, st.none() | usages, _texts, _texts, _texts, extra=_fields),
+    st.builds(DoneChunk, st.none() | usages, _texts, _texts, _texts, state=_states, extra=_fields),
     st.builds(ErrorChunk, st.text(), st.none() | st.text(), extra=_fields),
     st.builds(
         UnknownChunk,
@@ -74,6 +75,7 @@ messages = st.builds(
     _texts,
     _texts,
     st.text(),
+    state=_states,
 )
 
 EXAMPLES: list[Any] = [
@@ -83,6 +85,7 @@ EXAMPLES: list[Any] = [
     DoneChunk(Usage(20, 150)),
     DoneChunk(),
     DoneChunk(Usage(20, 150), "length", "m-1", "a-1"),
+    DoneChunk(state={"w": {"signature": "x"}}),
     ReasoningChunk("two and two"),
     ErrorChunk("overloaded", "503"),
     ErrorChunk("no code"),
@@ -92,6 +95,7 @@ EXAMPLES: list[Any] = [
     ToolCall("f", "{}"),
     Message(),
     Message("a", (ToolCall("f", "{}"),), Usage(1, 1)),
+    Message("a", state={"w": [1]}),
     Message("a", (ToolCall("f", "{}"),), Usage(1, 1), "stop", "m-1", "a-1", "hm"),
 ]
 every_value = each("value", EXAMPLES)

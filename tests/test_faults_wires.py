@@ -169,6 +169,13 @@ def test_tool_turns(service: Sandbox, client: WebsopyClient) -> None:
     assert "".join(chunk.content for chunk in run if chunk.type == "content") == "It is 5."
 
 
+def test_state_of_another_wire_is_not_sent(service: Sandbox, client: WebsopyClient) -> None:
+    """PROMISE 48: what one service must get back is no other service's to see."""
+    answer = Message("a", state={"another": {"signature": "s1gnature"}})
+    assert client.ai.chat([{"role": "user", "content": "x"}, answer]).content
+    assert b"s1gnature" not in service.requests[-1].body
+
+
 def test_default_answers(service: Sandbox, client: WebsopyClient) -> None:
     """The sandbox answers without a script on every wire; a limit cuts the answer."""
     whole = client.ai.chat("hello")

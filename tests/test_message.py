@@ -94,6 +94,7 @@ def test_message_is_the_sum_of_its_chunks(parts: list[StreamChunk]) -> None:
         done.model,
         done.id,
         "".join(part.text for part in parts if isinstance(part, ReasoningChunk)),
+        state=done.state,
     )
 
 
@@ -144,9 +145,9 @@ def test_tool_calls_are_part_of_the_turn() -> None:
 
 @given(messages)
 def test_turn_and_back(message: Message) -> None:
-    """Text and tool calls survive the way back; the rest is not part of a turn."""
+    """Text, tool calls and state survive the way back; the rest is not part of a turn."""
     back = Message.from_dict(json.loads(json.dumps(message.to_dict())))
-    assert back == Message(message.content, message.tool_calls)
+    assert back == Message(message.content, message.tool_calls, state=message.state)
 
 
 @each(
@@ -164,6 +165,7 @@ def test_turn_and_back(message: Message) -> None:
         ({"role": "assistant", "content": "", "tool_calls": "s3cret"}, "str"),
         ({"role": "assistant", "content": "", "tool_calls": [{"name": "f"}]}, "ToolCall"),
         ({"role": "assistant", "content": "", "tool_calls": ["s3cret"]}, "ToolCall"),
+        ({"role": "assistant", "content": "", "state": "s3cret"}, "state, got str"),
     ],
 )
 def test_what_is_no_turn_of_a_message(turn: Any, says: str) -> None:
@@ -189,6 +191,18 @@ def test_the_done_chunk_says_why_and_who() -> None:
         assert message == Message(
             "x" * keep, (), Usage(1, 2), "length", "m-1", "a-1", reasoning="y" * keep
         )
+
+
+def test_state_goes_back_and_is_not_shown() -> None:
+    """PROMISE 48: it is part of the turn, a copy each time, and of no repr."""
+    state = {"w": {"signature": "s3cret"}}
+    done = DoneChunk(state=state)
+    message = build(ContentChunk("x"), done)
+    assert message.to_dict() == {"role": "assistant", "content": "x", "state": state}
+    assert "s3cret" not in f"{message!r}{done!r}"
+    message.to_dict()["state"]["w"].clear()
+    assert message.state == done.state == state
+    assert DoneChunk(state={}).state is Message().state is None
 
 
 @each(

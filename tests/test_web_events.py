@@ -8,9 +8,17 @@ from typing import Any
 import pytest
 from web_bodies import asked, chunks_of, events_of
 
-from websopy_sync.chunks import ContentChunk, DoneChunk, ReasoningChunk, ToolCall, ToolCallChunk
+from websopy_sync.chunks import (
+    ContentChunk,
+    DoneChunk,
+    ReasoningChunk,
+    ToolCall,
+    ToolCallChunk,
+    Usage,
+)
 from websopy_sync.sandbox import chunk, done, event, no_ids, say, think, tool
 from websopy_sync.web import sse_body
+from websopy_sync.web.events import events as encoded
 
 
 def test_chunks_arrive_as_the_service_writes_them() -> None:
@@ -70,6 +78,16 @@ def test_a_browser_gets_the_known_fields(fields: dict[str, Any], public: dict[st
     expected = {name: value for name, value in fields.items() if name not in public}
     assert json.loads(events_of([data])[0].data) == expected
     assert SECRET not in data.decode() and "internal" not in data.decode()
+
+
+def test_state_is_left_out() -> None:
+    """What the service must get back comes from the server's own memory, not from a page."""
+    (data,) = encoded([DoneChunk(Usage(1, 2), "stop", state={"w": {"signature": SECRET}})])
+    assert json.loads(events_of([data])[0].data) == {
+        "type": "done",
+        "usage": {"promptTokens": 1, "completionTokens": 2},
+        "finishReason": "stop",
+    }
 
 
 def test_unknown_chunks_are_left_out() -> None:

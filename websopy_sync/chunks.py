@@ -141,6 +141,8 @@ class DoneChunk(_KnownChunk):
             "tool_calls", "content_filter", or the service's own word. None when it did not say.
         model: The model that answered, None when the service did not say.
         id: The service's id of the answer, None when it gave none.
+        state: What the service must get back with the message, such as the signatures of its
+            reasoning. Only the wire that wrote it reads it. Mostly None.
         extra: Fields that this version does not know, as the service sent them; mostly none.
     """
 
@@ -148,13 +150,25 @@ class DoneChunk(_KnownChunk):
     finish_reason: str | None = None
     model: str | None = None
     id: str | None = None
+    _state: Mapping[str, Any] | None = attrs.field(
+        default=None, alias="state", kw_only=True, hash=False, repr=False
+    )
     type: ClassVar[Literal["done"]] = "done"
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """What the service must get back with the message; each access gives a new copy."""
+        return copied(self._state) or None
 
     def to_dict(self) -> dict[str, Any]:
         """`{"type": "done", "usage": {…} or None}`, and the other fields that are set."""
         fields = {"type": "done", "usage": self.usage and self.usage.to_dict()}
         return fields | given(
-            finish_reason=self.finish_reason, model=self.model, id=self.id, extra=self.extra
+            finish_reason=self.finish_reason,
+            model=self.model,
+            id=self.id,
+            state=self.state,
+            extra=self.extra,
         )
 
 
@@ -251,8 +265,12 @@ def _mapping(fields: Mapping[str, Any], name: str) -> Any:
     return fields[name]
 
 
+def _copied(fields: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    return None if fields.get(name) is None else copied(_mapping(fields, name))
+
+
 def _extra(fields: Mapping[str, Any]) -> dict[str, Any] | None:
-    return None if fields.get("extra") is None else copied(_mapping(fields, "extra"))
+    return _copied(fields, "extra")
 
 
 def _unknown(fields: Mapping[str, Any]) -> StreamChunk:
@@ -266,9 +284,8 @@ def _tool_call(fields: Mapping[str, Any]) -> StreamChunk:
 def _done(fields: Mapping[str, Any]) -> StreamChunk:
     usage = fields.get("usage")
     texts = (_optional_text(fields, name) for name in ("finish_reason", "model", "id"))
-    return DoneChunk(
-        None if usage is None else Usage.from_dict(usage), *texts, extra=_extra(fields)
-    )
+    usage = None if usage is None else Usage.from_dict(usage)
+    return DoneChunk(usage, *texts, state=_copied(fields, "state"), extra=_extra(fields))
 
 
 def _error(fields: Mapping[str, Any]) -> StreamChunk:

@@ -13,6 +13,7 @@ import attrs
 
 from .chunks import DoneChunk, ReasoningChunk, StreamChunk, ToolCall, ToolCallChunk, Usage
 from .errors import ConfigError
+from .value_fields import copied, given
 
 __all__ = ["MAX_ANSWER_SIZE", "Message", "MessageBuilder", "size_of"]
 
@@ -41,6 +42,8 @@ class Message:
         model: The model that answered, None when the service did not say.
         id: The service's id of the answer, None when it gave none.
         reasoning: What the model thought before it answered. It is not sent back.
+        state: What the service must get back with the message, such as the signatures of its
+            reasoning. Only the wire that wrote it reads it. Mostly None.
     """
 
     content: str = ""
@@ -50,6 +53,14 @@ class Message:
     model: str | None = None
     id: str | None = None
     reasoning: str = ""
+    _state: Mapping[str, Any] | None = attrs.field(
+        default=None, alias="state", kw_only=True, hash=False, repr=False
+    )
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """What the service must get back with the message; each access gives a new copy."""
+        return copied(self._state) or None
 
     @property
     def truncated(self) -> bool:
@@ -59,12 +70,13 @@ class Message:
     def to_dict(self) -> dict[str, Any]:
         """The turn to send back: `{"role": "assistant", "content": …}`, and its tool calls.
 
-        These are `"tool_calls": [{"name", "arguments", "id"}]`, only when there are any.
+        These are `"tool_calls": [{"name", "arguments", "id"}]`, only when there are any. So is
+        `"state"`.
         """
         turn: dict[str, Any] = {"role": "assistant", "content": self.content}
         if self.tool_calls:
             turn["tool_calls"] = [call.to_dict() for call in self.tool_calls]
-        return turn
+        return turn | given(state=self.state)
 
     @classmethod
     def from_dict(cls, turn: Mapping[str, Any]) -> Message:
@@ -81,13 +93,18 @@ class Message:
         if turn.get("role") != "assistant":
             raise ConfigError("message: expected the role 'assistant'")
         content, calls = turn.get("content"), turn.get("tool_calls") or ()
+        state = turn.get("state")
         if not isinstance(calls, list | tuple):
             raise ConfigError(f"message: expected a list of tool_calls, got {type(calls).__name__}")
         if content is None and calls:
             content = ""
         if not isinstance(content, str):
             raise ConfigError(f"message: expected str content, got {type(content).__name__}")
-        return cls(content, [ToolCall.from_dict(call) for call in calls])
+        if state is not None and not isinstance(state, Mapping):
+            raise ConfigError(f"message: expected a dict as state, got {type(state).__name__}")
+        return cls(
+            content, [ToolCall.from_dict(call) for call in calls], state=copied(state) or None
+        )
 
     def _repr_markdown_(self) -> str:
         """The text, which a notebook renders as Markdown."""
@@ -145,4 +162,5 @@ class MessageBuilder:
             done.model,
             done.id,
             self._reasoning.getvalue(),
+            state=done.state,
         )

@@ -93,7 +93,8 @@ class Output(Generic[Parsed]):
                 raise
             problem = str(error)
         else:
-            given = {field.name: getattr(answer, field.name) for field in attrs.fields(Message)}
+            names = [field.alias or field.name for field in attrs.fields(Message)]
+            given = {name: getattr(answer, name) for name in names}
             return ParsedMessage(**given, parsed=parsed)
         text = redact(answer.content)  # before it is cut: half of a secret would not be found
         quoted = repr(text[:MAX_TEXT]) + "…" * (len(text) > MAX_TEXT)

@@ -70,6 +70,8 @@ class ChatRequest:
             one form for all services, which a wire translates; all else goes out as it is:
 
             - tool calls of the model: `"tool_calls": [{"name", "arguments", "id"}]`;
+            - what a service must get back with its answer: `"state": {format: …}`, such as
+              `{"anthropic": …}`; a wire reads that of its own format and sends no other;
             - the result of one: `{"role": "tool", "tool_call_id", "name", "content"}`;
             - parts in a content that is a list: `{"type": "text", "text"}`, `{"type": "image",
               "media_type", "data"}` with the data as base64, `{"type": "image", "url"}`, and

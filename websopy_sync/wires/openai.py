@@ -213,7 +213,7 @@ def _usage(usage: Any) -> Usage | None:
 
 def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
     """A turn in OpenAI's form. What is in that form already stays as it is."""
-    fields = dict(turn)
+    fields = {name: value for name, value in turn.items() if name != "state"}
     if isinstance(fields.get("tool_calls"), list):
         fields["tool_calls"] = [_call(call) for call in fields["tool_calls"]]
     if isinstance(fields.get("content"), list):

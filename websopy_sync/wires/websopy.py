@@ -302,10 +302,10 @@ def _turn_fields(turn: Mapping[str, Any]) -> dict[str, Any]:
             fields[name] = [_renamed(part, "media_type", "mediaType") for part in value]
         elif name == "tool_calls" and _are_calls(value):
             fields["toolCalls"] = [call_fields(call) for call in value]
-        elif name != "tool_call_id":
+        elif name == "tool_call_id":
+            fields |= {} if value is None else {"toolCallId": value}
+        elif name != "state":  # another service's
             fields[name] = value
-        elif value is not None:
-            fields["toolCallId"] = value
     return fields
 
 

@@ -40,13 +40,20 @@ def test_an_answer_comes_back_as_it_came(url, keep, ask) -> None:
         UnknownChunk("thought", {"深": [1, 2.5, None]}),
         ReasoningChunk(" and so on", extra={"signature": "\ud83d"}),
         ContentChunk(" changes the world"),
-        DoneChunk(USAGE, "tool_calls", "w-1-2026", "answer-1", extra={"created": 1}),
+        DoneChunk(
+            USAGE, "tool_calls", "w-1-2026", "answer-1", state={"w": ["深"]}, extra={"created": 1}
+        ),
     ]
     answer = ask(plugin, "写一篇关于 AI 的文章", model="w-1", temperature=0.5)
     answer.last_event_id = "4"
     answer.tell(*chunks[:-1])
     answer.done(
-        USAGE, finish_reason="tool_calls", model="w-1-2026", id="answer-1", extra={"created": 1}
+        USAGE,
+        finish_reason="tool_calls",
+        model="w-1-2026",
+        id="answer-1",
+        state={"w": ["深"]},
+        extra={"created": 1},
     )
     assert plugin.flush()
     with History(url) as history:

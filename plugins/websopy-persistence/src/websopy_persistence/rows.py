@@ -181,6 +181,7 @@ def _data(piece: Piece) -> str:
 def _without_free_json(chunk: StreamChunk) -> dict[str, Any]:
     if isinstance(chunk, UnknownChunk):
         return {"type": str(chunk.type), "data": {}}
-    if isinstance(chunk, DoneChunk) and chunk.usage is not None:
-        chunk = attrs.evolve(chunk, usage=attrs.evolve(chunk.usage, details=None))
+    if isinstance(chunk, DoneChunk):
+        usage = chunk.usage and attrs.evolve(chunk.usage, details=None)
+        chunk = attrs.evolve(chunk, usage=usage, state=None)
     return attrs.evolve(chunk, extra=None).to_dict()
