@@ -30,6 +30,7 @@ from websopy_sync import (
     InternalServerError,
     Message,
     RateLimitError,
+    ResponseParseError,
     StreamCancelledError,
     StreamError,
     StreamInterruptedError,
@@ -173,6 +174,17 @@ def test_throttled_prompts_are_retried(asker: Any) -> None:
     assert sorted(result.content for result in results.values()) == list("ABCDEF")
     keys = {request.idempotency_key for request in asked.sandbox.requests}
     assert len(keys) == 7
+
+
+def test_answers_of_a_type(asker: Any) -> None:
+    """Each message has its value; an answer that is not of the type is an error of that prompt."""
+
+    def answer(request: RecordedRequest) -> Any:
+        return [say(request.json["messages"][-1]["content"]), done()]
+
+    results = dict(asker(answer).map(["[1, 2]", "no list", "[]"], response_type=list[int]))
+    assert (results[0].parsed, results[2].parsed) == ([1, 2], [])
+    assert isinstance(results[1], ResponseParseError) and results[1].text == "no list"
 
 
 # --- bounds --------------------------------------------------------------------------------------
@@ -438,6 +450,8 @@ def test_a_client_that_is_closed_meanwhile(asker: Any) -> None:
         ([], {"time_out": 1}, "time_out"),
         ([], {"model": object()}, "model"),
         ([], {"extra_body": {"x": object()}}, "x"),
+        ([], {"response_type": 7}, "response_type"),
+        ([], {"response_type": threading.Lock}, "response_type"),
         ([], {"idempotency_key": "k"}, "idempotency_key: .*has its own"),
         ([], {"keep_message": False}, "keep_message: .*whole messages"),
     ],

@@ -285,9 +285,11 @@ def many(client: WebsopyClient, token: CancelToken) -> list[str]:
             return [result.message]
         assert_type(result, Message)
     client.ai.map((str(n) for n in range(9)), model="m", cancel_token=token).close()
-    client.ai.map(7)  # type: ignore[arg-type]
-    client.ai.map([], workers="8")  # type: ignore[arg-type]
-    client.ai.map([], timeout="5")  # type: ignore[arg-type]
+    for _, typed in client.ai.map(["a"], response_type=list[int]):
+        assert_type(typed, ParsedMessage[list[int]] | WebsopyError)
+    client.ai.map(7)  # type: ignore[call-overload]
+    client.ai.map([], workers="8")  # type: ignore[call-overload]
+    client.ai.map([], timeout="5")  # type: ignore[call-overload]
     return []
 
 

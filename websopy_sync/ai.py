@@ -164,10 +164,42 @@ class AI:
             raise ConfigError(f"system: expected str, got {type(system).__name__}")
         return Conversation(self._calls.chat, self._calls.check, system=system, options=options)
 
+    @overload
+    def map(
+        self,
+        prompts: Iterable[Messages],
+        *,
+        workers: int = 8,
+        response_type: None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Generator[tuple[int, Message | WebsopyError], None, None]: ...
+    @overload
+    def map(
+        self,
+        prompts: Iterable[Messages],
+        *,
+        workers: int = 8,
+        response_type: type[Parsed],
+        **options: Unpack[ChatOptions],
+    ) -> Generator[tuple[int, ParsedMessage[Parsed] | WebsopyError], None, None]: ...
+    @overload
+    def map(
+        self,
+        prompts: Iterable[Messages],
+        *,
+        workers: int = 8,
+        response_type: UnionType,
+        **options: Unpack[ChatOptions],
+    ) -> Generator[tuple[int, ParsedMessage[Any] | WebsopyError], None, None]: ...
     @discreet
     def map(
-        self, prompts: Iterable[Messages], *, workers: int = 8, **options: Unpack[ChatOptions]
-    ) -> Generator[tuple[int, Message | WebsopyError], None, None]:
+        self,
+        prompts: Iterable[Messages],
+        *,
+        workers: int = 8,
+        response_type: Any = None,
+        **options: Unpack[ChatOptions],
+    ) -> Generator[tuple[int, Any], None, None]:
         """The answers to many prompts, several at a time, in the order in which they arrive.
 
         Each prompt gives one pair: its index, and its message or the error that `chat` would have
@@ -181,11 +213,13 @@ class AI:
         Args:
             prompts: What `chat` takes as messages, each; a list, or an iterator of any length.
             workers: Requests at a time, each in its own thread.
+            response_type: The type that each answer has to be, as for `chat`.
             **options: As for `chat`, but no `idempotency_key` and no `keep_message=False`. Each
                 holds for each request, `timeout` too.
 
         Raises:
-            ConfigError: An option cannot be used, or the client is closed. Raised at the call.
+            ConfigError: An option or the type cannot be used, or the client is closed. Raised at
+                the call.
         """
         problem = fan_out_problem(prompts, workers)
         if options.get("idempotency_key") is not None:
@@ -195,10 +229,13 @@ class AI:
         if problem:
             raise ConfigError(problem)
         self._calls.check(options)
+        if response_type is not None:
+            Output.of(response_type)  # raises what is wrong with it
 
         def send(prompt: Messages, token: CancelToken) -> Message:
             given: ChatOptions = {**options, "cancel_token": token}
-            return self.chat(prompt, **given)
+            message: Message = self.chat(prompt, response_type=response_type, **given)
+            return message
 
         token = options.get("cancel_token")
         return fan_out(send, iter(prompts), workers=workers, token=token)
