@@ -66,7 +66,7 @@ def answer(wire: str, body: Any) -> None:
 
 
 @each("wire", SERVICES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(body=BODIES)
 def test_any_json(wire: str, body: Any) -> None:
     """Whatever a client sends, it gets a response."""
