@@ -65,6 +65,7 @@ FLOORS = (
         "resume",
         "wires.base",
         "wires.pieces",
+        "wires.responses",
     },
     {
         "api_key",
@@ -77,6 +78,7 @@ FLOORS = (
         "wires.ollama",
         "wires.openai",
         "wires.registry",
+        "wires.responses",
         "wires.websopy",
     },
     {
@@ -125,6 +127,7 @@ FLOORS = (
         "sandbox.wires.ollama",
         "sandbox.wires.openai",
         "sandbox.wires.registry",
+        "sandbox.wires.responses",
         "sandbox.wires.websopy",
     },
     {"sandbox.wires"},
@@ -210,6 +213,7 @@ PURE = {
     "sandbox.wires.base",
     "sandbox.wires.ollama",
     "sandbox.wires.openai",
+    "sandbox.wires.responses",
     "sandbox.wires.websopy",
     "sse",
     "structured_output",
@@ -234,6 +238,7 @@ PURE = {
     "wires.ollama",
     "wires.openai",
     "wires.pieces",
+    "wires.responses",
     "wires.websopy",
     "wires.websopy_writer",
 }

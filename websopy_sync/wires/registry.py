@@ -21,6 +21,7 @@ GROUP = "websopy_sync.wires"
 """Entry-point group of installed wires: each name stands for a `Wire` class or a function."""
 
 _OWN = {
+    "responses": ("responses", "Responses"),
     "websopy": ("websopy", "Websopy"),
     "ollama": ("ollama", "Ollama"),
     "openai": ("openai", "OpenAI"),

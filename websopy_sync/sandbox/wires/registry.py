@@ -13,6 +13,7 @@ from .base import Service
 __all__ = ["SERVICES", "find_service"]
 
 SERVICES = {
+    "responses": ("responses", "ResponsesService"),
     "websopy": ("websopy", "WebsopyService"),
     "ollama": ("ollama", "OllamaService"),
     "openai": ("openai", "OpenAIService"),

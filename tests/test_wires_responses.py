@@ -1,0 +1,317 @@
+"""OpenAI Responses."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from readers import DATA, STEPS, datas, play, shown
+from tables import each
+
+from websopy_sync.chunks import (
+    ContentChunk,
+    DoneChunk,
+    ErrorChunk,
+    ReasoningChunk,
+    ToolCall,
+    ToolCallChunk,
+    Usage,
+)
+from websopy_sync.message import Message
+from websopy_sync.sandbox.turn_check import turns_problem
+from websopy_sync.sandbox.wires.responses import ResponsesService, ResponsesWriter
+from websopy_sync.wires import ChatRequest, FastReader
+from websopy_sync.wires.responses import Responses
+
+WIRE = Responses()
+
+
+def event(kind: str, **fields: Any) -> str:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n"
+
+
+def say(delta: str, index: int = 0) -> str:
+    return event("response.output_text.delta", output_index=index, content_index=0, delta=delta)
+
+
+def item(kind: str, index: int = 0, **fields: Any) -> str:
+    return event(f"response.output_item.{kind}", output_index=index, item=fields)
+
+
+def end(status: str = "completed", **fields: Any) -> str:
+    return event(f"response.{status}", response={"status": status, **fields})
+
+
+CALL = {"type": "function_call", "call_id": "c", "name": "f"}
+USAGE = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+
+CASES: list[tuple[str, str, list[Any], str | None]] = [
+    (
+        "as documented",
+        event("response.created", response={"id": "r"})
+        + say("Hi")
+        + event("response.output_text.done", output_index=0, content_index=0, text="Hi")
+        + item("done", type="message", content=[{"type": "output_text", "text": "Hi"}])
+        + end(usage=USAGE),
+        [["content", "Hi"], ["done", ["stop", 7]]],
+        None,
+    ),
+    ("the end of the bytes", say("Hi"), [["content", "Hi"]], "StreamInterruptedError"),
+    (
+        "the end of the bytes after a whole item",
+        say("Hi") + item("done", type="message"),
+        [["content", "Hi"]],
+        "StreamInterruptedError",
+    ),
+    ("nothing", "", [], "StreamInterruptedError"),
+    (
+        "text that comes once, as a whole",
+        event("response.output_text.done", output_index=0, content_index=0, text="Hi") + end(),
+        [["content", "Hi"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "two texts whose pieces come in turn",
+        say("a")
+        + say("b", 1)
+        + event("response.output_text.done", output_index=0, content_index=0, text="a")
+        + event("response.output_text.done", output_index=1, content_index=0, text="b")
+        + end(),
+        [["content", "a"], ["content", "b"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "interleaved calls",
+        item("added", 0, **CALL, arguments="")
+        + item("added", 1, **CALL | {"call_id": "d", "name": "g"}, arguments="")
+        + event("response.function_call_arguments.delta", output_index=1, delta="[]")
+        + event("response.function_call_arguments.delta", output_index=0, delta="{}")
+        + item("done", 0, **CALL, arguments="{}")
+        + item("done", 1, **CALL | {"call_id": "d", "name": "g"}, arguments="[]")
+        + end(),
+        [
+            ["tool_call", ["f", "{}", "c"]],
+            ["tool_call", ["g", "[]", "d"]],
+            ["done", ["tool_calls", None]],
+        ],
+        None,
+    ),
+    (
+        "a call that is cut",
+        item("added", **CALL, arguments="")
+        + event("response.function_call_arguments.delta", output_index=0, delta='{"a"'),
+        [],
+        "StreamInterruptedError",
+    ),
+    (
+        "reasoning, its summary, and a refusal",
+        event("response.reasoning_text.delta", delta="hm")
+        + event("response.reasoning_summary_text.delta", delta=" so")
+        + event("response.refusal.delta", delta="I will not")
+        + end(),
+        [
+            ["reasoning", "hm"],
+            ["reasoning", " so"],
+            ["content", "I will not"],
+            ["done", ["stop", None]],
+        ],
+        None,
+    ),
+    (
+        "cut by its length",
+        say("Hi") + end("incomplete", incomplete_details={"reason": "max_output_tokens"}),
+        [["content", "Hi"], ["done", ["length", None]]],
+        None,
+    ),
+    (
+        "cut by a filter",
+        say("Hi") + end("incomplete", incomplete_details={"reason": "content_filter"}),
+        [["content", "Hi"], ["done", ["content_filter", None]]],
+        None,
+    ),
+    (
+        "failed",
+        say("Hi") + end("failed", error={"code": "server_error", "message": "boom"}),
+        [["content", "Hi"], ["error", ["boom", "server_error"]]],
+        "StreamServerError",
+    ),
+    (
+        "an error event",
+        say("Hi") + event("error", code="rate_limit", message="boom", param=None),
+        [["content", "Hi"], ["error", ["boom", "rate_limit"]]],
+        "StreamServerError",
+    ),
+    (
+        "an error without a type",
+        'data: {"error":{"message":"boom","code":503}}\n\n',
+        [["error", ["boom", "503"]]],
+        "StreamServerError",
+    ),
+    (
+        "halves of a pair over two events",
+        say("a\ud83d") + say("\ude00") + say("\ud83d") + end(),
+        [["content", "a"], ["content", "😀"], ["content", "\ufffd"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "events that are not known",
+        event("response.new", x=1) + end(),
+        [["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "a delta that is none",
+        event("response.output_text.delta", delta=7),
+        [],
+        "StreamProtocolError",
+    ),
+    ("no object", "data: []\n\n", [], "StreamProtocolError"),
+    ("a call without a name", item("done", type="function_call"), [], "StreamProtocolError"),
+    (
+        "counts that are none",
+        end(usage={**USAGE, "input_tokens": None}),
+        [["done", ["stop", None]]],
+        None,
+    ),
+]
+
+
+@each(("name", "stream", "chunks", "error"), CASES)
+@each("step", STEPS)
+def test_cases(name: str, stream: str, chunks: list[Any], error: str | None, step: int) -> None:
+    """Read whole, in pieces and byte by byte; the fast path gives the same."""
+    events = list(datas(WIRE, stream.encode(), step))
+    read, failure = play(events, WIRE.reader())
+    assert ([shown(chunk) for chunk in read], failure) == (chunks, error)
+    assert play(events, FastReader(WIRE.reader, name="responses")) == (read, failure)
+
+
+@each("step", STEPS)
+def test_recordings(step: int) -> None:
+    """Text with characters that JSON escapes, and two tool calls in pieces."""
+    plain, _ = play(datas(WIRE, (DATA / "responses_plain.txt").read_bytes(), step), WIRE.reader())
+    text = "".join(chunk.content for chunk in plain if isinstance(chunk, ContentChunk))
+    assert text == 'Hello 世界, this is a plain answer with <b>tags</b> and "quotes".'
+    done = plain[-1]
+    assert isinstance(done, DoneChunk) and done.finish_reason == "stop"
+    assert done.model == "gpt-5" and (done.id or "").startswith("resp-")
+    tool, _ = play(datas(WIRE, (DATA / "responses_tool.txt").read_bytes(), step), WIRE.reader())
+    calls = [chunk.tool for chunk in tool if isinstance(chunk, ToolCallChunk)]
+    assert [(call.name, call.parse_arguments()) for call in calls] == [
+        ("get_weather", {"city": "Paris", "unit": "C"}),
+        ("get_time", {"city": "Paris"}),
+    ]
+    assert all((call.id or "").startswith("call_") for call in calls)
+
+
+_text = st.text(min_size=1)
+_counts = st.integers(0, 2**60)
+_chunks = st.one_of(
+    st.builds(ContentChunk, _text),
+    st.builds(ReasoningChunk, _text),
+    st.builds(ToolCallChunk, st.builds(ToolCall, _text, st.text(), st.none() | _text)),
+)
+_ends = st.one_of(
+    st.builds(
+        DoneChunk,
+        st.none()
+        | st.builds(Usage, _counts, _counts, cached_tokens=_counts, reasoning_tokens=_counts),
+        st.sampled_from(["length", "content_filter"]),
+        st.none() | _text,
+        st.none() | _text,
+    ),
+    st.builds(ErrorChunk, _text, st.none() | _text.filter(lambda code: code != "error")),
+)
+
+
+@given(st.lists(_chunks, max_size=6), _ends)
+def test_what_a_service_writes_is_read_back(written: list[Any], last: Any) -> None:
+    """The sandbox's writer and the reader agree."""
+    writer = ResponsesWriter()
+    events = [event.data for chunk in [*written, last] for event in writer.write(chunk)]
+    read, _ = play(events, WIRE.reader())
+    assert read == [*written, last]
+
+
+# --- what is sent --------------------------------------------------------------------------------
+
+
+def body_of(*turns: dict[str, Any], **fields: Any) -> Any:
+    return json.loads(json.dumps(WIRE.body(ChatRequest(turns, **fields))))
+
+
+def test_a_tool_turn() -> None:
+    """PROMISE 48: calls and results are items of their own, and become turns again."""
+    turns = [
+        {"role": "user", "content": "x"},
+        Message("a", (ToolCall("f", "{}", "c"), ToolCall("g", "[]", "d"))).to_dict(),
+        {"role": "tool", "tool_call_id": "c", "name": "f", "content": "1"},
+        {"role": "tool", "tool_call_id": "d", "name": "g", "content": "2"},
+    ]
+    body = body_of(*turns)
+    assert body["input"] == [
+        {"role": "user", "content": "x"},
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "a"}],
+        },
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call", "call_id": "d", "name": "g", "arguments": "[]"},
+        {"type": "function_call_output", "call_id": "c", "output": "1"},
+        {"type": "function_call_output", "call_id": "d", "output": "2"},
+    ]
+    read = ResponsesService().turns_in(body)
+    assert not turns_problem(read) and isinstance(read, list) and len(read) == 4
+
+
+def test_a_tool_turn_without_text() -> None:
+    """An answer that is only calls has no message."""
+    (sent,) = body_of(Message("", (ToolCall("f", "{}", "c"),)).to_dict())["input"]
+    assert sent["type"] == "function_call"
+
+
+def test_parts() -> None:
+    """In the service's form, for both sides of the conversation; what is in it already stays."""
+    parts = [
+        {"type": "text", "text": "x"},
+        {"type": "image", "media_type": "image/png", "data": "AA=="},
+        {"type": "image", "url": "https://x/y.png"},
+        {"type": "file", "name": "n", "media_type": "text/plain", "data": "AA=="},
+        {"type": "input_audio", "x": 1},
+    ]
+    (user, model) = body_of(
+        {"role": "user", "content": parts}, {"role": "assistant", "content": parts[:1]}
+    )["input"]
+    assert user["content"] == [
+        {"type": "input_text", "text": "x"},
+        {"type": "input_image", "image_url": "data:image/png;base64,AA=="},
+        {"type": "input_image", "image_url": "https://x/y.png"},
+        {"type": "input_file", "filename": "n", "file_data": "data:text/plain;base64,AA=="},
+        {"type": "input_audio", "x": 1},
+    ]
+    assert model["content"] == [{"type": "output_text", "text": "x"}]
+
+
+def test_body() -> None:
+    """Streaming; tools and schema in the service's form; other parameters go through."""
+    tool = {"name": "f", "description": "d", "parameters": {"type": "object"}}
+    turn = {"role": "user", "content": "x"}
+    body = body_of(
+        turn,
+        model="m",
+        tools=[tool, {"type": "web_search"}],
+        params={"max_tokens": 9, "reasoning": {"effort": "low"}},
+        output_schema={"type": "object"},
+    )
+    assert body == {
+        "input": [turn],
+        "model": "m",
+        "stream": True,
+        "tools": [{"type": "function", **tool}, {"type": "web_search"}],
+        "text": {"format": {"type": "json_schema", "name": "answer", "schema": {"type": "object"}}},
+        "max_output_tokens": 9,
+        "reasoning": {"effort": "low"},
+    }

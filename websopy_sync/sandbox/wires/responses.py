@@ -1,0 +1,150 @@
+"""OpenAI Responses as a service writes and reads it.
+
+Does no I/O. The client's side is `websopy_sync.wires.responses`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...chunks import (
+    ContentChunk,
+    DoneChunk,
+    ErrorChunk,
+    ReasoningChunk,
+    StreamChunk,
+    ToolCallChunk,
+    UnknownChunk,
+)
+from ...surrogates import scalar_text
+from ...wires.responses import Responses
+from .base import Service, Writer, WrittenEvent
+
+__all__ = ["ResponsesService", "ResponsesWriter"]
+
+
+class ResponsesService(Service):
+    """A server of Responses; see `Service`."""
+
+    wire = Responses()
+
+    def writer(self) -> ResponsesWriter:
+        """Make the writer of one response."""
+        return ResponsesWriter()
+
+    def turns_in(self, body: Mapping[str, Any]) -> object:
+        """The turns, in the form of `ChatRequest`; see `Service.turns_in`."""
+        items = body.get("input")
+        if isinstance(items, str):
+            return [{"role": "user", "content": items}]
+        return _turns(items) if isinstance(items, list) else items
+
+    def max_tokens_in(self, body: Mapping[str, Any]) -> Any:
+        """The limit for the length of the answer; see `Service.max_tokens_in`."""
+        return body.get("max_output_tokens")
+
+
+class ResponsesWriter(Writer):
+    """Writes one response, each text and each tool call as an item with its events."""
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._items = 0
+        self._open: str | None = None  # the item that texts are added to: "message" or "reasoning"
+
+    def write(self, chunk: StreamChunk) -> Sequence[WrittenEvent]:
+        """The events of a chunk; see `Writer.write`."""
+        begin = [] if self._begun else [_event("response.created", response=_response({}))]
+        self._begun = True
+        return [*begin, *self._events(chunk)]
+
+    def _events(self, chunk: StreamChunk) -> list[WrittenEvent]:
+        if isinstance(chunk, ContentChunk):
+            return self._delta("message", "response.output_text.delta", chunk.content)
+        if isinstance(chunk, ReasoningChunk):
+            return self._delta("reasoning", "response.reasoning_text.delta", chunk.text)
+        if isinstance(chunk, ToolCallChunk):
+            return self._call(chunk)
+        if isinstance(chunk, ErrorChunk):
+            return [_event("error", code=chunk.code, message=chunk.message, param=None)]
+        if isinstance(chunk, UnknownChunk):
+            return [WrittenEvent(_json(chunk.data))]
+        return [_ending(chunk)]
+
+    def _delta(self, item: str, event: str, text: str) -> list[WrittenEvent]:
+        events = []
+        if self._open != item:
+            self._open, self._items = item, self._items + 1
+            added = {"type": item, "id": f"item-{self._items}", "status": "in_progress"}
+            events = [self._indexed("response.output_item.added", item=added)]
+        place = {"item_id": f"item-{self._items}", "content_index": 0}
+        return [*events, self._indexed(event, **place, delta=text)]
+
+    def _call(self, chunk: ToolCallChunk) -> list[WrittenEvent]:
+        self._open, self._items = None, self._items + 1
+        tool, half = chunk.tool, len(chunk.tool.arguments) // 2
+        item: dict[str, Any] = {"type": "function_call", "id": f"item-{self._items}"}
+        item |= {"name": tool.name} | ({"call_id": tool.id} if tool.id is not None else {})
+        delta = "response.function_call_arguments.delta"
+        pieces = (tool.arguments[:half], tool.arguments[half:])
+        return [
+            self._indexed("response.output_item.added", item=item | {"arguments": ""}),
+            *(self._indexed(delta, item_id=item["id"], delta=piece) for piece in pieces),
+            self._indexed("response.output_item.done", item=item | {"arguments": tool.arguments}),
+        ]
+
+    def _indexed(self, kind: str, **fields: Any) -> WrittenEvent:
+        return _event(kind, output_index=self._items - 1, **fields)
+
+
+_STATUSES = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+def _ending(chunk: DoneChunk) -> WrittenEvent:
+    reason = _STATUSES.get(chunk.finish_reason or "")
+    fields: dict[str, Any] = {"status": "incomplete" if reason else "completed"}
+    fields |= {"incomplete_details": {"reason": reason}} if reason else {}
+    fields |= {"model": chunk.model} if chunk.model else {}
+    fields |= {"id": chunk.id} if chunk.id else {}
+    if chunk.usage:
+        fields["usage"] = {
+            "input_tokens": chunk.usage.prompt_tokens,
+            "input_tokens_details": {"cached_tokens": chunk.usage.cached_tokens},
+            "output_tokens": chunk.usage.completion_tokens,
+            "output_tokens_details": {"reasoning_tokens": chunk.usage.reasoning_tokens},
+            "total_tokens": chunk.usage.total_tokens,
+        }
+    return _event(f"response.{fields['status']}", response=_response(fields))
+
+
+def _response(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {"object": "response", "status": "in_progress", **fields}
+
+
+def _event(kind: str, **fields: Any) -> WrittenEvent:
+    return WrittenEvent(_json({"type": kind, **fields}), kind)
+
+
+def _json(fields: Mapping[str, Any]) -> str:
+    return scalar_text(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
+
+
+def _turns(items: Sequence[Any]) -> list[Any]:
+    """Turns again: the calls of one answer belong to the turn before them."""
+    turns: list[Any] = []
+    for item in items:
+        kind = item.get("type") if isinstance(item, dict) else None
+        if kind == "function_call":
+            call = {"id": item.get("call_id"), **item}
+            if turns and turns[-1].get("role") == "assistant":
+                turns[-1] = turns[-1] | {"tool_calls": [*turns[-1].get("tool_calls", ()), call]}
+            else:
+                turns.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        elif kind == "function_call_output":
+            identity, output = item.get("call_id"), item.get("output")
+            turns.append({"role": "tool", "tool_call_id": identity, "content": output})
+        else:
+            turns.append(item)
+    return turns

@@ -1,0 +1,222 @@
+"""The wire of OpenAI Responses, and of the servers compatible with it.
+
+Does no I/O. The source is OpenAI's API reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..chunks import (
+    ContentChunk,
+    DoneChunk,
+    ReasoningChunk,
+    StreamChunk,
+    ToolCall,
+    ToolCallChunk,
+)
+from ..errors import StreamProtocolError
+from ..surrogates import SurrogateJoiner, scalar_text
+from ..usage import Usage
+from .base import ChatRequest, ReadResult, Wire
+from .pieces import arguments_text, error_chunk, json_object, optional, text_in, usage_of
+
+__all__ = ["Responses", "ResponsesReader"]
+
+_PARAMETER_NAMES = {"max_tokens": "max_output_tokens"}
+"""Usual names of parameters that have another one here."""
+
+_REASONS = {"max_output_tokens": "length"}
+"""Why a response is incomplete, in the words of `DoneChunk`."""
+
+
+class Responses(Wire):
+    """OpenAI Responses; see `Wire`."""
+
+    name = "responses"
+    base_url = "https://api.openai.com/v1"
+    path = "/responses"
+    key_variable = "OPENAI_API_KEY"
+    request_id_headers = ("x-request-id", "apim-request-id")
+
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """Build the request's JSON; see `Wire.body`.
+
+        Args:
+            request: What the user asks for.
+        """
+        body: dict[str, Any] = {"input": [item for turn in request.turns for item in _items(turn)]}
+        if request.model is not None:
+            body["model"] = request.model
+        body["stream"] = True
+        if request.tools:
+            body["tools"] = [_tool(tool) for tool in request.tools]
+        if request.output_schema is not None:
+            form = {"type": "json_schema", "name": "answer", "schema": request.output_schema}
+            body["text"] = {"format": form}
+        names = _PARAMETER_NAMES
+        return body | {names.get(name, name): value for name, value in request.params.items()}
+
+    def reader(self) -> ResponsesReader:
+        """Make the reader of one response."""
+        return ResponsesReader()
+
+
+class ResponsesReader:
+    """Reads the events of one response; see `Reader`. An event's type stands in its data, too."""
+
+    done: DoneChunk | None = None
+    """None: an event says that the response is complete."""
+
+    def __init__(self) -> None:
+        self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+        self._calls = False
+        self._said: set[object] = set()  # the parts whose text has come
+
+    def read(self, data: str) -> ReadResult:
+        """Read the data of one event; see `Reader.read`."""
+        fields = json_object(data)
+        kind = fields.get("type")
+        if kind in ("keepalive", "ping"):
+            return None
+        try:
+            read = _EVENTS.get(kind) if isinstance(kind, str) else None
+            if read is None and "error" in fields:
+                return [*self._halves(), error_chunk(fields)]
+            chunks = list(read(self, fields)) if read else []
+        except TypeError as error:
+            problem = str(error)
+        else:
+            return chunks[0] if len(chunks) == 1 else chunks
+        raise StreamProtocolError(f"event: {problem}, got {data!r}")
+
+    def _say(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        self._said.add(_part_of(fields))
+        text = self._text.join(optional(fields, "delta", str))
+        if text:
+            yield ContentChunk(text)
+
+    def _said_whole(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        """The text of a part once more; some servers send it only now."""
+        if _part_of(fields) not in self._said:
+            whole = optional(fields, "text", str) or optional(fields, "refusal", str)
+            yield from self._say({**fields, "delta": whole})
+
+    def _think(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        text = self._reasoning.join(optional(fields, "delta", str))
+        if text:
+            yield ReasoningChunk(text)
+
+    def _item(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        """An item that is complete: a tool call stands there as a whole."""
+        item = optional(fields, "item", dict)
+        if item.get("type") == "function_call":
+            name = optional(item, "name", str)
+            if not name:
+                raise TypeError("expected a name for the tool call, got none")
+            arguments = scalar_text(arguments_text(item.get("arguments")))
+            self._calls = True
+            yield ToolCallChunk(ToolCall(scalar_text(name), arguments, text_in(item, "call_id")))
+
+    def _end(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        response = optional(fields, "response", dict)
+        details = optional(response, "incomplete_details", dict)
+        reason = text_in(details, "reason") or ("tool_calls" if self._calls else "stop")
+        yield from self._halves()
+        yield DoneChunk(
+            _usage(response.get("usage")),
+            _REASONS.get(reason, reason),
+            text_in(response, "model"),
+            text_in(response, "id"),
+        )
+
+    def _fail(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        yield from self._halves()
+        yield error_chunk(optional(fields, "response", dict) or fields)
+
+    def _halves(self) -> list[StreamChunk]:
+        """The halves of pairs whose other half has not come."""
+        lost: list[StreamChunk] = []
+        for kind, joiner in ((ReasoningChunk, self._reasoning), (ContentChunk, self._text)):
+            lost += [kind(half) for half in [joiner.flush()] if half]
+        return lost
+
+
+_EVENTS: Mapping[str, Callable[[ResponsesReader, dict[str, Any]], Iterator[StreamChunk]]] = {
+    "response.output_text.delta": ResponsesReader._say,
+    "response.output_text.done": ResponsesReader._said_whole,
+    "response.refusal.delta": ResponsesReader._say,
+    "response.refusal.done": ResponsesReader._said_whole,
+    "response.reasoning_text.delta": ResponsesReader._think,
+    "response.reasoning_summary_text.delta": ResponsesReader._think,
+    "response.output_item.done": ResponsesReader._item,
+    "response.completed": ResponsesReader._end,
+    "response.incomplete": ResponsesReader._end,
+    "response.failed": ResponsesReader._fail,
+    "error": ResponsesReader._fail,
+}
+"""What says something. All other events tell of the response's structure."""
+
+
+def _part_of(fields: Mapping[str, Any]) -> object:
+    return repr([fields.get(name) for name in ("item_id", "output_index", "content_index")])
+
+
+def _usage(usage: Any) -> Usage | None:
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = usage.get("input_tokens_details"), usage.get("output_tokens_details")
+    return usage_of(
+        *(usage.get(name) for name in ("input_tokens", "output_tokens", "total_tokens")),
+        cached=prompt.get("cached_tokens") if isinstance(prompt, dict) else None,
+        reasoning=completion.get("reasoning_tokens") if isinstance(completion, dict) else None,
+    )
+
+
+# --- what is sent --------------------------------------------------------------------------------
+
+
+def _items(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The items of a turn; one in the service's own form stays as it is."""
+    if turn.get("role") == "tool":
+        identity, content = turn.get("tool_call_id"), turn.get("content")
+        yield {"type": "function_call_output", "call_id": identity, "output": content}
+        return
+    calls = turn.get("tool_calls") or ()
+    if turn.get("content") or not calls:
+        yield _message(turn)
+    for call in calls:
+        function = call.get("function", call)
+        yield {
+            "type": "function_call",
+            "call_id": call.get("id"),
+            "name": function.get("name"),
+            "arguments": function.get("arguments"),
+        }
+
+
+def _message(turn: Mapping[str, Any]) -> Mapping[str, Any]:
+    fields = {name: value for name, value in turn.items() if name not in ("tool_calls", "state")}
+    out, content = turn.get("role") == "assistant", turn.get("content")
+    if out and isinstance(content, str):  # llama.cpp takes an answer in this form only
+        content = [{"type": "text", "text": content}]
+    if isinstance(content, list):
+        fields["content"] = [_part(part, out=out) for part in content]
+    return {"type": "message", **fields} if out else fields
+
+
+def _part(part: Any, *, out: bool) -> Any:
+    data = f"data:{part.get('media_type')};base64,{part.get('data')}"
+    if part.get("type") == "text":
+        return {"type": "output_text" if out else "input_text", "text": part.get("text")}
+    if part.get("type") == "image":
+        return {"type": "input_image", "image_url": part.get("url") or data}
+    if part.get("type") == "file":
+        return {"type": "input_file", "filename": part.get("name"), "file_data": data}
+    return part
+
+
+def _tool(tool: Any) -> Any:
+    known = isinstance(tool, Mapping) and "parameters" in tool and "type" not in tool
+    return {"type": "function", **tool} if known else tool
