@@ -31,13 +31,17 @@ from websopy_sync import (
 from websopy_sync.lifecycle import ENDED, NEVER, REFUSED, SAME, TRANSITIONS
 from websopy_sync.sandbox import (
     Sandbox,
+    Steps,
     before_headers,
     cut,
     done,
     error,
+    event,
+    ping,
     say,
     silence,
     status,
+    think,
     tool,
 )
 
@@ -586,3 +590,19 @@ def test_usage_after_cancel(ask: Ask) -> None:
     next(stream), next(stream)
     stream.cancel()
     assert stream.current_message == Message("a", (ToolCall("f", "{}"),))
+
+
+@pytest.mark.parametrize(
+    "first", [tool("f", "{}"), think("hm"), event('{"type":"later"}'), ping(), say("a")]
+)
+def test_cancelled_at_a_chunk_of_any_kind(first: Steps, sandbox: Sandbox) -> None:
+    """PROMISE 7: the next step raises, though more chunks have come with this one."""
+    sandbox.play([first, say("more"), done()])
+    with WebsopyClient("k", base_url=sandbox.url, plugins=[]) as client:
+        stream = client.ai.chat_stream("x")
+        time.sleep(0.05)  # all of it is in the socket
+        next(stream)
+        stream.cancel()
+        with pytest.raises(StreamCancelledError):
+            next(stream)
+        assert stream.current_message.content in ("", "a", "more")

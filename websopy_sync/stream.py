@@ -293,8 +293,10 @@ def _take_and_lend(
     else:
         reading.scope.progress = True
         yield from _lend(chunks, reading)
-        if reading.stream is not None and _chat(reading)._ending():
+        if _chat(reading)._ending():
             reading.scope.limit("idle", GRACE)
+    if reading.scope.aborted and not _chat(reading)._settled:
+        reading.scope.raise_aborted()
 
 
 def _is_ping(chunk: StreamChunk) -> bool:
