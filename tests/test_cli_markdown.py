@@ -182,16 +182,13 @@ def test_a_block_higher_than_the_screen() -> None:
 @each("line", ["line_{} = 1", "1. item {}"])
 def test_what_scrolled_off_can_be_read(line: str) -> None:
     """While code and lists still grow, their beginning is above the screen already."""
-    word = threading.Event()
     lines = [line.format(number) for number in range(40)]
-    start = "```python\n" if "=" in line else ""
-    script = [*(say(f"{text}\n") for text in [start[:-1], *lines]), wait(word), done()]
+    code = "=" in line
+    script = [*(say(f"{text}\n") for text in ["```python" if code else "", *lines]), silence()]
     with Sandbox(script, pause=0.005) as sandbox:
         with chat(sandbox, rows=10) as screen:
-            words = [f"_{number} " if start else f"item {number}" for number in range(40)]
+            words = [f"_{number} " if code else f"item {number}" for number in range(40)]
             screen.until(lambda shown: all(any(w in f"{text} " for text in shown) for w in words))
-            word.set()
-            screen.ended()
 
 
 @pytest.mark.slow
@@ -313,6 +310,10 @@ def test_a_failure_of_the_drawing() -> None:
         writer.write("a")
         with pytest.raises(BrokenPipeError):
             writer.finish()
+        with pytest.raises(BrokenPipeError):
+            for _ in range(1000):
+                writer.write("a")
+                time.sleep(0.001)
 
 
 def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

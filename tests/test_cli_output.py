@@ -15,8 +15,9 @@ from command_line import PATIENCE, Run, environment, run, started
 from screens import Screen
 from tables import each
 
-from websopy_sync import Usage
+from websopy_sync import ContentChunk, Usage
 from websopy_sync.cli import main
+from websopy_sync.cli.output import AnswerOutput
 from websopy_sync.cli.usage import usage_line
 from websopy_sync.message import Message
 from websopy_sync.sandbox import (
@@ -157,6 +158,27 @@ def test_ctrl_c_in_a_think() -> None:
             assert screen.ended() == ["thinking", "Hm^C"]
             assert screen.written.rstrip().endswith("\x1b[0m")
             assert screen.process.returncode == 130
+
+
+def test_ctrl_c_in_the_last_step() -> None:
+    """The line is ended all the same, and the exception comes out."""
+
+    class Interrupted:
+        finished = 0
+
+        def write(self, text: str) -> None:
+            pass
+
+        def finish(self) -> None:
+            self.finished += 1
+            if self.finished == 1:
+                raise KeyboardInterrupt
+
+    writer = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        with AnswerOutput(writer, usage=False) as output:
+            output.add(ContentChunk("a"))
+    assert writer.finished == 2
 
 
 @pytest.mark.slow

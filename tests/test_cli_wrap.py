@@ -41,6 +41,7 @@ WORDS = st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
         ("人工智能。正在", ["人工智", "能。正在"]),
         ("人工智（真）", ["人工智", "（真）"]),
         ("use 中文 in it", ["use 中文", "in it"]),
+        ("abcdefghiー x", ["abcdefghi", "ー x"]),
         ("한국어 단어를 쓴다", ["한국어", "단어를", "쓴다"]),
         ("cafx\u0301 cafx\u0301s", ["cafx\u0301", "cafx\u0301s"]),
         ("tab\there it is", ["tab", "here it", "is"]),

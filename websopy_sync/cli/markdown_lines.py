@@ -66,7 +66,7 @@ class Renderer:
         """The lines of a block. None is wider than the terminal, except finished lines of code.
 
         Args:
-            block: What to lay out.
+            block: What to lay out. Its source went through `visible`.
             columns: The width of the terminal.
             growing: The block may change, so each line must be one row of the terminal.
         """
@@ -79,7 +79,7 @@ class Renderer:
                 return self._rendered(_Answer(block.tokens))
         except Exception:  # noqa: BLE001  what rich or a lexer fails at is shown as it came
             pass
-        return self._rendered(Text(visible(block.source.strip("\n")), overflow="fold"))
+        return self._rendered(Text(block.source.strip("\n"), overflow="fold"))
 
     def _rendered(self, renderable: RenderableType) -> list[str]:
         with self._console.capture() as capture:
@@ -102,7 +102,7 @@ def _fits(tokens: Sequence[Token], width: int) -> bool:
 def _code_lines(block: Block, width: int, *, fold: bool) -> Iterator[Text]:
     """The code, highlighted, between its fences. A part of a block has its own fences only."""
     token = block.tokens[0]
-    language = visible(token.info.strip())
+    language = token.info.strip()
     if token.type == "fence" and not block.code_before:
         yield from _folded(Text(f"{token.markup}{language}", "dim"), width, fold=fold)
     syntax = Syntax("", language.partition(" ")[0] or "text", theme="ansi_dark")
@@ -265,7 +265,6 @@ def _shown(token: Token) -> Token:
         # The model ended the line: joined with a space, Chinese would get one too many.
         type="hardbreak" if token.type == "softbreak" else token.type,
         content=visible(token.content),
-        info=visible(token.info),
         children=None if children is None else list(map(_shown, _without_known_links(children))),
     )
 

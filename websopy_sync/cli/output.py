@@ -110,7 +110,7 @@ class AnswerOutput:
     def end(self, message: Message) -> None:
         """Write what is known once the answer is complete: that it was cut, and its usage."""
         if message.truncated:
-            self.note(f"warning: {CUT[message.finish_reason or '']}")
+            self.note(f"warning: {CUT.get(message.finish_reason or '', 'the answer was cut')}")
         if self._usage:
             self.note(usage_line(message, seconds=time.monotonic() - self._begun))
 
