@@ -47,7 +47,7 @@ class Commands:
     def __init__(self, conversation: Conversation, retry: Callable[[], None]) -> None:
         self._conversation = conversation
         self._saved = ""
-        self.left = False
+        self.left: bool = False
         self._with_argument = {"model": self._model, "save": self._save}
         self._alone = {
             "help": show_help,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ..chunks import (
     ContentChunk,
@@ -49,7 +49,7 @@ class Ollama(Wire):
     name = "ollama"
     base_url = "http://127.0.0.1:11434"
     path = "/api/chat"
-    framing = "ndjson"
+    framing: Literal["sse", "ndjson"] = "ndjson"
     headers: Mapping[str, str] = {"Accept": "application/x-ndjson"}
 
     def body(self, request: ChatRequest) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class OpenAI(Wire):
     base_url = "https://api.openai.com/v1"
     path = "/chat/completions"
     key_variable = "OPENAI_API_KEY"
-    request_id_headers = ("x-request-id", "apim-request-id")
+    request_id_headers: tuple[str, ...] = ("x-request-id", "apim-request-id")
 
     def __init__(self, *, usage: bool = True, **differences: Any) -> None:
         super().__init__(**differences)

@@ -19,6 +19,7 @@ from ...chunks import (
     UnknownChunk,
 )
 from ...surrogates import scalar_text
+from ...wires.base import Wire
 from ...wires.ollama import Ollama
 from .base import Service, Writer, WrittenEvent
 
@@ -28,7 +29,7 @@ __all__ = ["OllamaService", "OllamaWriter"]
 class OllamaService(Service):
     """An Ollama server; see `Service`."""
 
-    wire = Ollama()
+    wire: Wire = Ollama()
 
     def writer(self) -> OllamaWriter:
         """Make the writer of one response."""

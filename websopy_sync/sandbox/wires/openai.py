@@ -20,6 +20,7 @@ from ...chunks import (
 )
 from ...surrogates import scalar_text
 from ...usage import Usage
+from ...wires.base import Wire
 from ...wires.openai import OpenAI
 from .base import Service, Writer, WrittenEvent
 
@@ -29,7 +30,7 @@ __all__ = ["OpenAIService", "OpenAIWriter"]
 class OpenAIService(Service):
     """A server of Chat Completions; see `Service`."""
 
-    wire = OpenAI()
+    wire: Wire = OpenAI()
 
     def writer(self) -> OpenAIWriter:
         """Make the writer of one response."""

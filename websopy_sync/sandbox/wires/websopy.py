@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...chunks import StreamChunk
-from ...wires.base import ChatRequest
+from ...wires.base import ChatRequest, Wire
 from ...wires.websopy import Websopy
 from ...wires.websopy_writer import dump_chunk
 from .base import Service, Writer, WrittenEvent
@@ -24,8 +24,8 @@ _PART_NAMES = {"mediaType": "media_type"}
 class WebsopyService(Service):
     """The service itself; see `Service`."""
 
-    wire = Websopy()
-    methods = ("GET", "POST")
+    wire: Wire = Websopy()
+    methods: Sequence[str] = ("GET", "POST")
 
     def writer(self) -> Writer:
         """Make the writer of one response."""
