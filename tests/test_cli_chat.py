@@ -261,3 +261,31 @@ def test_an_argument_on_a_terminal() -> None:
             terminal.until("answer")
             assert terminal.ended() == 0
     assert asked(sandbox) == ["Hi"]
+
+
+def test_no_stream(chat: Run) -> None:
+    """The answer is written once it is whole; of one that fails there is nothing."""
+    whole = chat([say("AI "), say("正在"), done()], "--no-stream")
+    assert (whole.returncode, whole.stdout) == (0, "AI 正在\n")
+    failed = chat([no_ids(), say("so far"), cut()], "--no-stream")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.startswith("websopy-sync: error: ")
+
+
+def test_each_turn_has_the_id_of_its_conversation(here: Run) -> None:
+    """For plugins only: the service does not get it."""
+    with Sandbox([say("ok"), done()]) as sandbox:
+        here("chat", "--base-url", sandbox.url, "Hi")
+    assert list(sandbox.requests[0].json) == ["messages"]
+
+
+def test_another_wire(here: Run) -> None:
+    """Of the service that is asked, and of the sandbox, whatever WEBSOPY_WIRE says."""
+    with Sandbox([say("ok"), done()], wire="openai") as sandbox:
+        flags = ["--base-url", sandbox.url, "--wire", "openai", "-m", "large"]
+        answer = here("chat", *flags, "Hi")
+    assert (answer.returncode, answer.stdout) == (0, "ok\n")
+    assert sandbox.requests[0].json["stream"] is True
+    assert here("chat", "--sandbox", "--wire", "openai", "-m", "x", GUIDE_QUESTION).returncode == 0
+    wrong = here("chat", "--wire", "nonsense", "Hi")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)

@@ -138,8 +138,8 @@ def test_stored_conversation(make: Callable[..., WebsopyClient]) -> None:
 def test_no_stored_conversation(make: Callable[..., WebsopyClient]) -> None:
     """The line says which flag, and what to do."""
     for plugins, wanted, reason in (
-        ([], None, "--continue: no installed plugin keeps a history; pip install websopy-pers"),
-        ([], "x", "--conversation: no installed plugin keeps a history; pip install websopy-per"),
+        ([], None, "--continue: expected a plugin that keeps a history, got none: pip "),
+        ([], "x", "--conversation: expected a plugin that keeps a history, got none: pip "),
         ([NoHistory()], None, "--continue: there is no conversation in the history yet"),
         ([History()], "x", "--conversation: expected the id of a conversation in the history, got"),
         ([History()], "", "--conversation: expected an id, got an empty text"),
@@ -196,8 +196,8 @@ def test_files_alone(here: Run, tmp_path: Path) -> None:
         (["-m", "a", "-o", "model=b"], "model: expected it from --model or from -o, got both"),
         (["-f", "-"], "-f: expected a file, got '-'"),
         (["--timeout", "soon"], "--timeout: expected seconds, got 'soon'"),
-        (["--continue"], "--continue: no installed plugin keeps a history"),
-        (["--conversation", "x"], "--conversation: no installed plugin keeps a history"),
+        (["--continue"], "--continue: expected a plugin that keeps a history"),
+        (["--conversation", "x"], "--conversation: expected a plugin that keeps a history"),
     ],
 )
 def test_wrong_values(here: Run, flags: list[str], reason: str) -> None:

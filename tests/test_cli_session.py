@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Terminal, asked
@@ -156,8 +157,8 @@ def test_ctrl_c_in_a_conversation() -> None:
             assert terminal.ended_by(lambda: terminal.type("\x03")) == 130
 
 
-def turns_of(sandbox: Sandbox) -> list[list[str]]:
-    """The texts of the turns of each request."""
+def turns_of(sandbox: Sandbox) -> list[list[Any]]:
+    """The contents of the turns of each request."""
     return [[turn["content"] for turn in request.json["messages"]] for request in sandbox.requests]
 
 
@@ -309,3 +310,104 @@ def test_tool_calls_get_a_result() -> None:
             terminal.until("answer")
     roles = [turn["role"] for turn in sandbox.requests[-1].json["messages"]]
     assert roles == ["user", "assistant", "tool", "user"]
+
+
+def test_greeting_fits_a_narrow_terminal() -> None:
+    """So do the lines of /help."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            greeting = terminal.until("> ")
+            terminal.type("/help\n")
+            lines = (greeting + terminal.until("\n> ")).splitlines()
+    assert len(lines) > 10
+    assert max(map(len, lines)) <= 40
+
+
+def test_files_go_with_the_first_message(tmp_path: Path) -> None:
+    """And with its retry, but with no other."""
+    path = tmp_path / "notes.txt"
+    path.write_text("a cat")
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, "-f", str(path)) as terminal:
+            assert "Files that go with the first message: 1" in terminal.until("> ")
+            for line in ("/model", "one", "/retry", "two"):
+                terminal.type(f"{line}\n")
+                terminal.until("\r\n> ")
+    first = [{"type": "text", "text": "a cat"}, {"type": "text", "text": "one"}]
+    assert turns_of(sandbox) == [[first], [first], [first, "answer", "two"]]
+
+
+def test_ctrl_c_drops_what_was_typed_ahead() -> None:
+    """As a terminal does: it stops the answer, and what was to follow."""
+    word = threading.Event()
+    with Sandbox([say("answer"), done()]) as sandbox:
+        sandbox.play([say("slow"), wait(word), done()])
+        sandbox.play([say("second"), silence()])
+        with Terminal("chat", "--base-url", sandbox.url, TERM="xterm-256color") as terminal:
+            terminal.until("> ")
+            terminal.type("one\r")
+            terminal.until("slow")
+            terminal.type("two\rthree\rfour\r")
+            word.set()
+            terminal.until("second")
+            terminal.type("\x03")
+            assert "dropped 2 messages that you typed ahead" in terminal.until("> ")
+            terminal.type("five\r")
+            terminal.answered()
+    assert asked(sandbox) == ["one", "two", "five"]
+
+
+def test_lines_with_a_slash_in_a_paste() -> None:
+    """Code that begins with a comment is no command, and keeps both slashes."""
+    code = "// a comment\nint main();"
+    pasted = code.replace("\n", "\r")
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, TERM="xterm-256color") as terminal:
+            terminal.until("> ")
+            terminal.type(f"\x1b[200~{pasted}\x1b[201~\r")
+            terminal.answered()
+    assert asked(sandbox) == [code]
+
+
+def test_a_new_line_in_a_message() -> None:
+    """Alt-Enter begins it."""
+    key = "\x1b\r"
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, TERM="xterm-256color") as terminal:
+            terminal.until("> ")
+            terminal.type(f"one{key}二{key}three\r")
+            terminal.answered()
+    assert asked(sandbox) == ["one\n二\nthree"]
+
+
+def test_ctrl_c_that_clears_a_line_each_time() -> None:
+    """Twice leaves only if there was nothing to clear."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, TERM="xterm-256color") as terminal:
+            terminal.until("> ")
+            for text in ("one", "two", "three"):
+                terminal.type(text)
+                terminal.until(text)
+                terminal.interrupt()
+                terminal.until("> ")
+            terminal.type("four\r")
+            terminal.answered()
+            assert terminal.ended_by(lambda: terminal.type("\x03")) == 130
+    assert asked(sandbox) == ["four"]
+
+
+def test_no_stream() -> None:
+    """Nothing is shown of an answer that is not whole, and nothing of it stays."""
+    with Sandbox([say("an "), say("answer"), done()]) as sandbox:
+        sandbox.play([say("never"), silence()])
+        with Terminal("chat", "--base-url", sandbox.url, "--no-stream") as terminal:
+            terminal.until("> ")
+            terminal.type("one\n")
+            terminal.until("waiting")
+            assert sandbox.wait_request()
+            terminal.type("\x03")
+            shown = terminal.until("> ")
+            assert "cancelled: /retry asks again" in shown and "never" not in shown
+            terminal.type("/retry\n")
+            assert "an answer\n" in terminal.until("\r\n> ")
+    assert turns_of(sandbox) == [["one"], ["one"]]

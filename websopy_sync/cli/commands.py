@@ -26,6 +26,7 @@ HELP = """\
 //text         is sent as /text
 
 Enter sends; a paste is one message.
+Alt-Enter begins a new line.
 Arrow up and down: earlier messages.
 Ctrl-C stops an answer; at the prompt
 it clears the line, and twice it leaves.

@@ -50,9 +50,13 @@ class Prompt:
     The rule for lines: what is pasted is one message, and so are lines that come at once while the
     prompt is shown, as a terminal pastes that does not mark it. Lines that were typed before the
     prompt, while an answer was written, are a message each.
+
+    Attributes:
+        dropped: Whether the last Ctrl-C took a text away that was typed already.
     """
 
     def __init__(self) -> None:
+        self.dropped = False
         self._on_terminal = bool(sys.stdout) and sys.stdout.isatty()
         self._edits = HAS_READLINE and self._on_terminal
         self._marks = self._edits and os.environ.get("TERM", "dumb") != "dumb"
@@ -62,7 +66,10 @@ class Prompt:
 
     def __enter__(self) -> Self:
         if HAS_READLINE:
-            readline.set_auto_history(False)  # a pasted message is one entry, which `add` makes
+            readline.set_auto_history(False)  # `MessageHistory` keeps a pasted message as one
+            # Alt-Enter begins a new line: the macro types Ctrl-V, which takes the next key as it
+            # is, and Ctrl-J.
+            readline.parse_and_bind(r'"\e\C-m": "\C-v\C-j"')
         if self._marks:
             # The user can edit a paste as a whole before Enter sends it. Python turns this off.
             readline.parse_and_bind("set enable-bracketed-paste on")
@@ -79,6 +86,15 @@ class Prompt:
             EOFError: The input has ended.
             KeyboardInterrupt: Ctrl-C was pressed.
         """
+        lines: list[str] = []
+        try:
+            return self._next(lines)
+        except KeyboardInterrupt:
+            # After Ctrl-C readline still has the line that it interrupted.
+            self.dropped = bool(lines or (self._edits and readline.get_line_buffer()))
+            raise
+
+    def _next(self, lines: list[str]) -> str:
         self._take_typed_ahead()
         if self._ahead:
             text = self._ahead.popleft()
@@ -86,7 +102,9 @@ class Prompt:
             return text
         if self._ended:
             raise EOFError
-        return "\n".join([self._line(PROMPT), *self._pasted_lines()])
+        lines.append(self._line(PROMPT))
+        self._add_pasted_to(lines)
+        return "\n".join(lines)
 
     def forget_typed_ahead(self) -> int:
         """Drop the messages that were typed ahead, as the terminal does with the rest at Ctrl-C.
@@ -133,15 +151,13 @@ class Prompt:
                     data += os.read(sys.stdin.fileno(), 65536)
         return data
 
-    def _pasted_lines(self) -> list[str]:
-        """The lines that come at once after the first one."""
-        lines: list[str] = []
+    def _add_pasted_to(self, lines: list[str]) -> None:
+        """Add the lines that come at once after the first one."""
         try:
             while waits(PASTED, unknown=False):
                 lines.append(self._line(PROMPT_OF_NEXT_LINE))
         except EOFError:
             self._ended = True
-        return lines
 
     def _line(self, prompt: str) -> str:
         if not self._on_terminal:

@@ -101,7 +101,8 @@ def stored_conversation(client: WebsopyClient, conversation_id: str | None) -> S
         raise ConfigError("--conversation: expected an id, got an empty text")
     if not keeps_history(client):
         raise ConfigError(
-            f"{flag}: no installed plugin keeps a history; pip install websopy-persistence"
+            f"{flag}: expected a plugin that keeps a history, got none: "
+            "pip install websopy-persistence"
         )
     found = client.load_conversation(conversation_id)
     if found is not None:

@@ -16,8 +16,8 @@ from .commands import Commands, model_of
 from .input import text_of
 from .message_history import MessageHistory
 from .output import AnswerOutput
-from .prompt import Prompt
-from .terminal import allow_interrupt, in_one_line, say
+from .prompt import PROMPT, Prompt
+from .terminal import allow_interrupt, in_one_line, say, terminal_columns
 
 NO_TOOLS = "The command line runs no tools."
 
@@ -93,16 +93,16 @@ class Session:
         say("Enter sends, Ctrl-C stops an answer,\nCtrl-D leaves, /help shows more.", name="")
         say(in_one_line(f"Model: {model_of(self._conversation)}"), name="")
         if self._question is not None:
-            shown = in_one_line(str(self._question)) if isinstance(self._question, str) else "files"
-            count = len(self._conversation.messages)
-            say(f"Goes on after {count} turns, the last question: {shown:.60}", name="")
+            shown = self._question if isinstance(self._question, str) else "(with files)"
+            say(f"Goes on after {len(self._conversation.messages)} turns. Last question:", name="")
+            say(f"{PROMPT}{in_one_line(shown):.{terminal_columns() // 2 - 2}}", name="")
         if self._parts:
             say(f"Files that go with the first message: {len(self._parts)}", name="")
 
     def _take_interrupt(self) -> None:
         """Ctrl-C outside an answer clears the line; pressed twice in a row, it ends all."""
         say("", name="")
-        if self._interrupted:
+        if self._interrupted and not self._prompt.dropped:
             raise KeyboardInterrupt
         self._interrupted = True
         say("Ctrl-D or /quit leaves, Ctrl-C again too", name="")
