@@ -142,7 +142,7 @@ FLOORS = (
     {"ai"},
     {"client"},
     {"cli.json_lines", "cli.markdown_blocks", "cli.usage", "cli.wrap"},
-    {"cli.screen", "cli.terminal"},
+    {"cli.screen", "cli.table", "cli.terminal"},
     {"cli.markdown_lines", "cli.writers"},
     {"cli.markdown"},
     {
@@ -152,6 +152,7 @@ FLOORS = (
         "cli.output",
         "cli.plugins",
         "cli.sandbox",
+        "cli.wires",
     },
     {"cli.commands", "cli.prompt", "cli.request_flags"},
     {"cli.session"},

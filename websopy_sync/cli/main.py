@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from .._version import __version__
 from ..errors import ConfigError, WebsopyError, described
 from ..hooks import Hooks
-from . import chat, plugins, sandbox
+from . import chat, plugins, sandbox, wires
 from .terminal import drop_unwritable, end_when_terminated, forgive_encodings, interrupt_once, say
 
 
@@ -55,7 +55,7 @@ def _run(argv: list[str], *, own_process: bool) -> int:
     parser = argparse.ArgumentParser("websopy-sync", description="Streaming AI chat.")
     parser.add_argument("--version", action="version", version=f"websopy-sync {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (chat, sandbox, plugins):
+    for command in (chat, sandbox, plugins, wires):
         command.add_to(commands)
     with contextlib.ExitStack() as stack:
         # Plugins load only for a command that is not ours. The client of chat loads its own.

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from ..hooks import list_plugins
+from .table import print_table
 from .terminal import in_one_line
 
 
@@ -39,13 +40,5 @@ def run(args: argparse.Namespace) -> int:
         rows.append(
             (plugin.name, plugin.distribution, plugin.version, " ".join(plugin.hooks), state)
         )
-    _print_table([[in_one_line(cell) or "-" for cell in row] for row in rows])
+    print_table([[in_one_line(cell) or "-" for cell in row] for row in rows])
     return 0
-
-
-def _print_table(rows: list[list[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(map(str.ljust, row, widths)).rstrip())
-    if len(rows) == 1:
-        print("(none)")

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.request import getproxies_environment
 
 from ..sandbox import Sandbox
+from ..sandbox.wires.registry import SERVICES
 from .terminal import visible
 
 NO_MODEL = "This is the websopy-sync sandbox, played on this machine: no model."
@@ -27,6 +28,12 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--port", type=_port, default=8899, help="port to listen on, 0 for a free one (%(default)s)"
     )
+    parser.add_argument(
+        "--wire",
+        default="websopy",
+        metavar="NAME",
+        help=f"the service to play, by its format: {', '.join(sorted(SERVICES))} (%(default)s)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -42,10 +49,11 @@ def run(args: argparse.Namespace) -> int:
     def log(line: str) -> None:
         print(visible(line), flush=True)
 
-    with Sandbox(host=args.host, port=args.port, log=log) as sandbox:
+    with Sandbox(wire=args.wire, host=args.host, port=args.port, log=log) as sandbox:
         log(f"{NO_MODEL} Ctrl-C stops it.")
         # A client in another process would use the proxy that its environment names.
         direct = f' no_proxy="$no_proxy,{args.host}"' if getproxies_environment() else ""
-        log(f"export WEBSOPY_BASE_URL={sandbox.url} WEBSOPY_API_KEY=test{direct}")
+        wire = "" if args.wire == "websopy" else f" WEBSOPY_WIRE={args.wire}"
+        log(f"export{wire} WEBSOPY_BASE_URL={sandbox.url} WEBSOPY_API_KEY=test{direct}")
         threading.Event().wait()
     return 0
