@@ -38,7 +38,7 @@ class Responses(Wire):
     base_url = "https://api.openai.com/v1"
     path = "/responses"
     key_variable = "OPENAI_API_KEY"
-    request_id_headers = ("x-request-id", "apim-request-id")
+    request_id_headers: tuple[str, ...] = ("x-request-id", "apim-request-id")
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Build the request's JSON; see `Wire.body`.

@@ -19,6 +19,7 @@ from ...chunks import (
     UnknownChunk,
 )
 from ...surrogates import scalar_text
+from ...wires.base import Wire
 from ...wires.responses import Responses
 from .base import Service, Writer, WrittenEvent
 
@@ -28,7 +29,7 @@ __all__ = ["ResponsesService", "ResponsesWriter"]
 class ResponsesService(Service):
     """A server of Responses; see `Service`."""
 
-    wire = Responses()
+    wire: Wire = Responses()
 
     def writer(self) -> ResponsesWriter:
         """Make the writer of one response."""
