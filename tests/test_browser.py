@@ -414,7 +414,7 @@ def test_an_answer_of_tool_calls_is_told_in_words(page: Page) -> None:
     """The page runs no tools, so the next question leaves the calls out."""
     script = tool("search", {"q": "secret"}), tool("<b>weather", {})
     page.ask("look it up", *script, done(finish_reason="tool_calls"))
-    page.until(lambda: page.texts(".note") == ["Wants to use: search, <b>weather"])
+    page.until(lambda: page.texts(".note") == ["Asked for tools: search, <b>weather"])
     assert page.turns == ["look it up"]
     page.ask("without tools", say("well"), done())
     page.until_turns("look it up", "without tools", "well")

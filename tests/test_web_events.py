@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from web_bodies import asked, chunks_of, events_of
 
+from websopy_sync import ToolRun, WebsopyClient
 from websopy_sync.chunks import (
     ContentChunk,
     DoneChunk,
@@ -16,9 +19,22 @@ from websopy_sync.chunks import (
     ToolCallChunk,
     Usage,
 )
-from websopy_sync.sandbox import chunk, done, event, no_ids, say, think, tool
+from websopy_sync.sandbox import (
+    Sandbox,
+    Steps,
+    chunk,
+    cut,
+    done,
+    event,
+    no_ids,
+    say,
+    silence,
+    think,
+    tool,
+)
 from websopy_sync.web import sse_body
 from websopy_sync.web.events import events as encoded
+from websopy_sync.wires.websopy import parse_chunk
 
 
 def test_chunks_arrive_as_the_service_writes_them() -> None:
@@ -96,6 +112,63 @@ def test_unknown_chunks_are_left_out() -> None:
         events = events_of(sse_body(stream))
     assert [json.loads(event.data)["type"] for event in events] == ["content", "content", "done"]
     assert [event.id for event in events] == ["1", "2", "3"]
+
+
+def fast(q: str) -> str:
+    """A tool."""
+    return q.upper()
+
+
+@contextmanager
+def running(*scripts: Steps, **options: Any) -> Iterator[tuple[ToolRun, Sandbox]]:
+    """A run with a tool, whose answers these are, and the service."""
+    with (
+        Sandbox() as sandbox,
+        WebsopyClient("test", base_url=sandbox.url, max_retries=0, plugins=[]) as client,
+    ):
+        for script in scripts:
+            sandbox.play(script)
+        yield client.ai.run("Hi", tools=[fast], **options), sandbox
+
+
+CALLING = [say("Let me see. "), tool("fast", {"q": "a"}, "c"), done(1, 2)]
+
+
+def test_a_run_has_one_end() -> None:
+    """The page stops at a done chunk, so that only the last answer's is sent."""
+    with running(CALLING, CALLING, [say("A"), done(3, 4, finish_reason="stop")]) as (run, _):
+        events = events_of(sse_body(run))
+    chunks = [parse_chunk(event.data) for event in events]
+    kinds = ["content", "tool_call", "content", "tool_call", "content", "done"]
+    assert [chunk.type for chunk in chunks] == kinds
+    assert chunks[-1] == DoneChunk(Usage(3, 4), "stop")
+    assert [event.id for event in events] == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_a_run_that_fails_has_no_end_but_its_error() -> None:
+    """Between two answers, or because there were too many."""
+    for options in ({"max_turns": 1}, {"max_turns": 2}):
+        with running(CALLING, [say("half"), cut()], **options) as (run, _):
+            events = events_of(sse_body(run))
+        kinds = [json.loads(event.data)["type"] for event in events]
+        assert "done" not in kinds and kinds[-1] == "error"
+
+
+def test_a_browser_that_leaves_ends_the_run() -> None:
+    """In its second answer, at the service."""
+    with running(CALLING, [say("half"), silence()]) as (run, sandbox), sse_body(run) as body:
+        seen = b""
+        while b"half" not in seen:
+            seen += next(body)
+        body.close()
+        assert sandbox.wait_disconnect(timeout=1.0)
+        assert run.turn == 2
+
+
+def test_tool_calls_that_nobody_runs_have_their_end() -> None:
+    """The last answer may be one of tool calls."""
+    with asked(say("a"), tool("f", "{}"), done(finish_reason="tool_calls")) as (stream, _):
+        assert chunks_of(sse_body(stream))[-1] == DoneChunk(finish_reason="tool_calls")
 
 
 INJECTIONS = [

@@ -334,6 +334,7 @@ async def passing_on(client: WebsopyClient) -> None:
         assert_type(piece, bytes)
     async for piece in body:
         assert_type(piece, bytes)
+    sse_body(client.ai.run("Hello", tools=[]))
     sse_body("Hello")  # type: ignore[arg-type]  # not a stream
     sse_body(client.ai.chat_stream("Hello"), on_disconnect="stop")  # type: ignore[arg-type]
 

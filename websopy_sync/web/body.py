@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Literal, Self, TypedDict, get_args
 
 from ..errors import ConfigError, StreamError
+from ..run import ToolRun
 from ..stream import ChatStream
 from .async_steps import AsyncSteps
 from .buffer import EventBuffer
@@ -59,7 +60,7 @@ JOIN_SECONDS = 1.0
 
 
 def sse_body(
-    stream: ChatStream,
+    stream: ChatStream | ToolRun,
     *,
     heartbeat: float = 15.0,
     on_disconnect: OnDisconnect = "cancel",
@@ -70,8 +71,9 @@ def sse_body(
     The body owns the stream: closing the body closes the stream.
 
     Args:
-        stream: The answer, not read yet. A failure becomes the last event, named `error`, with the
-            text of `public_error`.
+        stream: The answer, or the run with tools, not read yet. A failure becomes the last event,
+            named `error`, with the text of `public_error`. Of a run, only the last answer has a
+            done chunk.
         heartbeat: Seconds in which a browser that closed its connection is noticed. While the
             model is silent, comments, which browsers skip, go out three times as often.
         on_disconnect: What to do when the browser has left. "cancel" ends the answer at the

@@ -13,6 +13,7 @@ import threading
 from collections import deque
 
 from ..errors import WebsopyError
+from ..run import ToolRun
 from ..stream import ChatStream
 from .events import encode_chunk, events
 from .public_errors import public_error
@@ -33,7 +34,9 @@ class EventBuffer:
         interval: Seconds without an event after which `take()` returns a comment.
     """
 
-    def __init__(self, stream: ChatStream, *, limit: int, finish: bool, interval: float) -> None:
+    def __init__(
+        self, stream: ChatStream | ToolRun, *, limit: int, finish: bool, interval: float
+    ) -> None:
         self._stream = stream
         self._limit = limit
         self._finish = finish

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
+from ..run import ToolRun
 from ..stream import ChatStream
 from .async_steps import AsyncSteps
 from .body import SSE_HEADERS, BodyOptions, sse_body
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from django.http import StreamingHttpResponse
 
 
-def django_response(stream: ChatStream, **options: Unpack[BodyOptions]) -> StreamingHttpResponse:
+def django_response(
+    stream: ChatStream | ToolRun, **options: Unpack[BodyOptions]
+) -> StreamingHttpResponse:
     """A Django response that streams the answer to the browser, for sync and async views.
 
     Args:
-        stream: The answer, not read yet. The response closes it.
+        stream: The answer, or the run with tools, not read yet. The response closes it.
         **options: `heartbeat`, `on_disconnect` and `buffer`, as `sse_body` takes them.
 
     Returns:

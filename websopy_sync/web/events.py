@@ -23,10 +23,26 @@ _UNSAFE = re.compile("[<>&\u2028\u2029]")
 
 
 def events(chunks: Iterable[StreamChunk]) -> Iterator[bytes]:
-    """The events of a stream, with ids from 1."""
-    public = (known for chunk in chunks if (known := _public(chunk)))
+    """The events of a stream or a run, with ids from 1."""
+    public = (known for chunk in _with_one_end(chunks) if (known := _public(chunk)))
     for number, chunk in enumerate(public, 1):
         yield encode_chunk(chunk, id=str(number))
+
+
+def _with_one_end(chunks: Iterable[StreamChunk]) -> Iterator[StreamChunk]:
+    """The chunks of a run without the done chunks between its answers: a page stops at the first.
+
+    Another answer may follow one with tool calls, so its done chunk waits for that or for the end.
+    """
+    calls, held = False, None
+    for chunk in chunks:
+        calls, held = calls or chunk.type == "tool_call", None
+        if chunk.type == "done" and calls:
+            calls, held = False, chunk
+        else:
+            yield chunk
+    if held:
+        yield held
 
 
 def _public(chunk: StreamChunk) -> StreamChunk | None:

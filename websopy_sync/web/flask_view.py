@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
+from ..run import ToolRun
 from ..stream import ChatStream
 from .body import SSE_HEADERS, BodyOptions, sse_body
 
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     import flask
 
 
-def flask_response(stream: ChatStream, **options: Unpack[BodyOptions]) -> flask.Response:
+def flask_response(stream: ChatStream | ToolRun, **options: Unpack[BodyOptions]) -> flask.Response:
     """A Flask response that streams the answer to the browser.
 
     Args:
-        stream: The answer, not read yet. The response closes it.
+        stream: The answer, or the run with tools, not read yet. The response closes it.
         **options: `heartbeat`, `on_disconnect` and `buffer`, as `sse_body` takes them.
 
     Returns:

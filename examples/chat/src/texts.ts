@@ -22,7 +22,7 @@ const en = {
   failed: 'Broke off',
   tokens: (prompt: number, completion: number) => `${prompt} prompt + ${completion} answer tokens`,
   thinking: 'Thinking',
-  wants: (tools: string[]) => `Wants to use: ${tools.join(', ')}`,
+  wants: (tools: string[]) => `Asked for tools: ${tools.join(', ')}`,
   cut: {
     length: 'The answer stops here: it reached its longest length.',
     content_filter: 'The service filtered the rest of the answer.',
@@ -66,7 +66,7 @@ const zh: typeof en = {
   failed: '已中断',
   tokens: (prompt, completion) => `提问 ${prompt} + 回答 ${completion} tokens`,
   thinking: '思考过程',
-  wants: (tools) => `想使用工具：${tools.join('、')}`,
+  wants: (tools) => `请求使用工具：${tools.join('、')}`,
   cut: {
     length: '回答到这里为止：已达到长度上限。',
     content_filter: '其余内容被服务过滤了。',
