@@ -27,6 +27,7 @@ from tables import each
 
 from websopy_sync import ConfigError
 from websopy_sync.json_schema import arguments_of, parameters_of, schema_of, value_of
+from websopy_sync.json_types import SUPPORTED
 
 T = TypeVar("T")
 
@@ -345,6 +346,8 @@ class Picky:
     def __post_init__(self) -> None:
         if self.a == 1:
             raise KeyError("one")
+        if self.a == 3:
+            raise ValueError("\ud800")
         if self.a == 2:
             raise KeyboardInterrupt
 
@@ -390,6 +393,7 @@ MISMATCHES: list[tuple[Any, Any, str]] = [
     (Place | None, {"city": 7}, "value.city: expected str, got int"),
     (Query, {"text": "a", "limit": "b"}, "value.limit: expected int, got str"),
     (Picky, {"a": 1}, "value: refused by Picky: KeyError: 'one'"),
+    (Picky, {"a": 3}, "value: refused by Picky: ValueError: \ufffd"),
     (Model, {"age": -1}, "value.age: Input should be greater than or equal to 0"),
     (
         Model,
@@ -447,7 +451,8 @@ REFUSED: list[tuple[Any, str]] = [
     (dict[int, str], "type: expected a dict with str keys, got dict[int, str]"),
     (Literal[b"x"], "type: expected options of str, int, float, bool or None, got bytes"),
     (Callable[[], int], "type: expected a type that JSON can hold"),
-    (7, "type: expected a type that JSON can hold"),
+    (7, f"type: expected a type that JSON can hold ({SUPPORTED}), got 7"),
+    (Place("a"), f"type: expected a type that JSON can hold ({SUPPORTED}), got an object of"),
     ("Place", "type: expected a type that JSON can hold"),
     (list["Place"], "type: expected a type that JSON can hold"),
     (Sockets, "Sockets.a: expected a type that JSON can hold"),

@@ -151,6 +151,7 @@ def test_other_services(make: Callable[..., WebsopyClient], wire: str, kind: Any
         f"\n```JSON\r\n{GOOD}\r\n```\n",
         f"```\n{GOOD}\n```",
         f"```{GOOD}```",
+        f"```json{GOOD}```",
         f"``` {GOOD}\n\n ```",
     ],
 )
@@ -181,6 +182,13 @@ def test_nothing_else_around_the_json(text: str) -> None:
     """It is not guessed which part of a text was meant."""
     with pytest.raises(ResponseParseError, match="expected JSON for Weather, got "):
         Output.of(Weather).message(Message(text))
+
+
+@each("text", ["```json\n123456", "123456\n```"])
+def test_half_a_fence(text: str) -> None:
+    """The answer was cut, and its number may be half of one."""
+    with pytest.raises(ResponseParseError):
+        Output.of(int).message(Message(text))
 
 
 FAILURES: list[tuple[Any, str, str]] = [
@@ -230,7 +238,7 @@ def test_an_answer_that_was_cut(client: WebsopyClient, sandbox: Sandbox, reason:
 def test_an_answer_of_tool_calls(client: WebsopyClient, sandbox: Sandbox) -> None:
     """It has no JSON; the calls are in the message of the error."""
     sandbox.play([tool("f", {}), done(1, 1)])
-    with pytest.raises(ResponseParseError, match="got '' and 1 tool calls: ") as caught:
+    with pytest.raises(ResponseParseError, match="got '' and tool calls: ") as caught:
         client.ai.chat("Paris?", response_type=Weather)
     assert caught.value.partial is not None
     assert [call.name for call in caught.value.partial.tool_calls] == ["f"]
@@ -292,9 +300,10 @@ def test_names_of_the_type_are_no_secrets(
     make: Callable[..., WebsopyClient], sandbox: Sandbox
 ) -> None:
     """The schema is a part of what was sent, but a message without the names says nothing."""
-    for kind in (Weather, Model):
-        text = '{"city": "Paris", "temperature_celsius": "warm"}'
-        assert "answer.temperature_celsius: " in echo(kind, text, make, sandbox)
+    text = '{"city": "Paris", "temperature_celsius": "warm"}'
+    for kind in (Weather, Model, list[Weather], tuple[int, Weather] | list[Model]):
+        shown = echo(kind, text if kind in (Weather, Model) else f"[{text}]", make, sandbox)
+        assert ".temperature_celsius: " in shown
 
 
 def test_attempts_are_counted(make: Callable[..., WebsopyClient], sandbox: Sandbox) -> None:
@@ -434,6 +443,8 @@ def test_only_chat_takes_a_type(client: WebsopyClient, sandbox: Sandbox) -> None
         lambda: client.ai.chat_stream("Paris?", **options),
         lambda: client.ai.conversation().send("Paris?", **options),
         lambda: client.ai.run("Paris?", tools=[], **options),
+        lambda: client.ai.map(["Paris?"], **options),
+        lambda: client.ai.conversation(**options),
     ):
         with pytest.raises(ConfigError, match="response_type: only chat takes it"):
             call()

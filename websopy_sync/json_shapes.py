@@ -76,7 +76,7 @@ class Mismatch(ValueError):
         if len(path) > MAX_STEPS:
             path[MAX_STEPS // 2 : -MAX_STEPS // 2] = ["…"]
         steps = "".join(_shown_step(step, redact) for step in path)
-        return f"{root}{steps}: {self.problem}{_cut(redact(self.told), MAX_TOLD)}"
+        return scalar_text(f"{root}{steps}: {self.problem}{_cut(redact(self.told), MAX_TOLD)}")
 
 
 def _shown_step(step: Step, redact: Redact) -> str:

@@ -205,8 +205,10 @@ def _named(hint: Any) -> str:
     """A type as a message and a schema name it."""
     if isinstance(hint, type) and get_origin(hint) is None:
         return hint.__name__
-    if type(hint).__module__ not in ("types", "typing", "typing_extensions"):
+    if hint is None or isinstance(hint, str | int | float):
         return shown(hint)[:200]
+    if type(hint).__module__ not in ("types", "typing", "typing_extensions"):
+        return f"an object of the class {type(hint).__name__}"
     return re.sub(r"([\w<>]+\.)+(?=\w)", "", str(hint))[:200]
 
 

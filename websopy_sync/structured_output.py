@@ -98,7 +98,7 @@ class Output(Generic[Parsed]):
             return ParsedMessage(**given, parsed=parsed)
         text = redact(answer.content)  # before it is cut: half of a secret would not be found
         quoted = repr(text[:MAX_TEXT]) + "…" * (len(text) > MAX_TEXT)
-        calls = f" and {len(answer.tool_calls)} tool calls" if answer.tool_calls else ""
+        calls = " and tool calls" if answer.tool_calls else ""
         cut = f"the answer was cut ({answer.finish_reason}): " if answer.truncated else ""
         raise ResponseParseError(
             f"{cut}expected JSON for {self.name:.100}, got {quoted}{calls}: {problem}",
