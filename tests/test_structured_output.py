@@ -436,17 +436,16 @@ def test_refused(
     assert not sandbox.requests
 
 
-def test_only_chat_takes_a_type(client: WebsopyClient, sandbox: Sandbox) -> None:
+def test_no_stream_takes_a_type(client: WebsopyClient, sandbox: Sandbox) -> None:
     """The text of a stream has to be whole before it can be read."""
     options: Any = {"response_type": Weather}
     for call in (
         lambda: client.ai.chat_stream("Paris?", **options),
         lambda: client.ai.conversation().send("Paris?", **options),
         lambda: client.ai.run("Paris?", tools=[], **options),
-        lambda: client.ai.map(["Paris?"], **options),
         lambda: client.ai.conversation(**options),
     ):
-        with pytest.raises(ConfigError, match="response_type: only chat takes it"):
+        with pytest.raises(ConfigError, match="response_type: only chat and map take it"):
             call()
     assert not sandbox.requests
 

@@ -244,7 +244,7 @@ def body_fields(given: Mapping[str, Any], names: Iterable[str] = ()) -> dict[str
     """
     fields = {name: value for name, value in given.items() if name not in _NAMES}
     if "response_type" in fields:
-        raise ConfigError("response_type: only chat takes it")
+        raise ConfigError("response_type: only chat and map take it")
     for name in fields:
         close = difflib.get_close_matches(name, (*_NAMES, *names), n=1, cutoff=0.8)
         if close:
