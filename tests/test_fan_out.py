@@ -17,10 +17,12 @@ from types import FrameType
 from typing import Any
 
 import attrs
+import faults
 import pytest
 from discretion import KEY, PROMPT, assert_discreet
 from tables import each
 from test_faults_interrupts import Points, Struck, raising, soon
+from test_faults_locals import assert_no_secret
 
 from websopy_sync import (
     AuthenticationError,
@@ -82,6 +84,13 @@ def asker(make: Make) -> Iterator[Callable[..., Asker]]:
 def map_threads() -> list[threading.Thread]:
     """The threads of maps that are still running."""
     return [thread for thread in threading.enumerate() if thread.name == "websopy-map"]
+
+
+def wait_until(claim: Callable[[], bool]) -> None:
+    """Wait until something becomes true, for 5 seconds at most."""
+    deadline = time.monotonic() + 5
+    while not claim() and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def counted(prompts: list[Any], taken: list[Any]) -> Iterator[Any]:
@@ -162,17 +171,17 @@ def test_a_prompt_that_fails_ends_no_other(asker: Any) -> None:
 
 def test_throttled_prompts_are_retried(asker: Any) -> None:
     """A 429 is for `max_retries`, as in a single chat; the last one is the result."""
-    refusals = itertools.cycle([True, False])
+    keys: set[str] = set()
 
     def answer(request: RecordedRequest) -> Any:
-        throttled = prompt_of(request) == "never" or next(refusals)
+        throttled = prompt_of(request) == "never" or request.idempotency_key not in keys
+        keys.add(request.idempotency_key)
         return status(429, retry_after=0) if throttled else echo(request)
 
     asked = asker(answer)
     results = dict(asked.map(["never", *"abcdef"], workers=2))
     assert isinstance(results.pop(0), RateLimitError)
     assert sorted(result.content for result in results.values()) == list("ABCDEF")
-    keys = {request.idempotency_key for request in asked.sandbox.requests}
     assert len(keys) == 7
 
 
@@ -236,9 +245,7 @@ def test_a_slow_source_holds_up_no_result(asker: Any) -> None:
 
     def source() -> Iterator[str]:
         yield "a"
-        deadline = time.monotonic() + 5
-        while map_threads() and time.monotonic() < deadline:  # until the answer to "a" is here
-            time.sleep(0.005)
+        wait_until(lambda: not map_threads())  # the answer to "a" is here then
         yield "b"
         raise AssertionError("pulled while a result was ready")
 
@@ -388,6 +395,19 @@ def test_frames_hold_no_prompt(asker: Any) -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert_discreet(caught.value)
+
+
+def test_frames_hold_no_result(asker: Any) -> None:
+    """An answer that has arrived may quote the prompt; no object in a frame shows it."""
+
+    def source() -> Iterator[str]:
+        yield faults.PROMPT
+        wait_until(lambda: not map_threads())
+        raise LookupError
+
+    with pytest.raises(LookupError) as caught:
+        list(asker(lambda request: [say(prompt_of(request)), done()]).map(source()))
+    assert_no_secret(caught.value)
 
 
 # --- cancel --------------------------------------------------------------------------------------
@@ -550,6 +570,7 @@ def test_a_fork_in_the_loop(asker: Any) -> None:
         assert told.read() == b"StreamError A"
     os.waitpid(pid, 0)
     assert len(map_threads()) == 2  # the parent's own go on
+    assert "d" not in map(prompt_of, asked.sandbox.requests)
     results.close()
 
 
