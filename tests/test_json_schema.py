@@ -234,6 +234,13 @@ def test_two_classes_of_one_name() -> None:
     assert kinds == ["integer", "string"]
 
 
+def test_definitions_of_models() -> None:
+    """Each class is there once; what a model defines itself gets names that are free."""
+    schema = schema_of(Mixed)
+    assert list(schema["$defs"]) == ["Model", "Outer", "Model_2", "Struct"]
+    assert schema["properties"]["again"] == schema["properties"]["model"]
+
+
 def test_generic_classes() -> None:
     """What stands for the variable is filled in, also deeper."""
     value = {"item": {"item": 1.0}, "more": [{"item": 2, "more": [3]}]}

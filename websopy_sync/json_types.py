@@ -114,7 +114,7 @@ class Types:
         return found
 
     def _wrapped(self, hint: Any, where: str) -> Shape | None:
-        """A type that says more of another one, or a choice."""
+        """A union, a Literal, or a type around another one."""
         origin, args = get_origin(hint), get_args(hint)
         if origin is typing.Annotated:
             texts = [text for text in hint.__metadata__ if isinstance(text, str)]
@@ -250,7 +250,7 @@ def _fields(cls: type, hints: Mapping[str, Any]) -> dict[str, tuple[str, bool]]:
 
 
 def _check_constructor(cls: type, fields: Mapping[str, Field], name: str) -> None:
-    """Refuse a class that its fields do not make: it has an InitVar, or its own `__init__`."""
+    """Refuse a class whose constructor takes other arguments: an InitVar, its own `__init__`."""
     required = {field.keyword for field in fields.values() if field.required}
     try:
         constructor = inspect.signature(cls)
@@ -284,7 +284,7 @@ def _given(cls: type, hint: Any) -> dict[Any, Any]:
         variables = getattr(get_origin(generic), "__parameters__", ())
         for variable, kind in zip(variables, get_args(generic), strict=False):
             filled = _filled(kind, given)
-            # One name for two variables: which is meant cannot be seen.
+            # Two classes may use the same variable; an annotation does not say whose it is.
             given[variable] = filled if given.get(variable, filled) == filled else Any
     return given
 
