@@ -5,11 +5,12 @@ The steps themselves are in steps.py. Opens no socket and waits for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import get_args
 
 import attrs
 
+from ..chunks import DoneChunk
 from ..sse import ServerSentEvent
 from .steps import (
     BeforeHeaders,
@@ -100,9 +101,11 @@ def _flat(steps: Steps) -> Iterator[Step]:
             raise TypeError(f"script: expected steps such as say('AI'), got {step!r:.200}")
 
 
-def _written(steps: Iterable[Step], service: Service) -> Iterator[Step]:
+def _written(steps: Sequence[Step], service: Service) -> Iterator[Step]:
     """The steps with the events of each chunk in its place."""
     writer = service.writer()
+    chunks = [step.chunk for step in steps if isinstance(step, Chunk)]
+    writer.ending = next((chunk for chunk in chunks if isinstance(chunk, DoneChunk)), None)
     for step in steps:
         if isinstance(step, Chunk):
             events = writer.write(step.chunk)

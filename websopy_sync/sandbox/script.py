@@ -132,6 +132,7 @@ def done(
     answer_id: str | None = None,
     cached: int = 0,
     reasoning: int = 0,
+    state: Mapping[str, Any] | None = None,
     id: str | None = None,
 ) -> Chunk:
     """The done chunk: `done()`, or `done(20, 150)`.
@@ -145,12 +146,14 @@ def done(
         cached: Tokens of the prompt that came from a cache. Needs the other two counts, as the
             next one does.
         reasoning: Tokens of the completion that went into reasoning.
+        state: What the service must get back, as `DoneChunk.state` has it. A service without such
+            a thing leaves it out.
         id: The event's id; None has the sandbox number it, "" sends none.
     """
     if (cached or reasoning) and not usage:
         raise TypeError("done: cached and reasoning need the other counts: done(20, 150, cached=5)")
     tokens = Usage(*usage, cached_tokens=cached, reasoning_tokens=reasoning) if usage else None
-    return Chunk(DoneChunk(tokens, finish_reason, model, answer_id), id=id)
+    return Chunk(DoneChunk(tokens, finish_reason, model, answer_id, state=state), id=id)
 
 
 def error(

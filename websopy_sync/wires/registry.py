@@ -25,6 +25,7 @@ _OWN = {
     "websopy": ("websopy", "Websopy"),
     "ollama": ("ollama", "Ollama"),
     "openai": ("openai", "OpenAI"),
+    "anthropic": ("anthropic", "Anthropic"),
 }
 """File and class of each wire of this package."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from ...chunks import StreamChunk
+from ...chunks import DoneChunk, StreamChunk
 from ...sse import ServerSentEvent, encode
 from ...wires import Wire
 
@@ -31,7 +31,14 @@ class WrittenEvent:
 
 
 class Writer:
-    """Writes the chunks of one response as a service does."""
+    """Writes the chunks of one response as a service does.
+
+    Attributes:
+        ending: The done chunk that will come, for a service that says some of it first; None when
+            none will.
+    """
+
+    ending: DoneChunk | None = None
 
     def write(self, chunk: StreamChunk) -> Sequence[WrittenEvent]:
         """The events that a chunk becomes; a service may send several for one, or none.

@@ -17,6 +17,7 @@ SERVICES = {
     "websopy": ("websopy", "WebsopyService"),
     "ollama": ("ollama", "OllamaService"),
     "openai": ("openai", "OpenAIService"),
+    "anthropic": ("anthropic", "AnthropicService"),
 }
 """File and class of each service, by the name of its wire."""
 

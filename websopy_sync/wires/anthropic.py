@@ -1,0 +1,225 @@
+"""The wire of Anthropic Messages: what a request says, and how a response reads.
+
+Does no I/O. Turns are written by `anthropic_turns`, blocks put together by `anthropic_blocks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..chunks import ContentChunk, DoneChunk, ReasoningChunk, StreamChunk
+from ..errors import ConfigError, StreamProtocolError
+from ..surrogates import SurrogateJoiner
+from ..usage import Usage
+from .anthropic_blocks import AnthropicBlocks
+from .anthropic_turns import STATE, messages_of, output_config, system_of, tool_of
+from .base import ChatRequest, ReadResult, Wire
+from .lenient_json import WHITE_SPACE, cleaned
+from .pieces import error_chunk, json_object, optional, text_in, usage_of
+
+__all__ = ["Anthropic", "AnthropicReader"]
+
+
+class Anthropic(Wire):
+    """Anthropic Messages; see `Wire`.
+
+    Args:
+        max_tokens: The limit for the length of an answer, which the service asks for, of a request
+            that names none.
+        **differences: Attributes of `Wire` that are others at this server.
+    """
+
+    name = "anthropic"
+    base_url = "https://api.anthropic.com/v1"
+    path = "/messages"
+    key_header = ("x-api-key", "")
+    key_variable = "ANTHROPIC_API_KEY"
+    headers: Mapping[str, str] = {"anthropic-version": "2023-06-01"}
+    request_id_headers = ("request-id", "x-request-id")
+
+    def __init__(self, *, max_tokens: int = 4096, **differences: Any) -> None:
+        super().__init__(**differences)
+        self._max_tokens = max_tokens
+
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """Build the request's JSON; see `Wire.body`.
+
+        Args:
+            request: What the user asks for. System turns, wherever they stand, become `system`.
+
+        Raises:
+            ConfigError: Several answers are asked for, or a file is neither PDF, text nor image.
+        """
+        params = dict(request.params)
+        if params.get("n") not in (None, 1):
+            raise ConfigError("n: expected 1, as a message is one answer")
+        body: dict[str, Any] = {} if request.model is None else {"model": request.model}
+        body |= {"max_tokens": self._max_tokens, "stream": True}
+        system = system_of(params.pop("system", None), request.turns)
+        if system:
+            body["system"] = system
+        body["messages"] = messages_of(request.turns)
+        if request.tools:
+            body["tools"] = [tool_of(tool) for tool in request.tools]
+        if request.output_schema is not None:
+            config = output_config(params.pop("output_config", None), request.output_schema)
+            body["output_config"] = config
+        return body | params
+
+    def reader(self) -> AnthropicReader:
+        """Make the reader of one response."""
+        return AnthropicReader()
+
+
+_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+_KNOWN = {
+    *("type", "index", "delta", "text"),
+    *("id", "role", "content", "model", "stop_reason", "usage"),
+}
+"""Fields of an event, its delta and its message that are read, or say nothing about the answer."""
+
+
+class AnthropicReader:
+    """Reads the events of one response; see `Reader`."""
+
+    def __init__(self) -> None:
+        self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+        self._blocks = AnthropicBlocks()
+        self._reason: str | None = None
+        self._model: str | None = None
+        self._id: str | None = None
+        self._counts: dict[str, Any] = {}
+        self._extra: dict[str, Any] = {}
+
+    @property
+    def done(self) -> DoneChunk | None:
+        """What ends the response if its bytes end now; see `Reader`."""
+        return self._done() if self._reason else None
+
+    def _done(self) -> DoneChunk:
+        blocks = self._blocks.kept
+        return DoneChunk(
+            _usage(self._counts),
+            self._reason,
+            self._model,
+            self._id,
+            state={STATE: {"blocks": blocks}} if blocks else None,
+            extra=self._extra or None,
+        )
+
+    def read(self, data: str) -> ReadResult:
+        """Read the data of one event; see `Reader.read`."""
+        fields = json_object(data.strip(WHITE_SPACE))
+        kind = fields.get("type")
+        if kind == "ping":
+            return None
+        if kind == "error" or fields.get("error"):
+            return [*self._halves(), error_chunk(fields)]  # no call: it may lack its end
+        try:
+            chunks = list(self._event(kind, fields))
+        except TypeError as error:
+            problem = str(error)
+        else:
+            return chunks[0] if len(chunks) == 1 else chunks
+        raise StreamProtocolError(f"event: {problem}, got {data!r}")
+
+    def _event(self, kind: Any, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        index = optional(fields, "index", int)
+        if kind == "content_block_delta":
+            yield from self._delta(index, fields, optional(fields, "delta", dict))
+        elif kind == "content_block_start":
+            yield from self._start(index, optional(fields, "content_block", dict))
+        elif kind == "content_block_stop":
+            yield from self._halves()
+            yield from self._blocks.close(index)
+        elif kind == "message_start":
+            message = optional(fields, "message", dict)
+            self._model, self._id = text_in(message, "model"), text_in(message, "id")
+            self._note(message, message.get("usage"), without="output_tokens")  # it is 1 or so
+        elif kind == "message_delta":
+            delta = optional(fields, "delta", dict)
+            reason = text_in(delta, "stop_reason")
+            self._note(delta, fields.get("usage"))
+            if reason:
+                self._reason = _REASONS.get(reason, reason)
+                yield from self._end()
+        elif kind == "message_stop":
+            yield from self._end()
+            yield self._done()
+
+    def _note(self, fields: dict[str, Any], usage: Any, *, without: str = "") -> None:
+        """Note the tokens, and the fields that this version does not know."""
+        for name, value in usage.items() if isinstance(usage, dict) else ():
+            if value is not None and name != without:
+                self._counts[name] = cleaned(value)
+        self._extra |= _unknown(fields, _KNOWN)
+
+    def _start(self, index: int, block: dict[str, Any]) -> Iterator[StreamChunk]:
+        yield from self._blocks.close(index)
+        self._blocks.start(index, block)
+        kind = block.get("type")
+        if kind in ("text", "thinking") and block.get(kind):  # mostly "": pieces follow
+            yield from self._delta(index, {}, {"type": f"{kind}_delta", kind: block[kind]})
+
+    def _delta(
+        self, index: int, fields: dict[str, Any], delta: dict[str, Any]
+    ) -> Iterator[StreamChunk]:
+        kind = delta.get("type")
+        if kind == "text_delta":
+            extra = _unknown(fields, _KNOWN) | _unknown(delta, _KNOWN)
+            joined = self._text.join(optional(delta, "text", str))
+            if joined:
+                yield ContentChunk(joined, extra=extra or None)
+        elif kind == "thinking_delta":
+            thinking = optional(delta, "thinking", str)
+            self._blocks.add(index, "thinking", thinking)
+            joined = self._reasoning.join(thinking)
+            if joined:
+                yield ReasoningChunk(joined)
+        elif kind == "signature_delta":
+            self._blocks.add(index, "signature", optional(delta, "signature", str))
+        elif kind == "input_json_delta":
+            self._blocks.add(index, "input", optional(delta, "partial_json", str))
+        elif kind == "citations_delta" and delta.get("citation"):
+            self._extra.setdefault("citations", []).append(cleaned(delta["citation"]))
+
+    def _end(self) -> Iterator[StreamChunk]:
+        """What was held back, now that nothing more comes of it."""
+        yield from self._halves()
+        yield from self._blocks.close_all()
+
+    def _halves(self) -> Iterator[StreamChunk]:
+        """Halves of pairs whose other half did not come."""
+        if half := self._reasoning.flush():
+            yield ReasoningChunk(half)
+        if half := self._text.flush():
+            yield ContentChunk(half)
+
+
+def _usage(counts: dict[str, Any]) -> Usage | None:
+    """The tokens. The service counts those of its cache apart from the others of the prompt."""
+    rest = dict(counts)
+    prompt, completion = rest.pop("input_tokens", None), rest.pop("output_tokens", None)
+    names = ("cache_read_input_tokens", "cache_creation_input_tokens")
+    cache = [count if type(count) is int else 0 for count in map(counts.get, names)]
+    details = rest.pop("output_tokens_details", None)
+    thinking = details.get("thinking_tokens") if isinstance(details, dict) else None
+    rest.pop(names[0], None)
+    total = prompt + sum(cache) if type(prompt) is int else None
+    return usage_of(total, completion, cached=cache[0], reasoning=thinking, details=rest)
+
+
+def _unknown(fields: dict[str, Any], known: set[str]) -> dict[str, Any]:
+    if fields.keys() <= known:
+        return {}
+    unknown = {name: value for name, value in fields.items() if name not in known}
+    return {name: cleaned(value) for name, value in unknown.items() if value is not None}
