@@ -83,7 +83,7 @@ SECRET = "trace of node 7"
     ids=lambda fields: fields.get("type"),
 )
 def test_a_browser_gets_the_known_fields(fields: dict[str, Any], public: dict[str, None]) -> None:
-    """What a service adds later may be its own business, and the model's name the operator's."""
+    """An unknown field may be the service's business, and the model's name is the operator's."""
     inside = {"internal": SECRET, "route": {"host": SECRET}}
     sent = {**fields, **inside}
     for name in ("tool", "usage"):

@@ -1,7 +1,7 @@
 """What the sandbox asks of the turns in a request, and which tool results they carry.
 
-The turns have the form of `ChatRequest`. What has a form that is not ours passes: another service
-may want it. The texts are for the client, and may quote its names, but not its contents.
+The turns have the form of `ChatRequest`. A part or a tool call in another form passes, as another
+service may want it. The texts are for the client; those about turns quote names, and no contents.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Whatever the model writes, it cannot end a line, an event or a script: all of it is one line of
 JSON with the dangerous characters escaped, and ids and event names are made here. A browser gets
-the fields that this version knows: what a service adds later may not be for visitors. Does no I/O.
+the fields that this version knows: a later one may not be for visitors. Does no I/O.
 """
 
 from __future__ import annotations
