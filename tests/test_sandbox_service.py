@@ -46,6 +46,10 @@ TOOLS = st.lists(st.fixed_dictionaries({"name": WORDS, "parameters": VALUES}), m
 BODIES = VALUES | st.fixed_dictionaries(
     {"messages": st.lists(TURNS, min_size=1, max_size=4)},
     optional={
+        "input": st.lists(TURNS | VALUES, max_size=4) | VALUES,
+        "options": VALUES,
+        "text": VALUES,
+        "format": VALUES,
         "tools": TOOLS | VALUES,
         "model": WORDS | VALUES,
         "max_tokens": VALUES,
@@ -105,6 +109,9 @@ STRANGE = [
         ]
     },
     {"messages": [{"role": "system", "content": "x"}], "max_tokens": 10**400},
+    {"input": ["x", {"type": "function_call", "name": "f"}]},
+    {"input": [{"role": "assistant", "tool_calls": 7}, {"type": "function_call", "name": "f"}]},
+    {"input": "f", "text": {"format": {"schema": 7}}, "tools": [{"name": "f"}]},
 ]
 
 

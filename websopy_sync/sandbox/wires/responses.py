@@ -46,6 +46,13 @@ class ResponsesService(Service):
         """The limit for the length of the answer; see `Service.max_tokens_in`."""
         return body.get("max_output_tokens")
 
+    def output_schema_in(self, body: Mapping[str, Any]) -> Any:
+        """The JSON Schema of the answer; see `Service.output_schema_in`."""
+        value: Any = body
+        for name in ("text", "format", "schema"):
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
 
 class ResponsesWriter(Writer):
     """Writes one response, each text and each tool call as an item with its events."""
@@ -139,8 +146,11 @@ def _turns(items: Sequence[Any]) -> list[Any]:
         kind = item.get("type") if isinstance(item, dict) else None
         if kind == "function_call":
             call = {"id": item.get("call_id"), **item}
-            if turns and turns[-1].get("role") == "assistant":
-                turns[-1] = turns[-1] | {"tool_calls": [*turns[-1].get("tool_calls", ()), call]}
+            asked = turns[-1] if turns and isinstance(turns[-1], dict) else {}
+            if asked.get("role") == "assistant":
+                earlier = asked.get("tool_calls")
+                calls = [*earlier, call] if isinstance(earlier, list) else [call]
+                turns[-1] = asked | {"tool_calls": calls}
             else:
                 turns.append({"role": "assistant", "content": None, "tool_calls": [call]})
         elif kind == "function_call_output":
