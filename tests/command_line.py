@@ -179,6 +179,14 @@ class Terminal:
         """Type; \x03 is Ctrl-C, \x04 Ctrl-D."""
         self.type_bytes(text.encode())
 
+    def type_ahead(self, text: str) -> None:
+        """Type while an answer comes.
+
+        Linux passes it on in a thread of its own: the answer must not end before that.
+        """
+        self.type(text)
+        time.sleep(0.2)
+
     def type_bytes(self, data: bytes) -> None:
         """Type what need not be text."""
         os.write(self._ours, data)

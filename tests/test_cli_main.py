@@ -97,6 +97,17 @@ def test_ctrl_c_in_an_answer() -> None:
             assert sandbox.wait_disconnect()
 
 
+def test_terminated() -> None:
+    """SIGTERM ends it as Ctrl-C does; the exit code is the one that a shell shows for it."""
+    with Sandbox([say("AI"), silence()]) as sandbox:
+        with started("chat", "--base-url", sandbox.url, "Hi") as process:
+            assert read_until(process.stdout, "AI") == "AI"
+            process.terminate()
+            assert process.communicate(timeout=PATIENCE) == (b"\n", b"")
+            assert process.returncode == 143
+            assert sandbox.wait_disconnect()
+
+
 def test_ctrl_c_before_the_answer() -> None:
     """The same while nothing has come yet."""
     with Sandbox([before_headers(silence())]) as sandbox:

@@ -15,7 +15,7 @@ BEGIN, END = "\x1b[200~", "\x1b[201~"
         ("", [], ""),
         ("one\n", ["one"], ""),
         ("one\ntwo\n", ["one", "two"], ""),
-        ("one\r\ntwo", ["one", "", "two"][:2], "two"),
+        ("one\r\ntwo", ["one", ""], "two"),
         ("\n\n", ["", ""], ""),
         ("half", [], "half"),
         (f"{BEGIN}one\ntwo{END}\n", ["one\ntwo"], ""),
@@ -33,3 +33,8 @@ BEGIN, END = "\x1b[200~", "\x1b[201~"
 def test_typed_lines(text: str, lines: list[str], begun: str) -> None:
     """A line is a message, a paste is one whatever it holds, and keys leave no characters."""
     assert typed_lines(text) == (lines, begun)
+
+
+def test_a_line_that_was_begun_earlier() -> None:
+    """It goes on, with the lines of a paste in it."""
+    assert typed_lines("ee\nfour\nfi", begun="one\nthr") == (["one\nthree", "four"], "fi")

@@ -171,7 +171,7 @@ def test_questions_typed_while_an_answer_comes() -> None:
             terminal.until("> ")
             terminal.type("one\r")
             terminal.until("slow")
-            terminal.type("two\rthr\x7free\rfou")
+            terminal.type_ahead("two\rthr\x7free\rfou")
             word.set()
             shown = terminal.until("fou")
             assert "slow" not in shown, "what is typed does not stand in the answer"
@@ -190,8 +190,8 @@ def test_a_paste_while_an_answer_comes() -> None:
         with Terminal("chat", "--base-url", sandbox.url, TERM="xterm-256color") as terminal:
             terminal.until("> ")
             terminal.type("one\r")
-            terminal.until("slow")
-            terminal.type("\x1b[200~two\rthree\x1b[201~\rfour\x1b[200~\rfive\x1b[201~")
+            assert "\x1b[?2004h" in terminal.until("slow"), "the terminal is told to mark it"
+            terminal.type_ahead("\x1b[200~two\rthree\x1b[201~\rfour\x1b[200~\rfive\x1b[201~")
             word.set()
             terminal.until("five")
             terminal.type("\r")
@@ -209,7 +209,7 @@ def test_typed_ahead_without_line_editing() -> None:
             terminal.until("> ")
             terminal.type("one\n")
             terminal.until("waiting")
-            terminal.type("two\nthree\n\x04")
+            terminal.type_ahead("two\nthree\n\x04")
             word.set()
             assert terminal.ended() == 0
     assert asked(sandbox) == ["one", "two", "three"]
@@ -329,12 +329,32 @@ def test_files_go_with_the_first_message(tmp_path: Path) -> None:
     path.write_text("a cat")
     with Sandbox([say("answer"), done()]) as sandbox:
         with Terminal("chat", "--base-url", sandbox.url, "-f", str(path)) as terminal:
-            assert "Files that go with the first message: 1" in terminal.until("> ")
+            assert "Files that go with the next message: 1" in terminal.until("> ")
             for line in ("/model", "one", "/retry", "two"):
                 terminal.type(f"{line}\n")
                 terminal.until("\r\n> ")
     first = [{"type": "text", "text": "a cat"}, {"type": "text", "text": "one"}]
     assert turns_of(sandbox) == [[first], [first], [first, "answer", "two"]]
+
+
+def test_file_command(tmp_path: Path) -> None:
+    """A file goes with the next message; one that cannot be read costs nothing."""
+    path = tmp_path / "the notes.txt"
+    path.write_text("a cat")
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            for line, told in (
+                ("/file", "/file: expected the path of a file, got none"),
+                (f"/file {tmp_path}/none", "error: /file: cannot read"),
+                (f"/file {path}", "Files that go with the next message: 1"),
+                ("one", "answer"),
+                ("two", "answer"),
+            ):
+                terminal.type(f"{line}\n")
+                assert told in terminal.until("\r\n> ")
+    first = [{"type": "text", "text": "a cat"}, {"type": "text", "text": "one"}]
+    assert turns_of(sandbox) == [[first], [first, "answer", "two"]]
 
 
 def test_ctrl_c_drops_what_was_typed_ahead() -> None:
@@ -347,7 +367,7 @@ def test_ctrl_c_drops_what_was_typed_ahead() -> None:
             terminal.until("> ")
             terminal.type("one\r")
             terminal.until("slow")
-            terminal.type("two\rthree\rfour\r")
+            terminal.type_ahead("two\rthree\rfour\r")
             word.set()
             terminal.until("second")
             terminal.type("\x03")

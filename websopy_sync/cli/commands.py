@@ -20,6 +20,7 @@ HELP = """\
 /help          shows these lines
 /model [NAME]  shows or sets the model
 /retry         asks again
+/file PATH     adds a file to send
 /copy          copies the last answer
 /save [PATH]   saves the turns
 /quit, /exit   leave
@@ -40,16 +41,23 @@ class Commands:
     Args:
         conversation: The conversation.
         retry: Asks its last question again.
+        attach: Sends a file with the next message.
 
     Attributes:
         left: Whether the user wants to leave.
     """
 
-    def __init__(self, conversation: Conversation, retry: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        conversation: Conversation,
+        *,
+        retry: Callable[[], None],
+        attach: Callable[[str], None],
+    ) -> None:
         self._conversation = conversation
         self._saved = ""
         self.left: bool = False
-        self._with_argument = {"model": self._model, "save": self._save}
+        self._with_argument = {"model": self._model, "save": self._save, "file": attach}
         self._alone = {
             "help": show_help,
             "retry": retry,

@@ -132,9 +132,9 @@ class Prompt:
             self._ended = True
             return
         encoding = getattr(sys.stdin, "encoding", None) or "utf-8"
-        lines, begun = typed_lines(data.decode(encoding, "surrogateescape"))
+        text = data.decode(encoding, "surrogateescape")
+        lines, self._begun = typed_lines(text, begun=self._begun)
         self._ahead += lines
-        self._begun += begun
 
     def _waiting(self) -> bytes:
         if not HAS_TERMIOS:
@@ -184,14 +184,15 @@ class Prompt:
             say(shown, name="")
 
 
-def typed_lines(text: str) -> tuple[list[str], str]:
+def typed_lines(text: str, *, begun: str = "") -> tuple[list[str], str]:
     """The messages in what was typed ahead, and the beginning of a next one.
 
     Args:
         text: As the terminal gives it: a paste is between marks, if the terminal marks it.
+        begun: The beginning of the first message.
     """
     lines: list[str] = []
-    line, pasting = "", False
+    line, pasting = begun, False
     for piece in _MARK.split(text):
         if piece in (_BEGIN, _END):
             pasting = piece == _BEGIN

@@ -55,25 +55,26 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def parts_of(paths: Iterable[str]) -> list[Part]:
+def parts_of(paths: Iterable[str], *, name: str = "-f") -> list[Part]:
     """The parts of a turn that `-f FILE` gives: images, the content of text files, other files.
 
     Args:
         paths: The files.
+        name: What an error calls the flag.
 
     Raises:
         FileError: A file cannot be read.
         ConfigError: A file is too large, empty, or none.
     """
-    return [_part_of(path) for path in paths]
+    return [_part_of(path, name) for path in paths]
 
 
-def _part_of(path: str) -> Part:
+def _part_of(path: str, name: str) -> Part:
     if path == "-":
-        raise ConfigError("-f: expected a file, got '-'; standard input is read without a flag")
-    data = read_file(path, what="-f", max_size=MAX_SIZE)
+        raise ConfigError(f"{name}: expected a file, got '-'; standard input needs no flag")
+    data = read_file(path, what=name, max_size=MAX_SIZE)
     if not data:
-        raise ConfigError(f"-f: expected a file with content, got an empty one: {path!a:.200}")
+        raise ConfigError(f"{name}: expected a file with content, got an empty one: {path!a:.200}")
     try:
         return image(data)
     except ConfigError:  # no image: it is small enough already

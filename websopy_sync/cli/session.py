@@ -5,6 +5,7 @@ Knows nothing of flags. What a command does is in commands.py, what is typed com
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from .input import text_of
 from .message_history import MessageHistory
 from .output import AnswerOutput
 from .prompt import PROMPT, Prompt
+from .request_flags import parts_of
 from .terminal import allow_interrupt, in_one_line, say, terminal_columns
 
 NO_TOOLS = "The command line runs no tools."
@@ -62,7 +64,7 @@ class Session:
         self._at_once = at_once
         self._prompt = Prompt()
         self._history = MessageHistory()
-        self._commands = Commands(conversation, self._retry)
+        self._commands = Commands(conversation, retry=self._retry, attach=self._attach)
         self._start = _last_question(conversation.messages)
         self._question: Any = None
         self._stream: ChatStream | None = None
@@ -95,9 +97,10 @@ class Session:
         if self._question is not None:
             shown = self._question if isinstance(self._question, str) else "(with files)"
             say(f"Goes on after {len(self._conversation.messages)} turns. Last question:", name="")
-            say(f"{PROMPT}{in_one_line(shown):.{terminal_columns() // 2 - 2}}", name="")
+            shown, most = in_one_line(shown), terminal_columns() // 2 - 3  # of two cells each
+            say(PROMPT + (shown if len(shown) <= most else f"{shown[:most]}…"), name="")
         if self._parts:
-            say(f"Files that go with the first message: {len(self._parts)}", name="")
+            self._tell_files()
 
     def _take_interrupt(self) -> None:
         """Ctrl-C outside an answer clears the line; pressed twice in a row, it ends all."""
@@ -125,12 +128,27 @@ class Session:
                 self._commands.run(line)
                 return
             line = line[1:]
-        self._ask([*self._parts, line] if self._parts else line)
+        parts, self._parts = self._parts, []
+        self._ask([*parts, line] if parts else line)
 
     def _ask(self, question: Any) -> None:
         close_tool_calls(self._conversation)
         self._start, self._question = len(self._conversation.messages), question
         self._answer()
+
+    def _attach(self, path: str) -> None:
+        if not path:
+            say("/file: expected the path of a file, got none")
+            return
+        try:
+            self._parts += parts_of([os.path.expanduser(text_of(path, "/file"))], name="/file")
+        except ConfigError as error:
+            say(f"error: {error}")
+            return
+        self._tell_files()
+
+    def _tell_files(self) -> None:
+        say(f"Files that go with the next message: {len(self._parts)}", name="")
 
     def _retry(self) -> None:
         if self._start is None:
@@ -151,7 +169,6 @@ class Session:
         except WebsopyError as error:
             say(f"error: {error}")
             say(f"{self._kept()}/retry asks again")
-        self._parts = []
 
     def _send(self) -> ChatStream:
         # A part that was not shown is not kept either.
