@@ -63,6 +63,7 @@ class Weather:
 
     Attributes:
         degrees: As a float.
+        note: By its name without the underscore.
     """
 
     place: Place
@@ -72,6 +73,7 @@ class Weather:
     wind: tuple[float, int] | None = None
     tags: set[str] = attrs.field(factory=set)
     _source: Annotated[str, "Who says so."] = ""
+    _note: str = ""
 
 
 @dataclasses.dataclass
@@ -198,11 +200,12 @@ def test_schema_of_a_class() -> None:
     assert schema["description"] == "The weather."
     assert schema["required"] == ["place", "degrees"]
     assert list(schema["properties"]) == [
-        *("place", "degrees", "unit", "sky", "wind", "tags", "source")
+        *("place", "degrees", "unit", "sky", "wind", "tags", "source", "note")
     ]
     assert schema["properties"]["place"] == {"$ref": "#/$defs/Place"}
     assert schema["properties"]["degrees"] == {"type": "number", "description": "As a float."}
     assert schema["properties"]["source"] == {"type": "string", "description": "Who says so."}
+    assert schema["properties"]["note"]["description"] == "By its name without the underscore."
     assert schema["$defs"] == {"Place": place}
 
 
@@ -388,6 +391,7 @@ MISMATCHES: list[tuple[Any, Any, str]] = [
     (Literal["a"], [], "value: expected one of 'a', got list"),
     (Unit, "x" * 300, f"value: expected one of 'c', 'k', got '{'x' * 149}…"),
     (int | str, [], "value: expected int or str, got list"),
+    (Annotated[int, "An age."] | str, [], "value: expected int or str, got list"),
     (Unit | None, "x", "value: expected one of 'c', 'k', got 'x'"),
     (Place, [], "value: expected Place, got list"),
     (Place, {}, "value.city: expected str, got nothing"),
