@@ -186,14 +186,14 @@ class River:
     length: int
 
 
-@each("wire", ["websopy", "openai", "ollama", "responses"])
+@each("wire", ["websopy", "openai", "ollama", "responses", "anthropic"])
 @each("question", ["Which river?", "哪条河?", GUIDE_QUESTION])
 def test_request_for_json_gets_an_example(wire: str, question: str) -> None:
     """Structured output can be tried by hand, also with the guide's question."""
     turns = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": question}]
     with (
         Sandbox(pause=0, wire=wire) as sandbox,
-        WebsopyClient("test", base_url=sandbox.url, wire=wire) as client,
+        WebsopyClient("test", base_url=sandbox.url, wire=wire, model="m") as client,
     ):
         message = client.ai.chat(turns, response_type=River)
         assert (message.parsed, message.finish_reason) == (River(1), "stop")

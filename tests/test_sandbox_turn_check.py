@@ -227,7 +227,7 @@ def test_resumed_response_holds_it_again(sandbox: Sandbox, client: WebsopyClient
 
 
 @each("framing", get_args(Framing))
-@each("wire", ["websopy", "openai", "ollama", "responses"])
+@each("wire", ["websopy", "openai", "ollama", "responses", "anthropic"])
 def test_two_tool_turns_in_every_framing(framing: Framing, wire: str) -> None:
     """Calls, results and the text reach their ends however the body is framed."""
     service: Any = find_service(wire)
@@ -243,7 +243,7 @@ def test_two_tool_turns_in_every_framing(framing: Framing, wire: str) -> None:
 
     with (
         Sandbox(script, framing=framing, wire=wire) as sandbox,
-        WebsopyClient(api_key="test", base_url=sandbox.url, wire=wire) as client,
+        WebsopyClient(api_key="test", base_url=sandbox.url, wire=wire, model="m") as client,
     ):
         conversation = client.ai.conversation()
         message = conversation.send("Hi").get_final_message()
