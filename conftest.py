@@ -61,6 +61,7 @@ def known_environment() -> Iterator[None]:
                 environment.delenv(name)
         environment.setenv("WEBSOPY_PLUGINS", "")
         environment.setenv("XDG_DATA_HOME", data)
+        environment.setenv("XDG_STATE_HOME", data)
         yield
 
 

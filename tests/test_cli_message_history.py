@@ -144,21 +144,22 @@ def test_without_a_state_folder(
 
 
 def test_the_arrow_keys_of_the_next_conversation(tmp_path: Path) -> None:
-    """A message of several lines comes back as one."""
+    """A message of several lines comes back as one, and each of them once."""
     variables = {"WEBSOPY_CHAT_HISTORY": "1", "XDG_STATE_HOME": str(tmp_path)}
     with Sandbox([say("answer"), done()]) as sandbox:
         arguments = ("chat", "--base-url", sandbox.url)
         with Terminal(*arguments, TERM="xterm-256color", **variables) as terminal:
             terminal.until("> ")
-            terminal.type("\x1b[200~one\rtwo\x1b[201~\r")
-            terminal.answered()
+            for typed in ("zero\r", "\x1b[200~one\rtwo\x1b[201~\r", "\x1b[A\x1b[A\r"):
+                terminal.type(typed)
+                terminal.answered()
             terminal.type("\x04")
             assert terminal.ended() == 0
         with Terminal(*arguments, TERM="xterm-256color", **variables) as terminal:
             terminal.until("> ")
-            terminal.type("\x1b[A")
+            terminal.type("\x1b[A\x1b[A")
             terminal.until("two")
             terminal.type("\r")
             terminal.answered()
     asked = [request.json["messages"][-1]["content"] for request in sandbox.requests]
-    assert asked == ["one\ntwo", "one\ntwo"]
+    assert asked == ["zero", "one\ntwo", "zero", "one\ntwo"]

@@ -35,7 +35,7 @@ def pytest_sessionstart():
 """
 
 TESTS = """
-import subprocess, sys
+import os, pty, subprocess, sys
 import pytest
 from app import ask, loaded
 from websopy_sync import WebsopyClient
@@ -62,6 +62,15 @@ def test_with_a_plugin_of_its_own(websopy_sandbox):
     plugin.close()
     with History() as history:
         assert [stream.question for stream in history.list()] == ["another prompt"]
+
+def test_a_conversation_on_a_terminal(websopy_sandbox):
+    ours, theirs = pty.openpty()
+    os.write(ours, b"a prompt that is typed\\n/quit\\n")
+    command = [sys.executable, "-m", "websopy_sync", "chat"]
+    subprocess.run(command, stdin=theirs, stdout=theirs, stderr=theirs, check=True, timeout=30)
+    os.close(ours)
+    os.close(theirs)
+    assert len(websopy_sandbox.requests) == 1
 """
 
 
@@ -123,7 +132,7 @@ def test_no_installed_plugin_unless_asked(developer: Developer, shell: str | Non
     said = {} if shell is None else {"WEBSOPY_PLUGINS": shell}
     finished = developer.pytest(**said)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert "3 passed" in finished.stdout
+    assert "4 passed" in finished.stdout
     assert developer.left() == []
 
 

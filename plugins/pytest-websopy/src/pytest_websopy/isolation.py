@@ -89,6 +89,7 @@ def check(names: Sequence[str], config: pytest.Config) -> None:
 def _set(environment: pytest.MonkeyPatch, names: Iterable[str], history: Path) -> None:
     environment.setenv("WEBSOPY_PLUGINS", ",".join(names))
     environment.setenv("WEBSOPY_PERSISTENCE_URL", f"sqlite:///{history}")
+    environment.setenv("WEBSOPY_CHAT_HISTORY", "0")  # of messages typed at a prompt
 
 
 def _settings_of(plugins: Iterable[str]) -> list[str]:
