@@ -24,10 +24,12 @@ from websopy_sync.chunks import (
 )
 from websopy_sync.errors import ConfigError
 from websopy_sync.message import Message, MessageBuilder
-from websopy_sync.sandbox import Sandbox, done, expect_tool_result, say, think, tool
+from websopy_sync.sandbox import Sandbox, done, error, expect_tool_result, say, think, tool
 from websopy_sync.sandbox.wires.anthropic import AnthropicService, AnthropicWriter
 from websopy_sync.wires import ChatRequest, FastReader
 from websopy_sync.wires.anthropic import Anthropic
+from websopy_sync.wires.openai import OpenAI
+from websopy_sync.wires.websopy import Websopy
 
 WIRE = Anthropic()
 HIGH, LOW = chr(0xD83D), chr(0xDE00)
@@ -108,6 +110,23 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         begin(input_tokens=3) + text("a") + end(None, usage={"output_tokens": 2}) + text("b"),
         [["content", "a"], ["content", "b"]],
         "StreamInterruptedError",
+    ),
+    (
+        "tokens within a call",
+        start(0, "tool_use", id="a", name="f")
+        + arguments("{")
+        + end(None, usage={"output_tokens": 2})
+        + arguments("}")
+        + stop()
+        + end("tool_use"),
+        [["tool_call", ["f", "{}", "a"]], ["done", ["tool_calls", None]]],
+        None,
+    ),
+    (
+        "halves of pairs in two blocks",
+        text("a" + HIGH) + stop() + start(1, "text") + text(LOW, 1) + end(),
+        [["content", "a"], ["content", "\ufffd"], ["content", "\ufffd"], DONE],
+        None,
     ),
     (
         "no blocks around the deltas",
@@ -254,6 +273,12 @@ def message_in(stream: bytes, step: int = 7) -> Message:
     return builder.message
 
 
+def test_a_ping_is_no_progress() -> None:
+    """PROMISE 6: other events that say nothing are."""
+    assert WIRE.reader().read('{"type": "ping"}') is None
+    assert WIRE.reader().read('{"type": "later"}') == []
+
+
 @each("step", STEPS)
 def test_recordings(step: int) -> None:
     """A real server's answer, and a mock's text and tool calls."""
@@ -384,6 +409,7 @@ THINKS = (
         ),
         (start(0, "thinking") + signature("abc") + stop(), [{**SIGNED, "thinking": ""}]),
         (start(0, "thinking", thinking="") + thought("hm") + stop() + text("a", 1), None),
+        (thought("hm, 世") + signature("abc") + text("a", 1), [SIGNED]),
         (start(0, "text", text="") + text("a") + stop(), None),
         (start(0, "later") + stop(), [{"type": "later"}]),
         (start(0, 7) + stop(), None),  # type: ignore[arg-type]
@@ -556,6 +582,20 @@ SENT_IMAGE = {
                 user([result("call_1_0", "1"), result("call_1_1", "2")]),
             ],
         ),
+        (  # results after each other's calls
+            [
+                Message("", (ToolCall("f", "{}", "c"),)).to_dict(),
+                tool_turn("1"),
+                Message("", (ToolCall("f", "[1]", "d"),)).to_dict(),
+                tool_turn("2", "d"),
+            ],
+            [
+                answer(use({})),
+                user([result("c", "1")]),
+                answer(use({"INVALID_JSON": "[1]"}, "d")),
+                user([result("d", "2")]),
+            ],
+        ),
         (  # OpenAI's form
             [
                 {
@@ -701,6 +741,15 @@ def test_what_anthropic_cannot_take(turn: dict[str, Any], params: Any, says: str
     assert "s3cret" not in str(caught.value) and caught.value.__context__ is None
 
 
+def test_what_another_service_takes_as_an_answer() -> None:
+    """A conversation that Anthropic began goes on elsewhere, and the other way round."""
+    state = {"anthropic": {"blocks": [SIGNED, TEXT, CALL]}}
+    turn = Message("a", (ToolCall("f", "{}", "c"),), state=state).to_dict()
+    for wire in (Websopy(), OpenAI()):
+        sent = json.dumps(wire.body(ChatRequest([turn])))
+        assert "abc" not in sent and "state" not in sent
+
+
 def test_headers_of_a_request() -> None:
     """The key has its own header; the version of the interface and the request's id have theirs."""
     with Sandbox([say("a"), done(finish_reason="stop")], wire="anthropic") as service:
@@ -711,3 +760,51 @@ def test_headers_of_a_request() -> None:
     assert request.headers["x-api-key"] == "k3y"
     assert request.headers["anthropic-version"] == "2023-06-01"
     assert "authorization" not in request.headers
+
+
+# --- the service's own SDK as a client of the sandbox --------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_sandbox_as_the_sdk_sees_it() -> None:
+    """Anthropic's own SDK reads what the sandbox writes as this package does."""
+    anthropic = pytest.importorskip("anthropic")
+    state = {"anthropic": {"blocks": [SIGNED, TEXT, CALL]}}
+    steps = [think("hm, "), think("世"), say("a "), say("😀"), tool("f", {"x": "世"}, "c")]
+    ending = done(
+        20, 150, finish_reason="tool_calls", model="m-1", cached=5, reasoning=7, state=state
+    )
+    with Sandbox(wire="anthropic") as service:  # the SDK may send the key as Bearer, too
+        url = service.url.removesuffix("/v1")
+        schema = {"type": "object", "properties": {"x": {"type": "string"}}}
+        tools = [{"name": "f", "description": "d", "input_schema": schema}]
+        asked: dict[str, Any] = {"model": "m", "max_tokens": 9, "tools": tools, "system": "s"}
+        with (
+            anthropic.Anthropic(api_key="k3y", base_url=url, max_retries=0) as sdk,
+            WebsopyClient("k3y", base_url=service.url, wire="anthropic", plugins=[]) as client,
+        ):
+            service.play([*steps, ending])
+            with sdk.messages.stream(messages=[user("x")], **asked) as stream:
+                theirs = stream.get_final_message()
+            service.play([*steps, ending])
+            ours = client.ai.chat(
+                [{"role": "system", "content": "s"}, user("x")], model="m", tools=tools
+            )
+            turns = [user("x"), ours.to_dict(), tool_turn("1")]
+            service.play([expect_tool_result("f", content="1"), say("b"), ending])
+            sdk.messages.create(messages=body_of(*turns)["messages"], stream=True, **asked).close()
+            service.play([error("Overloaded", "overloaded_error")])
+            with pytest.raises(anthropic.APIStatusError, match="Overloaded"):
+                with sdk.messages.stream(messages=[user("x")], **asked) as stream:
+                    stream.until_done()
+    blocks = [block.to_dict() for block in theirs.content]
+    assert blocks == [
+        SIGNED,
+        {"type": "text", "text": ours.content},
+        {"type": "tool_use", "id": "c", "name": "f", "input": {"x": "世"}},
+    ]
+    assert body_of(ours.to_dict())["messages"] == [{"role": "assistant", "content": blocks}]
+    assert (theirs.stop_reason, theirs.model, theirs.id) == ("tool_use", ours.model, ours.id)
+    assert theirs.usage.output_tokens == 150 == ours.usage.completion_tokens
+    assert theirs.usage.input_tokens + theirs.usage.cache_read_input_tokens == 20
+    assert ours.usage == Usage(20, 150, cached_tokens=5, reasoning_tokens=7)

@@ -14,6 +14,7 @@ from tables import each
 from websopy_sync.chunks import ContentChunk, DoneChunk
 from websopy_sync.errors import StreamProtocolError
 from websopy_sync.wires import FastReader, Reader, Wire
+from websopy_sync.wires.anthropic import Anthropic, AnthropicReader
 from websopy_sync.wires.base import ReadResult
 from websopy_sync.wires.openai import OpenAI, OpenAIReader
 from websopy_sync.wires.websopy import Websopy, WebsopyReader
@@ -31,6 +32,11 @@ def openai(text: str, **more: Any) -> dict[str, Any]:
     return {"id": "1", "choices": [{"index": 0, "delta": {"content": text, **more}}], "model": "m"}
 
 
+def anthropic(text: str, **more: Any) -> dict[str, Any]:
+    delta = {"type": "text_delta", "text": text, **more}
+    return {"type": "content_block_delta", "index": 0, "delta": delta}
+
+
 def other_events(wire: str) -> list[dict[str, Any]]:
     """Events between the texts that are no plain text."""
     if wire == "websopy":
@@ -39,12 +45,24 @@ def other_events(wire: str) -> list[dict[str, Any]]:
             {"type": "tool_call", "tool": {"name": "f", "arguments": "{}"}},
             {"type": "ping"},
         ]
+    if wire == "anthropic":
+        block = {"type": "tool_use", "id": "c", "name": "f"}
+        return [
+            {"type": "content_block_start", "index": 1, "content_block": block},
+            {"type": "content_block_stop", "index": 1},
+            {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": HIGH}},
+            {"type": "ping"},
+        ]
     call = {"index": 0, "function": {"name": "f", "arguments": "{}"}}
     deltas = ({"reasoning": "hm" + HIGH}, {"tool_calls": [call]}, {"role": "assistant"})
     return [{"choices": [{"delta": delta}]} for delta in deltas]
 
 
-WIRES = {"websopy": (websopy, WebsopyReader), "openai": (openai, OpenAIReader)}
+WIRES = {
+    "websopy": (websopy, WebsopyReader),
+    "openai": (openai, OpenAIReader),
+    "anthropic": (anthropic, AnthropicReader),
+}
 
 
 @given(st.data())
@@ -98,13 +116,13 @@ class Counting:
 
 
 @each("ascii", [False, True])
-@each("wire", [Websopy(), OpenAI()])
+@each("wire", [Websopy(), OpenAI(), Anthropic()])
 def test_the_reader_sees_the_first_text_only(
     wire: Wire, ascii: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once for the first text, and once for the probe; the rest is read without it."""
     monkeypatch.setattr(Counting, "reads", 0)
-    shape = websopy if wire.name == "websopy" else openai
+    shape, _ = WIRES[wire.name]
     fast = FastReader(lambda: Counting(wire.reader()), name=wire.name)
     texts = ["世", "a", " b", '"\\\n', "\u2028"]
     read = [fast.read(json.dumps(shape(text), ensure_ascii=ascii)) for text in texts]

@@ -11,6 +11,7 @@ from tables import each
 
 from websopy_sync.errors import ConfigError
 from websopy_sync.wires import Wire, find_wire, wire_names
+from websopy_sync.wires.anthropic import Anthropic
 from websopy_sync.wires.openai import OpenAI
 from websopy_sync.wires.websopy import Websopy
 
@@ -20,6 +21,7 @@ from websopy_sync.wires.websopy import Websopy
     [
         ("websopy", Websopy, "https://api.websopy.com/v1", ""),
         ("openai", OpenAI, "https://api.openai.com/v1", "OPENAI_API_KEY"),
+        ("anthropic", Anthropic, "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY"),
         ("deepseek", OpenAI, "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
         ("mistral", OpenAI, "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
         ("openrouter", OpenAI, "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
@@ -54,7 +56,7 @@ def test_a_wire_is_taken_as_it_is() -> None:
     ("wire", "says"),
     [
         ("opnai", "'opnai'; did you mean 'openai'"),
-        ("nothing like it", "expected one of azure, deepseek, .*, got 'nothing like it'$"),
+        ("nothing like it", "expected one of anthropic, azure, .*, got 'nothing like it'$"),
         (7, "got int"),
         (OpenAI, "got type"),
     ],
