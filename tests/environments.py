@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import venv
 import zipfile
@@ -18,6 +19,8 @@ from pathlib import Path
 import attrs
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
 
 INDEX = (
     *("setuptools>=77", "requests", "urllib3", "pluggy", "attrs", "PySocks"),
@@ -91,6 +94,23 @@ class Environment:
         """As `python -m venv` makes it."""
         venv.create(folder, with_pip=True)
         return cls(folder, index)
+
+    @classmethod
+    def with_package(cls, folder: Path, index: Path) -> Environment:
+        """A new one with websopy-sync, built from a copy of the sources, and nothing else of ours.
+
+        Args:
+            folder: Where it and the copy are made.
+            index: The folder of wheels.
+        """
+        environment = cls.make(folder / "venv", index)
+        source = folder / "source"
+        source.mkdir()
+        for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, source)
+        shutil.copytree(ROOT / "websopy_sync", source / "websopy_sync")
+        environment.install(source)
+        return environment
 
     @property
     def site_packages(self) -> Path:

@@ -30,15 +30,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def new_environment(tmp_path_factory: pytest.TempPathFactory, wheel_index: Path) -> Environment:
     """A new virtual environment with websopy-sync, and nothing else of ours."""
-    folder = tmp_path_factory.mktemp("environment")
-    environment = Environment.make(folder / "venv", wheel_index)
-    source = folder / "source"
-    source.mkdir()
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "websopy_sync", source / "websopy_sync")
-    environment.install(source)
-    return environment
+    return Environment.with_package(tmp_path_factory.mktemp("environment"), wheel_index)
 
 
 @pytest.fixture(scope="module")
