@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from llama import KEY, MODEL, CannotRun, LlamaServer, llama_server, model_file, server_file
@@ -20,7 +21,7 @@ from websopy_sync import (
 
 pytestmark = pytest.mark.slow
 
-WIRES = ["openai", "responses"]
+WIRES = ["openai", "anthropic", "responses"]
 """The wires that llama.cpp speaks, of those that this package has."""
 
 QUESTION = "Say hello in five words."
@@ -83,6 +84,29 @@ def test_the_same_as_the_openai_sdk(llama: LlamaServer) -> None:
     assert ours.usage and ours.usage.total_tokens == theirs.usage.total_tokens
 
 
+def test_the_same_as_the_anthropic_sdk(llama: LlamaServer) -> None:
+    """So it is with Anthropic's, also for what the server had in its cache."""
+    anthropic = pytest.importorskip("anthropic")
+    asked: dict[str, Any] = {"temperature": 0, "max_tokens": 40}
+    url = llama.url.removesuffix("/v1")
+    with WebsopyClient(
+        KEY, base_url=llama.url, wire="anthropic", model=MODEL, plugins=[]
+    ) as client:
+        client.ai.chat(QUESTION, **asked)  # so that both find it in the cache
+        ours = client.ai.chat(QUESTION, **asked)
+    with anthropic.Anthropic(api_key=KEY, base_url=url) as sdk:
+        messages = [{"role": "user", "content": QUESTION}]
+        asked = {"max_tokens": 40, "extra_body": {"temperature": 0}}
+        with sdk.messages.stream(model=MODEL, messages=messages, **asked) as stream:
+            theirs = stream.get_final_message()
+    assert ours.content == theirs.content[0].text
+    assert (ours.finish_reason, theirs.stop_reason) == ("stop", "end_turn")
+    usage = theirs.usage
+    assert ours.usage and ours.usage.completion_tokens == usage.output_tokens
+    assert ours.usage.cached_tokens == usage.cache_read_input_tokens
+    assert ours.usage.prompt_tokens == usage.input_tokens + usage.cache_read_input_tokens
+
+
 def test_a_conversation(client: WebsopyClient) -> None:
     """Each turn is sent with those before it, which the server has in its cache."""
     conversation = client.ai.conversation("You are brief.", temperature=0, max_tokens=20)
@@ -141,7 +165,7 @@ def test_a_server_that_is_killed(request: pytest.FixtureRequest, llama: LlamaSer
 def test_refusals(client: WebsopyClient, llama: LlamaServer) -> None:
     """A wrong key and a wrong question are typed errors, with the server's text."""
     with pytest.raises(BadRequestError) as caught:
-        client.ai.chat([{"role": "user", "content": [{"type": "audio", "x": 1}]}])
+        client.ai.chat(QUESTION, temperature="hot")
     assert caught.value.body
     with WebsopyClient("sk-wrong", base_url=llama.url, wire="openai", model=MODEL) as other:
         with pytest.raises(AuthenticationError, match="401"):

@@ -670,6 +670,7 @@ def test_turns(turns: list[dict[str, Any]], sent: list[dict[str, Any]]) -> None:
         (None, ["a", "b"], [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
         ("a", ["b"], [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
         ([A], [], [A]),
+        (7, [], [7]),  # the service says what is wrong with it
         (None, [[{"type": "text", "text": "a"}]], [A]),
         (None, [""], None),
     ],

@@ -155,7 +155,7 @@ def _blocks(content: Any) -> list[Block]:
     """A content as blocks; no block for text that the service refuses, as there is none in it."""
     if content is None or isinstance(content, str):
         return [{"type": "text", "text": content}] if content and content.strip() else []
-    return [_part(part) for part in content] if isinstance(content, list | tuple) else content
+    return [_part(part) for part in (content if isinstance(content, list | tuple) else [content])]
 
 
 def _part(part: Any) -> Any:
