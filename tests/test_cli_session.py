@@ -199,6 +199,7 @@ def test_a_paste_while_an_answer_comes() -> None:
     assert asked(sandbox) == ["one", "two\nthree", "four\nfive"]
 
 
+@pytest.mark.slow
 def test_typed_ahead_without_line_editing() -> None:
     """The rule is the same where answers go elsewhere; Ctrl-D typed ahead ends it after them."""
     word = threading.Event()
@@ -337,6 +338,7 @@ def test_files_go_with_the_first_message(tmp_path: Path) -> None:
     assert turns_of(sandbox) == [[first], [first], [first, "answer", "two"]]
 
 
+@pytest.mark.slow
 def test_file_command(tmp_path: Path) -> None:
     """A file goes with the next message; one that cannot be read costs nothing."""
     path = tmp_path / "the notes.txt"
@@ -377,6 +379,7 @@ def test_ctrl_c_drops_what_was_typed_ahead() -> None:
     assert asked(sandbox) == ["one", "two", "five"]
 
 
+@pytest.mark.slow
 def test_lines_with_a_slash_in_a_paste() -> None:
     """Code that begins with a comment is no command, and keeps both slashes."""
     code = "// a comment\nint main();"
@@ -400,6 +403,7 @@ def test_a_new_line_in_a_message() -> None:
     assert asked(sandbox) == ["one\n二\nthree"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_that_clears_a_line_each_time() -> None:
     """Twice leaves only if there was nothing to clear."""
     with Sandbox([say("answer"), done()]) as sandbox:

@@ -41,17 +41,17 @@ def chat(*arguments: str) -> None:
 
 def test_continue(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """The latest one, or one by its id; a system prompt takes the place of the earlier one."""
-    chat("-s", "Be short.", "one")
-    chat("other")
+    assert main(["chat", "-s", "Be short.", "one"]) == main(["chat", "other"]) == 0
     chat("--continue", "and more")
     assert contents(sandbox) == ["other", "answer", "and more"]
+    capsys.readouterr()
     assert main(["history", "--json"]) == 0
     stored = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len({each["conversation"] for each in stored}) == 2
     (first,) = [each["conversation"] for each in stored if each["question"] == "one"]
-    chat("--conversation", first[:8], "two")
+    assert main(["chat", "--conversation", first[:8], "two"]) == 0
     assert contents(sandbox) == ["Be short.", "one", "answer", "two"]
-    chat("-c", "-s", "Be long.", "three")
+    assert main(["chat", "-c", "-s", "Be long.", "three"]) == 0
     assert contents(sandbox) == ["Be long.", "one", "answer", "two", "answer", "three"]
 
 
