@@ -186,7 +186,7 @@ class River:
     length: int
 
 
-@each("wire", ["websopy", "openai", "ollama", "responses", "anthropic"])
+@each("wire", ["websopy", "openai", "ollama", "responses", "anthropic", "gemini"])
 @each("question", ["Which river?", "哪条河?", GUIDE_QUESTION])
 def test_request_for_json_gets_an_example(wire: str, question: str) -> None:
     """Structured output can be tried by hand, also with the guide's question."""

@@ -227,7 +227,7 @@ def test_resumed_response_holds_it_again(sandbox: Sandbox, client: WebsopyClient
 
 
 @each("framing", get_args(Framing))
-@each("wire", ["websopy", "openai", "ollama", "responses", "anthropic"])
+@each("wire", ["websopy", "openai", "ollama", "responses", "anthropic", "gemini"])
 def test_two_tool_turns_in_every_framing(framing: Framing, wire: str) -> None:
     """Calls, results and the text reach their ends however the body is framed."""
     service: Any = find_service(wire)

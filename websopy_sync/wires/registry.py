@@ -26,6 +26,7 @@ _OWN = {
     "ollama": ("ollama", "Ollama"),
     "openai": ("openai", "OpenAI"),
     "anthropic": ("anthropic", "Anthropic"),
+    "gemini": ("gemini", "Gemini"),
 }
 """File and class of each wire of this package."""
 

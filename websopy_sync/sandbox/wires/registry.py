@@ -18,6 +18,7 @@ SERVICES = {
     "ollama": ("ollama", "OllamaService"),
     "openai": ("openai", "OpenAIService"),
     "anthropic": ("anthropic", "AnthropicService"),
+    "gemini": ("gemini", "GeminiService"),
 }
 """File and class of each service, by the name of its wire."""
 
