@@ -171,6 +171,14 @@ class Terminal:
         """What appears up to a text, line ends as LF."""
         return until_text(self._ours, text).replace("\r\n", "\n")
 
+    def rest(self) -> str:
+        """What appears until its end."""
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux: the other side is closed
+            while piece := os.read(self._ours, 65536):
+                shown += piece
+        return shown.decode()
+
     def answered(self) -> None:
         """Wait for an answer and the prompt after it."""
         until_text(self._ours, "an answer, and a prompt", pattern=rb"answer\r\n(\x1b\[\?2004h)?> $")

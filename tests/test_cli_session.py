@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from command_line import Terminal, asked
+from tables import each
 
 from websopy_sync.sandbox import Sandbox, done, say, silence, status, tool, wait
 
@@ -249,6 +250,22 @@ def test_commands(tmp_path: Path) -> None:
     models = [request.json["model"] for request in sandbox.requests]
     assert models == ["large", "small", "small"]
     assert len(json.loads(path.read_text())["messages"]) == 4
+
+
+@each("kind", ["dumb", "xterm-256color"])
+def test_leaving_ends_the_line(kind: str) -> None:
+    """Once: the shell's prompt stands on the next line."""
+    with Sandbox() as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url, TERM=kind) as terminal:
+            terminal.until("> ")
+            terminal.type("\x04")
+            assert terminal.rest().count("\n") == 1
+            assert terminal.ended() == 0
+        command = f"{sys.executable} -m websopy_sync chat --base-url {sandbox.url} > /dev/null"
+        with Terminal(shell=command, TERM=kind) as terminal:
+            terminal.until("> ")
+            terminal.type("\x04")
+            assert terminal.rest().count("\n") == 1
 
 
 def test_retry_after_an_error() -> None:

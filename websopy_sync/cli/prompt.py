@@ -160,15 +160,22 @@ class Prompt:
             self._ended = True
 
     def _line(self, prompt: str) -> str:
-        if not self._on_terminal:
-            say(prompt, name="", end="")  # input() would write it to stdout, into the answers
-            line = self._begun + input()
-            self._begun = ""
-            return line
-        if self._edits and self._begun:
-            begun = self._begun
+        try:
+            return self._edited_line(prompt) if self._on_terminal else self._plain_line(prompt)
+        except EOFError:
+            if not self._marks:  # readline ends the line itself where it turns the marks off
+                say("", name="")
+            raise
+
+    def _plain_line(self, prompt: str) -> str:
+        say(prompt, name="", end="")  # input() would write it to stdout, into the answers
+        begun, self._begun = self._begun, ""
+        return begun + input()
+
+    def _edited_line(self, prompt: str) -> str:
+        begun, self._begun = self._begun, ""
+        if self._edits and begun:
             readline.set_startup_hook(lambda: readline.insert_text(begun))
-        self._begun = ""
         try:
             return input(prompt)
         finally:

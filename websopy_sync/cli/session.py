@@ -86,7 +86,6 @@ class Session:
                     self._take(self._prompt.read())
                     self._interrupted = False
                 except EOFError:
-                    say("", name="")
                     return
                 except KeyboardInterrupt:
                     self._take_interrupt()
