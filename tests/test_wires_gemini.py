@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from readers import DATA, STEPS, datas, play, shown
 from tables import each
 
-from websopy_sync import Message, WebsopyClient
+from websopy_sync import Message, RateLimitError, WebsopyClient
 from websopy_sync.chunks import (
     ContentChunk,
     DoneChunk,
@@ -24,7 +24,15 @@ from websopy_sync.chunks import (
     Usage,
 )
 from websopy_sync.errors import ConfigError
-from websopy_sync.sandbox import Sandbox, done, expect_tool_result, say, think, tool
+from websopy_sync.sandbox import (
+    Sandbox,
+    done,
+    expect_tool_result,
+    say,
+    status,
+    think,
+    tool,
+)
 from websopy_sync.sandbox.wires.gemini import GeminiService, GeminiWriter
 from websopy_sync.wires import ChatRequest, FastReader
 from websopy_sync.wires.gemini import Gemini
@@ -111,6 +119,12 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         "an error in the middle",
         text("Hi") + event(error={"code": 429, "message": "slow", "status": "RESOURCE_EXHAUSTED"}),
         [HI, ["error", ["slow", "RESOURCE_EXHAUSTED"]]],
+        "StreamServerError",
+    ),
+    (
+        "a half before an error",
+        text("Hi\ud83d") + event(error={"message": "boom"}),
+        [HI, ["content", "\ufffd"], ["error", ["boom", None]]],
         "StreamServerError",
     ),
     (
@@ -304,6 +318,7 @@ THOUGHT = {"text": "hm", "thought": True}
         (parts(call() | SIGNED, call("g")), [CALL | SIGNED, CALL]),
         (parts(call() | SIGNED) + parts(call("g") | OTHER), [CALL | SIGNED, CALL | OTHER]),
         (parts(call() | SIGNED) + parts(call() | SIGNED), [CALL | SIGNED, CALL | SIGNED]),
+        (parts(call() | SIGNED) + text(""), [CALL | SIGNED]),
         (text("a") + text("b") + parts(TEXT | SIGNED), [TEXT, TEXT | SIGNED]),
         (text("a") + parts(SIGNED), [TEXT, TEXT | SIGNED]),
         (text("a") + parts({"text": "b"} | SIGNED), [TEXT, TEXT | SIGNED]),
@@ -483,11 +498,15 @@ def response(name: str, result: Any, **more: Any) -> dict[str, Any]:
                 {"role": "tool", "tool_call_id": "c", "content": "1"},
                 {"role": "tool", "tool_call_id": "d", "name": "f", "content": "2"},
                 user("y"),
+                {"role": "assistant", "content": None, "tool_calls": CALLS[:1]},
+                {"role": "tool", "tool_call_id": "c", "content": "3"},
             ],
             [
                 ("model", F, G),
                 ("user", response("f", "1", id="c"), response("f", "2", id="d")),
                 ("user", {"text": "y"}),
+                ("model", F),
+                ("user", response("f", "3", id="c")),
             ],
         ),
         (
@@ -549,6 +568,27 @@ def test_turns(turns: list[dict[str, Any]], contents: list[Any]) -> None:
     sent = [{"role": role, "parts": list(parts)} for role, *parts in contents]
     assert body["contents"] == sent and json.dumps(turns) == before
     assert isinstance(GeminiService().turns_in(body), list)
+
+
+def test_turns_back() -> None:
+    """The sandbox reads the form of the package from that of Gemini."""
+    calls = [
+        {"name": "f", "arguments": "{}", "id": "c"},
+        {"name": "f", "arguments": "{}", "id": None},
+    ]
+    image = {"type": "image", "media_type": "image/png", "data": "AA=="}
+    linked = {"type": "image", "url": "https://x/y"}
+    file = {"type": "file", "media_type": "text/plain", "data": "AA==", "name": ""}
+    said = {"type": "text", "text": "a"}
+    turns: list[dict[str, Any]] = [
+        {"role": "system", "content": [said]},
+        user([said, image, linked, file]),
+        {"role": "assistant", "content": [said], "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c", "name": "f", "content": "1"},
+        {"role": "tool", "tool_call_id": None, "name": "f", "content": "2"},
+        {"role": "assistant", "content": None, "tool_calls": calls},
+    ]
+    assert GeminiService().turns_in(body_of(*turns)) == turns
 
 
 def test_system_turns() -> None:
@@ -643,3 +683,16 @@ def test_a_request() -> None:
     assert request.headers["x-goog-api-key"] == "k3y"
     assert "authorization" not in request.headers and "model" not in request.json
     assert request.json["tools"] == [{"googleSearch": {}}]
+
+
+def test_a_refused_request() -> None:
+    """PROMISE 21: the error says what the service said, without the prompt and the key."""
+    prompt, key = "the prompt of this test", "k3y-of-this-test"
+    said = {"code": 429, "message": f"{prompt} {key}", "status": "RESOURCE_EXHAUSTED"}
+    with Sandbox([status(429, {"error": said})], wire="gemini") as service:
+        with WebsopyClient(
+            key, base_url=service.url, wire="gemini", model="m", plugins=[], max_retries=0
+        ) as client:
+            with pytest.raises(RateLimitError, match="RESOURCE_EXHAUSTED") as caught:
+                client.ai.chat([{"role": "system", "content": prompt}, user("x")])
+    assert prompt not in str(caught.value) and key not in str(caught.value)

@@ -6,27 +6,15 @@ Does no I/O. The source is the reference of Google's Gemini API.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from ..chunks import (
-    ContentChunk,
-    DoneChunk,
-    ReasoningChunk,
-    StreamChunk,
-    ToolCall,
-    ToolCallChunk,
-    UnknownChunk,
-)
-from ..errors import ConfigError, StreamProtocolError
-from ..surrogates import SurrogateJoiner, scalar_text
-from ..usage import Usage
-from .base import ChatRequest, ReadResult, Wire
-from .gemini_contents import STATE, contents_of, system_of, tools_of
-from .lenient_json import WHITE_SPACE, cleaned
-from .pieces import arguments_text, error_chunk, json_object, optional, text_in, usage_of
+from ..errors import ConfigError
+from .base import ChatRequest, Wire
+from .gemini_contents import contents_of, system_of, tools_of
+from .gemini_reader import GeminiReader
 
-__all__ = ["Gemini", "GeminiReader"]
+__all__ = ["Gemini"]
 
 _TOP_LEVEL = frozenset(
     {
@@ -38,25 +26,6 @@ _TOP_LEVEL = frozenset(
 
 _NAMES = {"max_tokens": "maxOutputTokens", "n": "candidateCount", "stop": "stopSequences"}
 """Usual names of parameters that have another one here."""
-
-_REASONS = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    "FUNCTION_CALL": "tool_calls",  # of compatible servers; Google says STOP
-    **dict.fromkeys(
-        (
-            *("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"),
-            *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"),
-        ),
-        "content_filter",
-    ),
-}
-
-_KNOWN = {
-    *("candidates", "usageMetadata", "modelVersion", "responseId", "createTime"),
-    *("content", "finishReason", "index", "tokenCount"),
-}
-"""Fields of an event and its candidate that are read, or say nothing about the answer."""
 
 
 class Gemini(Wire):
@@ -107,168 +76,6 @@ class Gemini(Wire):
     def reader(self) -> GeminiReader:
         """Make the reader of one response."""
         return GeminiReader()
-
-
-class GeminiReader:
-    """Reads the events of one response; see `Reader`. It has no event that ends it."""
-
-    def __init__(self) -> None:
-        self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
-        self._reason: str | None = None
-        self._model: str | None = None
-        self._id: str | None = None
-        self._counts: dict[str, Any] = {}
-        self._kept: list[dict[str, Any]] = []
-        self._extra: dict[str, Any] = {}
-
-    @property
-    def done(self) -> DoneChunk | None:
-        """What ends the response if its bytes end now; see `Reader`."""
-        if not self._reason:
-            return None
-        must = any("thoughtSignature" in part or not _is_place(part) for part in self._kept)
-        return DoneChunk(
-            _usage(self._counts),
-            self._reason,
-            self._model,
-            self._id,
-            state={STATE: {"parts": list(self._kept)}} if must else None,
-            extra=self._extra or None,
-        )
-
-    def read(self, data: str) -> ReadResult:
-        """Read the data of one event; see `Reader.read`."""
-        data = data.strip(WHITE_SPACE)
-        if not data or data.startswith(":"):
-            return None  # a proxy's comment, sent on as data
-        fields = json_object(data)
-        if fields.get("error"):
-            return [*self._halves(), error_chunk(fields)]
-        try:
-            chunks = list(self._event(fields))
-        except TypeError as error:
-            problem = str(error)
-        else:
-            return chunks[0] if len(chunks) == 1 else chunks
-        raise StreamProtocolError(f"event: {problem}, got {data!r}")
-
-    def _event(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
-        usage = fields.get("usageMetadata")
-        self._counts |= cleaned(usage) if isinstance(usage, dict) else {}
-        self._model = self._model or text_in(fields, "modelVersion")
-        self._id = self._id or text_in(fields, "responseId")
-        self._extra |= _unknown(fields)
-        candidates = optional(fields, "candidates", list)
-        for candidate in candidates:
-            if optional(candidate, "index", int) == 0:  # another one is another answer
-                yield from self._candidate(candidate)
-        feedback = fields.get("promptFeedback")
-        if not candidates and isinstance(feedback, dict) and feedback.get("blockReason"):
-            self._reason = "content_filter"  # the service refused the prompt: there is no answer
-
-    def _candidate(self, candidate: dict[str, Any]) -> Iterator[StreamChunk]:
-        self._extra |= _unknown(candidate)
-        for part in optional(optional(candidate, "content", dict), "parts", list):
-            yield from self._part(part)
-        reason = text_in(candidate, "finishReason")
-        if reason and reason != "FINISH_REASON_UNSPECIFIED":  # some send it until there is one
-            self._reason = _REASONS.get(reason, reason)
-            yield from self._halves()
-
-    def _part(self, part: Any) -> Iterator[StreamChunk]:
-        text = optional(part, "text", str)
-        self._keep(part)
-        if part.get("functionCall"):
-            yield _call(optional(part, "functionCall", dict))
-        elif part.get("thought"):
-            joined = self._reasoning.join(text)
-            if joined:
-                yield ReasoningChunk(joined)
-        elif _is_place(part):
-            joined = self._text.join(text)
-            if joined:
-                yield ContentChunk(joined)
-        else:
-            kind = next((name for name in part if name != "thoughtSignature"), "part")
-            yield UnknownChunk(scalar_text(kind), cleaned(part))  # type: ignore[arg-type]  # any text
-
-    def _keep(self, part: dict[str, Any]) -> None:
-        """Note what the service must get back: signatures, and parts that a message has not.
-
-        Text and tool calls are in the message: they have a place here, without what they say.
-        """
-        signature = part.get("thoughtSignature")
-        kept = cleaned(part)
-        if part.get("functionCall"):
-            kept = {"functionCall": {}}
-        elif part.get("thought") or part.get("text") == "":
-            if not signature:
-                return
-        elif _is_place(part):
-            kept = {"text": ""}
-        kept |= {"thoughtSignature": cleaned(signature)} if signature else {}
-        if "functionCall" in kept or self._kept[-1:] != [kept]:  # pieces of one text share a place
-            self._kept.append(kept)
-
-    def _halves(self) -> Iterator[StreamChunk]:
-        """Halves of pairs whose other half did not come."""
-        if half := self._reasoning.flush():
-            yield ReasoningChunk(half)
-        if half := self._text.flush():
-            yield ContentChunk(half)
-
-
-def _is_place(part: dict[str, Any]) -> bool:
-    """Whether a part is text, a tool call, or a signature alone."""
-    return part.keys() <= {"text", "functionCall", "thoughtSignature", "thought"}
-
-
-def _call(call: dict[str, Any]) -> ToolCallChunk:
-    name = optional(call, "name", str)
-    if not name:
-        raise TypeError("expected a name for the tool call, got none")
-    arguments = scalar_text(arguments_text(call.get("args")))
-    return ToolCallChunk(ToolCall(scalar_text(name), arguments, text_in(call, "id")))
-
-
-def _usage(counts: Mapping[str, Any]) -> Usage | None:
-    """The tokens. The service leaves out counts that are 0, and counts thoughts apart."""
-    names = ("promptTokenCount", "toolUsePromptTokenCount")
-    prompt, tools = (_count(counts, name) for name in names)
-    answer, thoughts = (_count(counts, name) for name in ("candidatesTokenCount", _THOUGHTS))
-    total = counts.get("totalTokenCount")
-    if not counts or None in (prompt, tools, answer, thoughts):
-        return None
-    completion = answer + thoughts
-    if total == prompt + tools + answer:  # some count thoughts among the others
-        completion = answer
-    known = {*names, _THOUGHTS, "candidatesTokenCount", "totalTokenCount", _CACHED}
-    details = {name: value for name, value in counts.items() if name not in known}
-    return usage_of(
-        prompt + tools,
-        completion,
-        total,
-        cached=counts.get(_CACHED),
-        reasoning=thoughts,
-        details=details | ({names[1]: tools} if tools else {}),
-    )
-
-
-_THOUGHTS, _CACHED = "thoughtsTokenCount", "cachedContentTokenCount"
-
-
-def _count(counts: Mapping[str, Any], name: str) -> Any:
-    """A count; 0 when it is left out, None when it is none."""
-    value = counts.get(name)
-    return 0 if value is None else value if type(value) is int else None
-
-
-def _unknown(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields that this version does not know, but for those that say nothing."""
-    if fields.keys() <= _KNOWN:
-        return {}
-    unknown = {name: value for name, value in fields.items() if name not in _KNOWN}
-    return {name: cleaned(value) for name, value in unknown.items() if value is not None}
 
 
 def _camel(name: str) -> str:

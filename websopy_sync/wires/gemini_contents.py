@@ -60,7 +60,6 @@ def contents_of(turns: Sequence[Mapping[str, Any]], *, model: Any) -> list[dict[
         if "parts" in turn:
             parts = turn["parts"]
         elif role == "model":
-            names = {}
             parts = _merged(_kept_parts(turn), _texts(turn), list(_calls(turn, names)))
             if sign:
                 _sign(parts)
