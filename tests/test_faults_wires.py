@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 
 import attrs
 import pytest
 from endings import LEFT, Endings
+from every_wire import KEY, NOT_SAID, client, ends, play, service, wire  # noqa: F401  fixtures
 from tables import each
 
 from websopy_sync import (
@@ -49,45 +49,7 @@ from websopy_sync.sandbox import (
     tool,
 )
 from websopy_sync.sandbox.wires.registry import SERVICES
-
-HIGH, LOW = chr(0xD83D), chr(0xDE00)
-KEY = "k3y-of-this-test"
-
-NOT_SAID = {"ollama": ("cached_tokens", "reasoning_tokens")}
-"""What the format of a wire has no words for, of a whole answer."""
-
-
-@pytest.fixture(params=SERVICES)
-def wire(request: pytest.FixtureRequest) -> str:
-    """Each wire by its name."""
-    return str(request.param)
-
-
-@pytest.fixture
-def service(wire: str) -> Iterator[Sandbox]:
-    """A sandbox that plays the service of this wire."""
-    with Sandbox(wire=wire, api_key=KEY) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def ends() -> Endings:
-    """Counts how streams end."""
-    return Endings()
-
-
-@pytest.fixture
-def client(wire: str, service: Sandbox, ends: Endings) -> Iterator[WebsopyClient]:
-    """A client of that service."""
-    with WebsopyClient(
-        KEY, base_url=service.url, wire=wire, model="m", plugins=[ends], max_retries=2
-    ) as client:
-        yield client
-
-
-def play(service: Sandbox, *steps: Steps | object) -> None:
-    service.play(list(steps))  # type: ignore[arg-type]
-
+from websopy_sync.wires import find_wire
 
 # --- whole answers -------------------------------------------------------------------------------
 
@@ -125,12 +87,6 @@ def test_finish_reasons(reason: str, service: Sandbox, client: WebsopyClient) ->
     play(service, say("x"), done(1, 1, finish_reason=reason))
     message = client.ai.chat("x")
     assert (message.finish_reason, message.truncated) == (reason, reason != "stop")
-
-
-def test_halves_of_a_pair(service: Sandbox, client: WebsopyClient) -> None:
-    """PROMISE 14: whatever the service cuts, the text can be encoded."""
-    play(service, say("a"), say("😀b"), think("😀"), done(finish_reason="stop"))
-    assert client.ai.chat("x").content == "a😀b"
 
 
 FRAMINGS: list[Framing] = ["chunked", "content-length", "close", "gzip", "trickle"]
@@ -249,7 +205,7 @@ def test_a_server_error_is_retried_where_keys_are_known(
     """PROMISE 2: elsewhere the service might answer, and charge, twice."""
     play(service, status(500, retry_after=0))
     play(service, say("a"), done(finish_reason="stop"))
-    if wire == "websopy":
+    if find_wire(wire).idempotent:
         assert client.ai.chat("x").content == "a"
     else:
         with pytest.raises(InternalServerError):
@@ -263,7 +219,7 @@ def test_a_connection_lost_before_the_head(
     """PROMISE 2: the same for a request that may have been taken."""
     play(service, before_headers(reset()))
     play(service, say("a"), done(finish_reason="stop"))
-    if wire == "websopy":
+    if find_wire(wire).idempotent:
         assert client.ai.chat("x").content == "a"
     else:
         with pytest.raises(APIConnectionError) as caught:
@@ -282,7 +238,7 @@ def test_errors_by_status(wire: str, service: Sandbox, client: WebsopyClient) ->
             other.ai.chat("x")
 
 
-@each("wire", [name for name in SERVICES if name != "websopy"])
+@each("wire", [name for name in SERVICES if not find_wire(name).needs_key])
 def test_no_key_where_none_is_needed(wire: str) -> None:
     """A local server needs none, and gets no header. The Websopy service always needs one."""
     with Sandbox([say("a"), done(finish_reason="stop")], wire=wire) as service:
