@@ -403,7 +403,7 @@ def test_a_tool_loop_with_signatures() -> None:
             conversation.messages += json.loads(json.dumps(run.messages))
             conversation.send("y").until_done()
             bodies = [request.json["contents"] for request in service.requests]
-    result = {"id": "c", "name": "f", "response": {"result": "1"}}
+    result = {"id": "c", "name": "f", "response": {"output": "1"}}
     sent = [
         {"role": "user", "parts": [{"text": "x"}]},
         {"role": "model", "parts": [A, F | SIGNED]},
@@ -472,7 +472,7 @@ def user(content: Any) -> dict[str, Any]:
 
 
 def response(name: str, result: Any, **more: Any) -> dict[str, Any]:
-    return {"functionResponse": {**more, "name": name, "response": {"result": result}}}
+    return {"functionResponse": {**more, "name": name, "response": {"output": result}}}
 
 
 @each(
@@ -588,7 +588,24 @@ def test_turns_back() -> None:
         {"role": "tool", "tool_call_id": None, "name": "f", "content": "2"},
         {"role": "assistant", "content": None, "tool_calls": calls},
     ]
-    assert GeminiService().turns_in(body_of(*turns)) == turns
+    body = body_of(*turns)
+    assert GeminiService().turns_in(body) == turns
+    (asked, model) = body["contents"][:2]
+    apart = [{"role": "model", "parts": [part]} for part in model["parts"]]  # as Google's client
+    body["contents"] = [asked, *apart, *body["contents"][2:]]
+    assert GeminiService().turns_in(body) == turns
+
+
+def test_tools_back() -> None:
+    """The sandbox reads the functions among the tools, under both names of their parameters."""
+    schema = {"type": "object"}
+    functions = [{"name": "f", "parameters": schema}, {"name": "g"}]
+    body = body_of(user("x"), tools=[*functions, {"googleSearch": {}}])
+    (first, second) = GeminiService().tools_in(body)
+    assert (first["name"], first["parameters"], second) == ("f", schema, {"name": "g"})
+    own = {"functionDeclarations": [{"name": "f", "parameters_json_schema": schema}]}
+    assert GeminiService().tools_in({"tools": [own]})[0]["parameters"] == schema
+    assert GeminiService().tools_in({"tools": "x"}) == "x"
 
 
 def test_system_turns() -> None:

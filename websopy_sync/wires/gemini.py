@@ -20,6 +20,7 @@ _TOP_LEVEL = frozenset(
     {
         *("contents", "tools", "toolConfig", "safetySettings", "systemInstruction"),
         *("generationConfig", "cachedContent", "serviceTier", "store", "labels"),
+        "audioTranscriptionConfig",
     }
 )
 """Parameters of the request itself. The others belong into `generationConfig`."""

@@ -90,7 +90,7 @@ def _result(turn: Mapping[str, Any], names: Mapping[Any, Any]) -> Part:
     rest = [_part(part) for part in parts if not isinstance(part.get("text"), str)]
     result: dict[str, Any] = {"id": identity} if identity is not None else {}
     result["name"] = turn.get("name") or names.get(identity)
-    result["response"] = {"result": "\n".join(texts) if parts else content}
+    result["response"] = {"output": "\n".join(texts) if parts else content}
     return {"functionResponse": result | ({"parts": rest} if rest else {})}
 
 

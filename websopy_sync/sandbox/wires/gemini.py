@@ -5,6 +5,7 @@ Does no I/O. The client's side is `websopy_sync.wires.gemini`.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -49,7 +50,7 @@ class GeminiService(Service):
         if not isinstance(contents, list):
             return contents
         first = [{"role": "system", **_content(system)}] if isinstance(system, dict) else []
-        return [*first, *(turn for content in contents for turn in _turns(content))]
+        return [*first, *(turn for content in _joined(contents) for turn in _turns(content))]
 
     def tools_in(self, body: Mapping[str, Any]) -> Any:
         """The functions among the tools; see `Service.tools_in`."""
@@ -69,9 +70,10 @@ class GeminiService(Service):
 
 
 def _function(declared: Any) -> Any:
-    if not isinstance(declared, dict) or "parametersJsonSchema" not in declared:
-        return declared
-    return declared | {"parameters": declared["parametersJsonSchema"]}
+    names = ("parametersJsonSchema", "parameters_json_schema")  # Google's own client sends this one
+    fields = declared if isinstance(declared, dict) else {}
+    schema = next((fields[name] for name in names if name in fields), None)
+    return declared if schema is None else fields | {"parameters": schema}
 
 
 def _config(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,6 +166,23 @@ def _event(fields: Mapping[str, Any]) -> WrittenEvent:
 # --- what a request says -------------------------------------------------------------------------
 
 
+def _joined(contents: list[Any]) -> Iterator[Any]:
+    """The contents; those of the model that follow one another as one.
+
+    Google's own client sends each event of an answer back as a content.
+    """
+    for role, group in itertools.groupby(contents, _role):
+        several = list(group)
+        if role == "model" and len(several) > 1:
+            yield {"role": role, "parts": [part for content in several for part in _list(content)]}
+        else:
+            yield from several
+
+
+def _role(content: Any) -> Any:
+    return content.get("role") if isinstance(content, dict) else None
+
+
 def _turns(content: Any) -> Iterator[Any]:
     """A content as turns in the form of `ChatRequest`: several where it has results of tools."""
     if not isinstance(content, dict):
@@ -191,7 +210,7 @@ def _is_dict(value: Any) -> bool:
 
 def _result(result: Mapping[str, Any]) -> dict[str, Any]:
     response = result.get("response")
-    text = response.get("result") if isinstance(response, dict) else None
+    text = response.get("output") if isinstance(response, dict) else None
     if not isinstance(text, str):
         text = json.dumps(response, ensure_ascii=False)
     identity = result.get("id")
