@@ -12,6 +12,7 @@ from tables import each
 from websopy_sync.errors import ConfigError
 from websopy_sync.wires import Wire, find_wire, wire_names
 from websopy_sync.wires.anthropic import Anthropic
+from websopy_sync.wires.gemini import Gemini
 from websopy_sync.wires.openai import OpenAI
 from websopy_sync.wires.websopy import Websopy
 
@@ -28,6 +29,12 @@ from websopy_sync.wires.websopy import Websopy
         ("llamacpp", OpenAI, "http://127.0.0.1:8080/v1", ""),
         ("vllm", OpenAI, "http://127.0.0.1:8000/v1", ""),
         ("azure", OpenAI, "", "AZURE_OPENAI_API_KEY"),
+        (
+            "gemini",
+            Gemini,
+            "https://generativelanguage.googleapis.com/v1beta",
+            "GEMINI_API_KEY",
+        ),
     ],
 )
 def test_names(name: str, kind: type[Wire], base_url: str, key_variable: str) -> None:
