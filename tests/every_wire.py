@@ -1,6 +1,6 @@
 """Each wire of the package, its service on this machine, and a client of it.
 
-For the tests of what holds on every wire.
+For the tests of what holds on every wire. wire_table.py makes the tables of the docs of them.
 """
 
 from __future__ import annotations

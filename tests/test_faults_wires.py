@@ -55,7 +55,7 @@ from websopy_sync.wires import find_wire
 
 
 def test_a_whole_answer(wire: str, service: Sandbox, client: WebsopyClient, ends: Endings) -> None:
-    """PROMISE 47: text, reasoning, tool calls, usage, finish reason and model."""
+    """PROMISE 47: text, reasoning, tool calls, usage, finish reason and model are kept."""
     play(
         service,
         think("hm"),
@@ -111,7 +111,7 @@ def test_every_framing(framing: Framing, service: Sandbox, client: WebsopyClient
 
 
 def test_tool_turns(service: Sandbox, client: WebsopyClient) -> None:
-    """PROMISE 48: a tool call, its result, and the answer."""
+    """PROMISE 48: the result of a tool goes back, and the answer follows."""
     play(service, tool("add", {"a": 2, "b": 3}, "call_1"), done(finish_reason="tool_calls"))
     play(
         service, expect_tool_result("add", content="5"), say("It is 5."), done(finish_reason="stop")
@@ -126,7 +126,7 @@ def test_tool_turns(service: Sandbox, client: WebsopyClient) -> None:
 
 
 def test_state_of_another_wire_is_not_sent(service: Sandbox, client: WebsopyClient) -> None:
-    """PROMISE 48: what one service must get back is no other service's to see."""
+    """PROMISE 48: what one service must get back is sent to no other service."""
     answer = Message("a", state={"another": {"signature": "s1gnature"}})
     assert client.ai.chat([{"role": "user", "content": "x"}, answer]).content
     assert b"s1gnature" not in service.requests[-1].body
@@ -152,7 +152,7 @@ def test_an_answer_that_is_cut(
     client: WebsopyClient,
     ends: Endings,
 ) -> None:
-    """PROMISE 11: it is never taken for complete, and never asked for again."""
+    """PROMISE 11: an answer that is cut is never taken for complete, nor asked for again."""
     play(service, headers(framing="close"), *begun, end)
     asked = ends.asked
     with pytest.raises(StreamInterruptedError) as caught:
@@ -163,14 +163,14 @@ def test_an_answer_that_is_cut(
 
 
 def test_a_good_end_of_the_bytes_without_an_end(service: Sandbox, client: WebsopyClient) -> None:
-    """PROMISE 11: however politely the connection was closed."""
+    """PROMISE 11: bytes that end politely, but without an end of the answer, are a cut."""
     play(service, say("a"))
     with pytest.raises(StreamInterruptedError):
         client.ai.chat("x", resume=False)
 
 
 def test_an_empty_answer(service: Sandbox, client: WebsopyClient) -> None:
-    """PROMISE 12: no event at all is no answer."""
+    """PROMISE 12: a response without any event is no answer."""
     play(service)
     with pytest.raises(StreamInterruptedError):
         client.ai.chat("x", resume=False)
@@ -191,7 +191,7 @@ def test_an_error_in_the_answer(service: Sandbox, client: WebsopyClient, ends: E
 
 
 def test_refusals_are_retried(service: Sandbox, client: WebsopyClient) -> None:
-    """PROMISE 3: 429, 503 and 529 say that nothing was begun."""
+    """PROMISE 3: 429 and 529 say that nothing was begun, and are retried."""
     for code in (429, 529):
         play(service, status(code, retry_after=0))
     play(service, say("a"), done(finish_reason="stop"))
@@ -202,7 +202,7 @@ def test_refusals_are_retried(service: Sandbox, client: WebsopyClient) -> None:
 def test_a_server_error_is_retried_where_keys_are_known(
     wire: str, service: Sandbox, client: WebsopyClient
 ) -> None:
-    """PROMISE 2: elsewhere the service might answer, and charge, twice."""
+    """PROMISE 2: a request is sent again after a status 500."""
     play(service, status(500, retry_after=0))
     play(service, say("a"), done(finish_reason="stop"))
     if find_wire(wire).idempotent:
@@ -216,7 +216,7 @@ def test_a_server_error_is_retried_where_keys_are_known(
 def test_a_connection_lost_before_the_head(
     wire: str, service: Sandbox, client: WebsopyClient
 ) -> None:
-    """PROMISE 2: the same for a request that may have been taken."""
+    """PROMISE 2: a request is sent again when its connection was lost before the headers."""
     play(service, before_headers(reset()))
     play(service, say("a"), done(finish_reason="stop"))
     if find_wire(wire).idempotent:
@@ -270,7 +270,7 @@ def test_limits(
     client: WebsopyClient,
     ends: Endings,
 ) -> None:
-    """PROMISE 6: each phase has its limit."""
+    """PROMISE 6: the first chunk, each pause and the whole answer have their limits."""
     play(service, *steps)
     with pytest.raises(APITimeoutError) as caught:
         client.ai.chat("x", timeout=limits)
@@ -289,7 +289,7 @@ def test_held_back_pieces_are_progress(service: Sandbox, client: WebsopyClient) 
 
 
 def test_cancel(service: Sandbox, client: WebsopyClient, ends: Endings) -> None:
-    """PROMISE 7: from another thread, in the middle of the answer."""
+    """PROMISE 7: another thread can cancel in the middle of the answer."""
     play(service, say("a"), silence())
     token = CancelToken()
     with client.ai.chat_stream("x", cancel_token=token) as stream:
@@ -301,7 +301,7 @@ def test_cancel(service: Sandbox, client: WebsopyClient, ends: Endings) -> None:
 
 
 def test_leaving_the_loop(service: Sandbox, client: WebsopyClient, ends: Endings) -> None:
-    """PROMISE 25: the service sees at once that nobody reads any more."""
+    """PROMISE 25: leaving the loop ends the answer at the service."""
     play(service, say("a"), silence())
     for _ in client.ai.chat_stream("x"):
         break
@@ -309,7 +309,7 @@ def test_leaving_the_loop(service: Sandbox, client: WebsopyClient, ends: Endings
 
 
 def test_connections_are_kept(service: Sandbox, client: WebsopyClient) -> None:
-    """PROMISE 28: finished answers share one connection."""
+    """PROMISE 28: answers that follow each other share one connection."""
     for _ in range(3):
         play(service, say("a"), done(1, 1, finish_reason="stop"))
         client.ai.chat("x")
@@ -317,7 +317,7 @@ def test_connections_are_kept(service: Sandbox, client: WebsopyClient) -> None:
 
 
 def test_an_answer_that_is_too_large(service: Sandbox, client: WebsopyClient) -> None:
-    """PROMISE 16: text, reasoning and tool calls together."""
+    """PROMISE 16: `max_answer_size` counts text, reasoning and tool calls together."""
     play(service, say("a" * 60), think("b" * 60), done(finish_reason="stop"))
     with pytest.raises(StreamProtocolError, match="max_answer_size"):
         client.ai.chat("x", max_answer_size=100)

@@ -172,7 +172,7 @@ def test_comments_do_no_harm(wire: str, service: Sandbox, client: WebsopyClient)
 
 
 def test_comments_are_no_progress(wire: str, service: Sandbox, client: WebsopyClient) -> None:
-    """PROMISE 6: nor does it move the limit between chunks."""
+    """PROMISE 6: what keeps a connection alive does not move the limit between chunks."""
     play(service, say("a"), *([sign_of_life(wire), pause(0.04)] for _ in range(40)), ENDED)
     began = time.monotonic()
     with pytest.raises(APITimeoutError) as caught:
@@ -244,7 +244,7 @@ def test_tls(secure: Sandbox, trusting: WebsopyClient) -> None:
 def test_a_cut_answer_goes_on_where_it_can(
     wire: str, service: Sandbox, client: WebsopyClient
 ) -> None:
-    """PROMISE 46: a lost connection is made up for without text twice."""
+    """PROMISE 46: an answer goes on after a lost connection, without text twice."""
     play(service, say("a"), cut(), say("b"), ENDED)
     if find_wire(wire).resumable:
         assert client.ai.chat("x").content == "ab"
