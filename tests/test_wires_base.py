@@ -187,6 +187,40 @@ def test_a_reader_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.partial == Message("good") and caught.value.__context__ is None
 
 
+class Holding(Lines):
+    """Holds all back until "."."""
+
+    held = 0
+
+    def read(self, data: str) -> ReadResult:
+        self.held += len(data)
+        return [ContentChunk("x"), DoneChunk()] if data == "." else ()
+
+
+def test_what_a_reader_holds_back_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PROMISE 16: a tool call in pieces that never ends takes no more than an answer may."""
+    monkeypatch.setattr(Other, "reader", lambda self: Holding())
+    with play(body(*[event("y" * 100)] * 50, end=False)) as server:
+        with pytest.raises(StreamProtocolError, match="max_answer_size"):
+            ask_other(server.url, max_answer_size=1000).until_done()
+
+
+def test_a_server_that_closes_after_each_response() -> None:
+    """PROMISE 28: llama.cpp does, though it promises to keep the connection."""
+
+    def closing(conn: Conn) -> None:
+        conn.read_request()
+        conn.head(headers={"Keep-Alive": "timeout=5", "Transfer-Encoding": "chunked"})
+        conn.send(http_chunk(event("good.")), b"0\r\n\r\n")
+        conn.pause(0.001)
+
+    with play(*[closing] * 5) as server:
+        with WebsopyClient("k", base_url=server.url, wire=Other(), plugins=[]) as client:
+            for _ in range(5):
+                assert client.ai.chat("hello").content == "good."
+        assert len(server.requests) == 5
+
+
 def test_a_request_that_may_have_been_taken_is_not_sent_again() -> None:
     """PROMISE 2: a service that knows no idempotency key would answer, and charge, twice."""
 

@@ -75,6 +75,14 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         "StreamServerError",
     ),
     (
+        "an error within a tool call: a piece of one is none",
+        event({"content": "x"})
+        + event(call(0, '{"path": "/tmp', id="c", name="rm"))
+        + 'data: {"error":{"message":"m","code":503}}\n\n',
+        [["content", "x"], ["error", ["m", "503"]]],
+        "StreamServerError",
+    ),
+    (
         "usage before the finish reason",
         event({"content": "x"}, usage=USAGE) + STOP,
         [["content", "x"], ["done", ["stop", 7]]],

@@ -24,7 +24,8 @@ from .redaction import Redactor
 from .request_body import copied_body
 from .response_stream import ResponseStream
 from .sse import ServerSentEvent
-from .wires.base import GRACE, Reader, chunks_of
+from .wires import FastReader
+from .wires.base import GRACE, chunks_of
 
 __all__ = ["ChatStream", "EventStream"]
 
@@ -53,7 +54,7 @@ class ChatStream(ResponseStream[StreamChunk]):
         scope: CancelScope,
         token: CancelToken | None,
         *,
-        reader: Reader,
+        reader: FastReader,
         hooks: Listeners,
         redact: Redactor,
         keep_message: bool = True,
@@ -118,12 +119,12 @@ class ChatStream(ResponseStream[StreamChunk]):
                 elif chunk is not None:
                     taken = chunks_of(chunk)
                     room -= sum(map(size_of, taken))
-                    yield from _take_and_lend(taken, reading, fits=room >= 0)
+                    yield from _take_and_lend(taken, reading, room)
                     del chunk, taken  # crash reporters show locals; these may echo the key
                     if _chat(reading)._finished():
                         return
             # The bytes have ended, and the reader says that the response is complete.
-            yield from _take_and_lend(_chat(reading)._ending(), reading, fits=True)
+            yield from _take_and_lend(_chat(reading)._ending(), reading, room)
 
     def _ending(self) -> Sequence[StreamChunk]:
         """The chunk that ends the response when its bytes do not say so."""
@@ -285,9 +286,11 @@ def _lend_ping(items: Sequence[Item], reading: Reading[Item]) -> Iterator[Item]:
 
 
 def _take_and_lend(
-    chunks: Sequence[StreamChunk], reading: Reading[StreamChunk], *, fits: bool
+    chunks: Sequence[StreamChunk], reading: Reading[StreamChunk], room: int
 ) -> Iterator[StreamChunk]:
-    _chat(reading)._take(chunks, fits=fits)
+    stream = _chat(reading)
+    stream._take(chunks, fits=room >= stream._reader.held)
+    del stream  # leaving the loop must free it
     if chunks and _is_ping(chunks[-1]):
         yield from _lend_ping(chunks, reading)
     else:

@@ -1,14 +1,22 @@
-"""The stack of a pool's idle connections, which no interrupt can leave locked.
+"""The stack of a pool's idle connections, which no interrupt can leave locked, and their clock.
 
-Knows nothing of connections. It replaces `queue.LifoQueue` in urllib3's pools.
+Knows nothing of connections. The stack replaces `queue.LifoQueue` in urllib3's pools.
 """
 
 from __future__ import annotations
 
 import queue
+import time
 from typing import Any
 
-__all__ = ["IdleStack"]
+__all__ = ["IdleStack", "awake_or_asleep"]
+
+
+def awake_or_asleep() -> float:
+    """Seconds on a clock that runs on while the machine sleeps, as the server's does."""
+    if hasattr(time, "CLOCK_BOOTTIME"):  # Linux, where monotonic() stops in sleep
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 class IdleStack:

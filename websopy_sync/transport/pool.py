@@ -25,9 +25,8 @@ from .connection import (
     SOCKSConnection,
     SOCKSTLSConnection,
     TLSConnection,
-    awake_or_asleep,
 )
-from .idle_stack import IdleStack
+from .idle_stack import IdleStack, awake_or_asleep
 from .proxies import parse_proxy
 
 __all__ = ["Adapter"]

@@ -35,5 +35,11 @@ class HTTPRequest:
     body: bytes | None = None
     query: str = ""
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a request that may have arrived can be sent again (RFC 9110 9.2.2)."""
+        names = map(str.lower, self.headers)
+        return self.method in ("GET", "HEAD") or "idempotency-key" in names
+
     def __repr__(self) -> str:
         return f"<HTTPRequest {self.method}>"

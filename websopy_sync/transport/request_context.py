@@ -28,6 +28,7 @@ class RequestContext:
         limit: The phase that begins when the request is sent, and its seconds.
         url: The request's URL without its query.
         query: The encoded query, "" for none.
+        repeatable: Whether the request may be sent again after it was lost on its way.
         proxy: The proxy that leads there, None for none.
         sent: Whether the server may have seen some of the request.
         response: The response, as soon as a connection of ours waits for it.
@@ -37,6 +38,7 @@ class RequestContext:
     limit: Limit
     url: str
     query: str
+    repeatable: bool = True
     proxy: Proxy | None = None
     sent: bool = False
     response: RawResponse | None = None

@@ -117,7 +117,8 @@ class Transport:
             StreamProtocolError: What came is no HTTP, or not what was asked for.
             ConfigError: The URL, a proxy or a certificate cannot be used.
         """
-        context = RequestContext(scope, limit, http_request.url, http_request.query)
+        url, query = http_request.url, http_request.query
+        context = RequestContext(scope, limit, url, query, http_request.is_repeatable)
         scope.limit("connect", connect)
         token = current_request.set(context)
         try:

@@ -105,6 +105,11 @@ class AnthropicReader:
         """What ends the response if its bytes end now; see `Reader`."""
         return self._done() if self._reason else None
 
+    @property
+    def held(self) -> int:
+        """Characters of tools' input that are not handed over yet; see `Reader`."""
+        return self._blocks.held
+
     def _done(self) -> DoneChunk:
         blocks = self._blocks.kept
         return DoneChunk(

@@ -42,6 +42,8 @@ class AnthropicBlocks:
     def __init__(self) -> None:
         self._open: dict[int, _Block] = {}
         self._kept: list[dict[str, Any]] = []
+        self.held: int = 0
+        """Characters of tools' input that came and are not handed over yet."""
 
     @property
     def kept(self) -> list[dict[str, Any]]:
@@ -76,6 +78,7 @@ class AnthropicBlocks:
                 raise TypeError("expected the start of the tool call before its input")
             self.start(index, {"type": "thinking"})
         self._open[index].pieces.setdefault(name, []).append(piece)
+        self.held += len(piece) if name == "input" else 0
 
     def close_all(self) -> list[ToolCallChunk]:
         """End the blocks that a server left open."""
@@ -86,6 +89,7 @@ class AnthropicBlocks:
         block = self._open.pop(index, None)
         if block is None or block.kind == "text":
             return []
+        self.held -= sum(map(len, block.pieces.get("input", ())))
         if block.kind == "tool_use":
             return [_tool_call(block)]
         if isinstance(block.kind, str):

@@ -36,6 +36,9 @@ class Reader(Protocol):
         done: The chunk that ends the response if its bytes end now. None while the response is not
             complete: bytes that end then are an interruption. Once there is one, the stream waits
             a short while (`GRACE`) for what may still follow, such as the usage.
+
+    A reader that holds more than a character back, such as a tool call in pieces, says by an
+    attribute `held` how many characters it holds, so that `max_answer_size` limits them.
     """
 
     @property

@@ -59,6 +59,12 @@ class FastReader:
         """What ends the response if its bytes end now; see `Reader`."""
         return self._reader.done
 
+    @property
+    def held(self) -> int:
+        """Characters that the reader holds back; see `Reader`."""
+        held: int = getattr(self._reader, "held", 0)
+        return held
+
     def read(self, data: str) -> ReadResult:
         """Read the data of one event; see `Reader.read`."""
         start = self._start

@@ -112,7 +112,7 @@ class OpenAIReader:
             return [*self._held(), self._done()]
         fields = json_object(data)
         if fields.get("error") or fields.get("object") == "error":
-            return [*self._held(), error_chunk(fields)]
+            return [*self._halves(), error_chunk(fields)]  # a call in pieces is none
         try:
             chunks = list(self._event(fields))
         except TypeError as error:
@@ -162,12 +162,18 @@ class OpenAIReader:
 
     def _held(self) -> list[StreamChunk]:
         """What was held back, now that nothing more comes of it."""
-        halves: list[StreamChunk] = [
-            kind(half)
-            for kind, joiner in ((ReasoningChunk, self._reasoning), (ContentChunk, self._text))
-            if (half := joiner.flush())
-        ]
-        return [*halves, *self._calls.take()]
+        return [*self._halves(), *self._calls.take()]
+
+    def _halves(self) -> list[StreamChunk]:
+        lost: list[StreamChunk] = []
+        for kind, joiner in ((ReasoningChunk, self._reasoning), (ContentChunk, self._text)):
+            lost += [kind(half) for half in [joiner.flush()] if half]
+        return lost
+
+    @property
+    def held(self) -> int:
+        """Characters of tool calls that are not whole yet; see `Reader`."""
+        return self._calls.size
 
 
 def _texts(delta: dict[str, Any]) -> tuple[str, str]:

@@ -28,6 +28,9 @@ __all__ = [
     "usage_of",
 ]
 
+SMALLEST_CALL = 64
+"""Characters that a call counts for at least: an empty one takes memory too."""
+
 
 def json_object(data: str) -> dict[str, Any]:
     """Read the data of an event as a JSON object. Texts may hold halves of surrogate pairs.
@@ -152,6 +155,8 @@ class ToolCallPieces:
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
+        self.size: int = 0
+        """Characters of the calls, each counted for 64 at least."""
 
     def add(self, key: object, *, id: str, name: str, arguments: str) -> None:
         """Add a piece.
@@ -170,8 +175,10 @@ class ToolCallPieces:
         if call is None or self._begins_another(call, key, id, name):
             call = _Call(key)
             self._calls.append(call)
+            self.size += SMALLEST_CALL
         call.id, call.name = call.id or id, call.name or name
         call.arguments.append(arguments)
+        self.size += len(arguments)
 
     def _begins_another(self, call: _Call, key: object, id: str, name: str) -> bool:
         if id and call.id:
@@ -184,7 +191,7 @@ class ToolCallPieces:
         Raises:
             StreamProtocolError: One has no name.
         """
-        calls, self._calls = self._calls, []
+        calls, self._calls, self.size = self._calls, [], 0
         if not all(call.name for call in calls):
             raise StreamProtocolError("tool call: expected a name, got none")
         return [
