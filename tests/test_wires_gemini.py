@@ -460,6 +460,67 @@ def test_what_a_server_writes_is_read_back(written: list[Any], last: Any) -> Non
     assert read == [*written, last]
 
 
+_names = st.sampled_from(
+    [
+        *("candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall"),
+        *("name", "args", "id", "index", "finishReason", "usageMetadata", "promptTokenCount"),
+        *(
+            "totalTokenCount",
+            "promptFeedback",
+            "blockReason",
+            "modelVersion",
+            "error",
+            "inlineData",
+        ),
+    ]
+)
+_any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=4),
+)
+
+
+@given(st.lists(st.dictionaries(_names, _any, max_size=4) | _any, max_size=4))
+def test_any_json(values: list[Any]) -> None:
+    """PROMISE 13: what no service sends is StreamProtocolError, or read as far as it goes."""
+    events = [json.dumps(value) for value in values]
+    read, failure = play(events, WIRE.reader())
+    assert play(events, FastReader(WIRE.reader, name="gemini")) == (read, failure)
+    json.dumps([chunk.to_dict() for chunk in read], ensure_ascii=False).encode()
+
+
+_events = st.builds(
+    lambda parts, usage, reason: json.dumps(
+        {
+            "candidates": [{"content": {"parts": parts}, "finishReason": reason}],
+            "usageMetadata": usage,
+        }
+    ),
+    st.lists(
+        st.sampled_from(
+            [
+                *({"text": text} for text in ("a", "b", "")),
+                *({"text": text} | SIGNED for text in ("a", "b", "")),
+                *({"text": half} for half in ("a\ud83d", "\ude00b")),
+                *(THOUGHT, THOUGHT | SIGNED, IMAGE, SIGNED),
+                *({"functionCall": {"name": "f"}}, {"functionCall": {"name": "f"}} | SIGNED),
+            ]
+        ),
+        min_size=1,
+        max_size=2,
+    ),
+    st.sampled_from([None, counts(3, None, 3), counts(3, 4, 7)]),
+    st.sampled_from([None, None, "STOP"]),
+)
+
+
+@given(st.lists(_events, max_size=8))
+def test_the_fast_path(events: list[str]) -> None:
+    """It gives the same chunks and the same ending, with what must be sent back."""
+    read, failure = play(events, WIRE.reader())
+    assert play(events, FastReader(WIRE.reader, name="gemini")) == (read, failure)
+
+
 # --- what is sent --------------------------------------------------------------------------------
 
 

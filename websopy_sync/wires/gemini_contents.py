@@ -44,7 +44,7 @@ def contents_of(turns: Sequence[Mapping[str, Any]], *, model: Any) -> list[dict[
     """
     sign = str(model).rpartition("/")[2].startswith("gemini-3")
     contents: list[dict[str, Any]] = []
-    names: dict[Any, Any] = {}
+    names: dict[str, Any] = {}
     results: list[Part] | None = None
     for turn in turns:
         if _is_system(turn):
@@ -82,19 +82,23 @@ def _texts(turn: Mapping[str, Any]) -> list[Part]:
     return _parts(content) if content else []
 
 
-def _result(turn: Mapping[str, Any], names: Mapping[Any, Any]) -> Part:
+def _result(turn: Mapping[str, Any], names: Mapping[str, Any]) -> Part:
     """The result of a tool. It goes by the name of the tool, which only its call may have."""
     identity, content = turn.get("tool_call_id"), turn.get("content")
-    parts = content if isinstance(content, list) else []
-    texts = [part["text"] for part in parts if isinstance(part.get("text"), str)]
-    rest = [_part(part) for part in parts if not isinstance(part.get("text"), str)]
+    parts = _parts(content) if isinstance(content, list) else []
+    texts = [part["text"] for part in parts if _is_said(part)]
+    rest = [part for part in parts if not _is_said(part)]
     result: dict[str, Any] = {"id": identity} if identity is not None else {}
-    result["name"] = turn.get("name") or names.get(identity)
+    result["name"] = turn.get("name") or names.get(str(identity))
     result["response"] = {"output": "\n".join(texts) if parts else content}
     return {"functionResponse": result | ({"parts": rest} if rest else {})}
 
 
-def _calls(turn: Mapping[str, Any], names: dict[Any, Any]) -> Iterator[Part]:
+def _is_said(part: Any) -> bool:
+    return isinstance(part, Mapping) and isinstance(part.get("text"), str)
+
+
+def _calls(turn: Mapping[str, Any], names: dict[str, Any]) -> Iterator[Part]:
     """The tool calls of a turn as parts. `names` gets their names, by their ids."""
     calls = turn.get("tool_calls")
     for call in calls if isinstance(calls, list | tuple) else ():
@@ -103,7 +107,7 @@ def _calls(turn: Mapping[str, Any], names: dict[Any, Any]) -> Iterator[Part]:
         function = call.get("function")  # OpenAI's form
         fields = function if isinstance(function, Mapping) else call
         identity = {"id": call["id"]} if call.get("id") is not None else {}
-        names[call.get("id")] = fields.get("name")
+        names[str(call.get("id"))] = fields.get("name")
         args = _args(fields.get("arguments"))
         yield {"functionCall": {**identity, "name": fields.get("name"), "args": args}}
 

@@ -59,6 +59,7 @@ class GeminiReader:
         self._id: str | None = None
         self._counts: dict[str, Any] = {}
         self._kept: list[dict[str, Any]] = []
+        self._places: set[str] = set()
         self._extra: dict[str, Any] = {}
 
     @property
@@ -147,8 +148,13 @@ class GeminiReader:
         elif _is_place(part):
             kept = {"text": ""}
         kept |= {"thoughtSignature": cleaned(signature)} if signature else {}
-        if "functionCall" in kept or self._kept[-1:] != [kept]:  # pieces of one text share a place
-            self._kept.append(kept)
+        # Each text has one place, as the message has all its text in one. That also keeps the rule
+        # of `Reader`: an event that differs in its text alone leaves the same state.
+        if "text" in kept:
+            if repr(kept) in self._places:
+                return
+            self._places.add(repr(kept))
+        self._kept.append(kept)
 
     def _halves(self) -> Iterator[StreamChunk]:
         """Halves of pairs whose other half did not come."""
