@@ -119,6 +119,28 @@ def test_the_wire_says_what_is_sent_and_how_it_is_read() -> None:
     assert json.loads(request.body) == {"say": ["hello"], "who": "m", "loud": True}
 
 
+def raising(*_: object) -> Any:
+    raise LookupError("s3cret question")
+
+
+@each(
+    ("method", "does", "problem"),
+    [
+        ("body", raising, "wire 'other': body() raised LookupError"),
+        ("body", lambda *_: ["s3cret"], "wire 'other': body() expected a dict, got list"),
+        ("reader", raising, "wire 'other': reader() raised LookupError"),
+    ],
+)
+def test_a_wire_that_does_not_work(method: str, does: Any, problem: str) -> None:
+    """PROMISE 13: its faults are typed, say no word of the prompt, and nothing is sent."""
+    wire = type("Faulty", (Other,), {method: does})()
+    with play() as server, WebsopyClient("k", base_url=server.url, wire=wire, plugins=[]) as client:
+        with pytest.raises(ConfigError) as caught:
+            client.ai.chat("s3cret question")
+        assert str(caught.value) == problem and not server.requests
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
+
+
 def test_a_wire_that_is_not_resumable() -> None:
     """Its events may have ids; the service would send the text again all the same."""
     with play(body(event("good", id="1"), end=False)) as server:

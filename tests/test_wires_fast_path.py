@@ -163,6 +163,24 @@ def test_what_a_reader_raises() -> None:
     assert e.value.__cause__ is None and e.value.__context__ is None
 
 
+class NoProbes:
+    """A reader that takes words only, and no text of one control character."""
+
+    done: DoneChunk | None = None
+
+    def read(self, data: str) -> ReadResult:
+        text = json.loads(data)
+        if not text.isprintable():
+            raise LookupError(text)
+        return ContentChunk(text)
+
+
+def test_a_reader_that_does_not_like_the_probe() -> None:
+    """PROMISE 13: what only the probe does to a reader is nothing to the user."""
+    fast = FastReader(NoProbes, name="x")
+    assert [fast.read('"a"'), fast.read('"b"')] == [ContentChunk("a"), ContentChunk("b")]
+
+
 @each("case", cases("openai"))
 def test_cases(case: dict[str, Any]) -> None:
     """What compatible servers send reads the same on the fast path."""

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from .api_key import KeyRing
 from .cancel import CancelScope
-from .chat_call import ChatCall, as_edited, body_of
+from .chat_call import ChatCall, as_edited, body_of, reader_of
 from .endpoint import Endpoint
 from .errors import ConfigError
 from .event_format import EventFormat
@@ -33,7 +33,7 @@ from .tools import tool_dicts
 from .transport import HTTPRequest, Transport
 from .turns import Messages, turns_of
 from .urls import path_and_query
-from .wires import ChatRequest, FastReader, Reader
+from .wires import ChatRequest, Reader
 
 __all__ = ["Calls"]
 
@@ -101,7 +101,7 @@ class Calls:
         scope = scope or _scope(options)
         keys = KeyRing(self._api_key)
         redact = _redactor(keys, scope)
-        reader = FastReader(self._wire.reader, name=self._wire.name)
+        reader = reader_of(self._wire)
         stream = ChatStream(
             scope,
             options.cancel_token,

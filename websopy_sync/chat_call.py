@@ -17,9 +17,9 @@ from .hooks import Request
 from .interrupts import find_interrupt
 from .request_body import encode_body, same_json
 from .transport import HTTPRequest
-from .wires import ChatRequest, Wire
+from .wires import ChatRequest, FastReader, Wire
 
-__all__ = ["ChatCall", "as_edited", "body_of"]
+__all__ = ["ChatCall", "as_edited", "body_of", "reader_of"]
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -40,15 +40,35 @@ def body_of(wire: Wire, chat_request: ChatRequest) -> dict[str, Any]:
     """The body that a wire builds. What a foreign one raises may hold the prompt."""
     interrupt = None
     try:
-        return wire.body(chat_request)
+        body: object = wire.body(chat_request)
+        problem = f"expected a dict, got {type(body).__name__}"
     except ConfigError:
         raise
+    except Exception as error:  # noqa: BLE001  # another package's own
+        interrupt = find_interrupt(error)
+        body, problem = None, f"raised {type(error).__name__}"
+    if interrupt is not None:
+        raise interrupt
+    if isinstance(body, dict):
+        return body
+    raise ConfigError(f"wire {wire.name!r}: body() {problem:.200}")
+
+
+def reader_of(wire: Wire) -> FastReader:
+    """The reader of one response. What a foreign wire raises may hold the prompt.
+
+    Raises:
+        ConfigError: The wire makes none.
+    """
+    interrupt = None
+    try:
+        return FastReader(wire.reader, name=wire.name)
     except Exception as error:  # noqa: BLE001  # another package's own
         interrupt = find_interrupt(error)
         what = type(error).__name__
     if interrupt is not None:
         raise interrupt
-    raise ConfigError(f"wire {wire.name!r}: body() raised {what:.200}")
+    raise ConfigError(f"wire {wire.name!r}: reader() raised {what:.200}")
 
 
 def as_edited(request: Request, call: ChatCall) -> HTTPRequest:

@@ -109,10 +109,14 @@ class FastReader:
                 return
 
     def _probe(self, data: str) -> Any:
+        interrupt = None
         try:
             return self._make().read(data)
-        except StreamProtocolError:
-            return None
+        except Exception as error:  # noqa: BLE001  # another package's own may not like the probe
+            interrupt = find_interrupt(error)
+        if interrupt is not None:
+            raise interrupt
+        return None
 
 
 def _has_no_half(data: str) -> bool:
