@@ -163,6 +163,31 @@ def test_what_a_reader_raises() -> None:
     assert e.value.__cause__ is None and e.value.__context__ is None
 
 
+class Odd:
+    """Returns what the test says, and may have a property that raises."""
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    @property
+    def done(self) -> DoneChunk | None:
+        if self._result == "done":
+            raise LookupError("s3cret")
+        return None
+
+    def read(self, data: str) -> ReadResult:
+        result: ReadResult = () if self._result == "done" else self._result
+        return result
+
+
+@each("result", ["text", ["text"], [ContentChunk("x"), None], 7, {"type": "content"}, "done"])
+def test_what_is_no_chunk(result: Any) -> None:
+    """PROMISE 13: a reader that returns anything else is a fault with the wire's name."""
+    with pytest.raises(StreamProtocolError, match="wire 'x': its reader") as caught:
+        FastReader(lambda: Odd(result), name="x").read("s3cret")
+    assert "s3cret" not in str(caught.value)
+
+
 class NoProbes:
     """A reader that takes words only, and no text of one control character."""
 

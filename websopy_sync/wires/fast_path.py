@@ -12,10 +12,10 @@ from collections.abc import Callable
 from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
 from typing import Any
 
-from ..chunks import ContentChunk, DoneChunk, plain_text
+from ..chunks import ContentChunk, DoneChunk, StreamChunk, plain_text
 from ..errors import StreamProtocolError
 from ..interrupts import find_interrupt, is_interrupt
-from .base import Reader, ReadResult
+from .base import Reader, ReadResult, chunks_of
 
 __all__ = ["FastReader"]
 
@@ -37,12 +37,16 @@ class FastReader:
     that has both around one JSON string is that event with another text. After any other event all
     of it is forgotten, as the reader may hold something back.
 
-    It also stands between the stream and a reader that somebody else wrote: what that one raises
-    comes out as StreamProtocolError.
+    It also stands between the stream and a reader that somebody else wrote: what that one raises,
+    or returns that is no chunk, comes out as StreamProtocolError.
 
     Args:
         make: Makes a reader of the wire.
         name: The wire's name, for errors.
+
+    Attributes:
+        done: What ends the response if its bytes end now; see `Reader`.
+        held: Characters that the reader holds back; see `Reader`.
     """
 
     def __init__(self, make: Callable[[], Reader], *, name: str) -> None:
@@ -53,17 +57,8 @@ class FastReader:
         self._after = ""
         self._start = 0
         self._lessons = MAX_LESSONS
-
-    @property
-    def done(self) -> DoneChunk | None:
-        """What ends the response if its bytes end now; see `Reader`."""
-        return self._reader.done
-
-    @property
-    def held(self) -> int:
-        """Characters that the reader holds back; see `Reader`."""
-        held: int = getattr(self._reader, "held", 0)
-        return held
+        self.done: DoneChunk | None = None
+        self.held: int = 0
 
     def read(self, data: str) -> ReadResult:
         """Read the data of one event; see `Reader.read`."""
@@ -87,15 +82,19 @@ class FastReader:
     def _read(self, data: str) -> ReadResult:
         interrupt = None
         try:
-            return self._reader.read(data)
+            result = self._reader.read(data)
+            self.done, self.held = self._reader.done, getattr(self._reader, "held", 0)
+            if all(isinstance(chunk, StreamChunk) for chunk in chunks_of(result)):
+                return result
+            problem = f"returned no chunk but a {type(result).__name__}"
         except StreamProtocolError:
             raise
         except Exception as error:  # noqa: BLE001  # another package's own; its frames hold the data
             interrupt = find_interrupt(error)
-            what = type(error).__name__
+            problem = f"raised {type(error).__name__}"
         if interrupt is not None:
             raise interrupt
-        raise StreamProtocolError(f"wire {self._name!r}: its reader raised {what:.200}")
+        raise StreamProtocolError(f"wire {self._name!r}: its reader {problem:.200}")
 
     def _learn(self, data: str, text: str) -> None:
         self._lessons -= 1

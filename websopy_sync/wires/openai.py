@@ -1,6 +1,6 @@
 """The wire of OpenAI Chat Completions, and of the many servers compatible with it.
 
-Does no I/O. What those servers really send, and how it is read here, is in docs/wires.md.
+Does no I/O. What those servers really send, and how it is read here, is in the tests.
 """
 
 from __future__ import annotations
