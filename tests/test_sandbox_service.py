@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import each
 
-from websopy_sync.sandbox import RecordedRequest, expect_tool_result
+from websopy_sync.sandbox import RecordedRequest, Sandbox, expect_tool_result
 from websopy_sync.sandbox.compiled_script import Script
 from websopy_sync.sandbox.default_answer import default_script
 from websopy_sync.sandbox.service import refusal, unexpected
@@ -120,3 +121,13 @@ STRANGE = [
 def test_strange_fields(wire: str, body: Any) -> None:
     """Nor do fields of other types than they should have."""
     answer(wire, body)
+
+
+@each("wire", ["openai", "responses", "anthropic", "ollama"])
+def test_a_request_for_a_whole_response(wire: str) -> None:
+    """Another client may forget to ask for a stream. It would take the events for JSON."""
+    with Sandbox(wire=wire) as sandbox:
+        path = find_service(wire).wire.path
+        body = {"model": "m", "messages": [], "input": [], "stream": False}
+        answer = requests.post(sandbox.url + path, json=body, timeout=5)
+    assert answer.status_code == 400 and "stream: expected true" in answer.text

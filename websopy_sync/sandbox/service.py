@@ -65,6 +65,8 @@ def _trouble(request: RecordedRequest, service: Service) -> str:
         body = body_of(request)
     except (ValueError, RecursionError):
         return "the body is not JSON"
+    if not service.asks_for_a_stream(body):
+        return "stream: expected true; the sandbox plays responses that are streamed"
     return turns_problem(service.turns_in(body)) or _options_problem(body, service)
 
 

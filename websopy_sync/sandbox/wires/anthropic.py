@@ -42,6 +42,10 @@ class AnthropicService(Service):
         """Make the writer of one response."""
         return AnthropicWriter()
 
+    def asks_for_a_stream(self, body: Mapping[str, Any]) -> bool:
+        """By `stream`; see `Service.asks_for_a_stream`."""
+        return body.get("stream") is True
+
     def turns_in(self, body: Mapping[str, Any]) -> object:
         """The turns, in the form of `ChatRequest`; see `Service.turns_in`."""
         turns, system = body.get("messages"), body.get("system")

@@ -76,6 +76,10 @@ class Service:
             return f"{event.data}\n".encode("utf-8", "replace")
         return encode(event)
 
+    def asks_for_a_stream(self, body: Mapping[str, Any]) -> bool:
+        """Whether a request wants its response streamed: only such ones are played."""
+        return True
+
     def turns_in(self, body: Mapping[str, Any]) -> object:
         """The turns in a request's JSON, in the form of `ChatRequest`; what is none stays."""
         return body.get("messages")

@@ -35,6 +35,10 @@ class OllamaService(Service):
         """Make the writer of one response."""
         return OllamaWriter()
 
+    def asks_for_a_stream(self, body: Mapping[str, Any]) -> bool:
+        """Unless it says no; see `Service.asks_for_a_stream`."""
+        return body.get("stream", True) is True
+
     def turns_in(self, body: Mapping[str, Any]) -> object:
         """The turns, in the form of `ChatRequest`; see `Service.turns_in`."""
         turns = body.get("messages")

@@ -36,6 +36,10 @@ class OpenAIService(Service):
         """Make the writer of one response."""
         return OpenAIWriter()
 
+    def asks_for_a_stream(self, body: Mapping[str, Any]) -> bool:
+        """By `stream`; see `Service.asks_for_a_stream`."""
+        return body.get("stream") is True
+
     def turns_in(self, body: Mapping[str, Any]) -> object:
         """The turns, in the form of `ChatRequest`; see `Service.turns_in`."""
         turns = body.get("messages")

@@ -35,6 +35,10 @@ class ResponsesService(Service):
         """Make the writer of one response."""
         return ResponsesWriter()
 
+    def asks_for_a_stream(self, body: Mapping[str, Any]) -> bool:
+        """By `stream`; see `Service.asks_for_a_stream`."""
+        return body.get("stream") is True
+
     def turns_in(self, body: Mapping[str, Any]) -> object:
         """The turns, in the form of `ChatRequest`; see `Service.turns_in`."""
         items = body.get("input")
