@@ -774,3 +774,13 @@ def test_a_refused_request() -> None:
             with pytest.raises(RateLimitError, match="RESOURCE_EXHAUSTED") as caught:
                 client.ai.chat([{"role": "system", "content": prompt}, user("x")])
     assert prompt not in str(caught.value) and key not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["m\ud800", "m\r\nX: y", "m\0", ".", ".."])
+def test_a_model_that_cannot_stand_in_a_path(model: str) -> None:
+    """A typed error before anything is sent: a name must not lead to another path."""
+    with Sandbox(wire="gemini", pause=0) as service:
+        with WebsopyClient(base_url=service.url, wire=WIRE, api_key="k") as client:
+            with pytest.raises(ConfigError, match="model: expected a printable name"):
+                client.ai.chat("x", model=model)
+        assert not service.requests

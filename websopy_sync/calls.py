@@ -202,6 +202,9 @@ class Calls:
         if "{model}" in path:
             if not isinstance(model, str) or not model:
                 raise ConfigError(f"model: the wire {self._wire.name!r} needs one; pass model=")
+            # Servers take the dots for steps up the path; `quote` fails at half a surrogate pair.
+            if not model.isprintable() or model in (".", ".."):
+                raise ConfigError("model: expected a printable name that is neither '.' nor '..'")
             path = path.replace("{model}", quote(model, safe=""))
         return path_and_query(path, None)
 
