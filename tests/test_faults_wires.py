@@ -18,6 +18,7 @@ from websopy_sync import (
     APIConnectionError,
     APITimeoutError,
     AuthenticationError,
+    BadRequestError,
     CancelToken,
     InternalServerError,
     Message,
@@ -247,6 +248,24 @@ def test_no_key_where_none_is_needed(wire: str) -> None:
         (request,) = service.requests
     sent = {"authorization", "x-api-key", "api-key", "x-goog-api-key"} & set(request.headers)
     assert not sent
+
+
+def test_an_echo_in_a_refusal(service: Sandbox, client: WebsopyClient) -> None:
+    """PROMISE 21: whatever a body calls the texts that were sent, no error shows them."""
+    system, prompt = (
+        "You are the lawyer of Foo, act so",
+        "the merger of Foo and Bar costs 7 million",
+    )
+    play(service, status(400, {"error": {"message": f"no: {prompt}; {system}; {KEY}"}}))
+    turns = [
+        {"role": "system", "content": system},
+        {"role": "user", "content": [{"type": "text", "text": prompt}]},
+    ]
+    with pytest.raises(BadRequestError) as caught:
+        client.ai.chat(turns)
+    shown = f"{caught.value!r} {vars(caught.value)}"
+    assert "no: ***" in shown
+    assert not [secret for secret in (system, prompt, KEY) if secret in shown]
 
 
 # --- time, cancelling, leaving -------------------------------------------------------------------
