@@ -747,6 +747,10 @@ ASKS = faults.event({"type": "tool_call", "tool": {"name": "now", "arguments": "
 
 # A socket whose close() is interrupted is closed as nobody holds it any more, with a warning.
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+# Python shows what strikes in the callback of a weak reference, and goes on.
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. .function WeakSet:pytest.PytestUnraisableExceptionWarning"
+)
 @pytest.mark.parametrize("every", [83, pytest.param(11, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("use", [chats, reads_on, leaves, runs])
 def test_an_interrupt_at_every_point_of_a_call(
@@ -769,6 +773,7 @@ def test_an_interrupt_at_every_point_of_a_call(
                     struck = points.run(lambda: use(asker), point)
                     below = "http/client.py" in points.at or "/urllib3/" in points.at
                     lost = below and points.at.endswith(IN_DESTRUCTORS)
+                    lost = lost or "_weakrefset.py" in points.at  # a callback of a dead object
                     assert struck or lost or points.count < point, points.at
                     # On the way to the plugin, two microseconds, nobody can tell whether it came.
                     on_its_way = "hooks" in points.at or points.at.endswith("_notify_plugins")

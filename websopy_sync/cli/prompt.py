@@ -56,7 +56,7 @@ class Prompt:
     """
 
     def __init__(self) -> None:
-        self.dropped = False
+        self.dropped: bool = False
         self._on_terminal = bool(sys.stdout) and sys.stdout.isatty()
         self._edits = HAS_READLINE and self._on_terminal
         self._marks = self._edits and os.environ.get("TERM", "dumb") != "dumb"

@@ -33,10 +33,10 @@ class Anthropic(Wire):
     name = "anthropic"
     base_url = "https://api.anthropic.com/v1"
     path = "/messages"
-    key_header = ("x-api-key", "")
+    key_header: tuple[str, str] = ("x-api-key", "")
     key_variable = "ANTHROPIC_API_KEY"
     headers: Mapping[str, str] = {"anthropic-version": "2023-06-01"}
-    request_id_headers = ("request-id", "x-request-id")
+    request_id_headers: tuple[str, ...] = ("request-id", "x-request-id")
 
     def __init__(self, *, max_tokens: int = 4096, **differences: Any) -> None:
         super().__init__(**differences)

@@ -21,6 +21,7 @@ from ...chunks import (
 from ...surrogates import scalar_text
 from ...usage import Usage
 from ...wires.anthropic import Anthropic
+from ...wires.base import Wire
 from .base import Service, Writer, WrittenEvent
 
 __all__ = ["AnthropicService", "AnthropicWriter"]
@@ -36,7 +37,7 @@ _REASONS = {
 class AnthropicService(Service):
     """A server of Messages; see `Service`."""
 
-    wire = Anthropic()
+    wire: Wire = Anthropic()
 
     def writer(self) -> AnthropicWriter:
         """Make the writer of one response."""
