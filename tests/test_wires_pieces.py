@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tables import each
 
-from websopy_sync.chunks import ErrorChunk, ToolCall
+from websopy_sync.chunks import ContentChunk, ErrorChunk, StreamChunk, ToolCall
 from websopy_sync.errors import StreamProtocolError
 from websopy_sync.usage import Usage
 from websopy_sync.wires.pieces import (
     ToolCallPieces,
     arguments_text,
+    collected,
     error_chunk,
     json_object,
     optional,
@@ -161,3 +164,35 @@ def test_arguments() -> None:
     assert arguments_text('{"a" : 1}') == '{"a" : 1}'
     assert arguments_text({"a": "世\ud83d"}) == '{"a": "世\ufffd"}'
     assert arguments_text({}) == "{}" and arguments_text(None) == ""
+
+
+def test_collecting_an_event() -> None:
+    """One chunk is one, several are several; a wrong type is one kind of error."""
+    one, two = ContentChunk("a"), ContentChunk("b")
+    assert collected(iter([one]), "") == one
+    assert collected([one, two], "") == [one, two] and collected([], "") == []
+
+    def wrong() -> Iterator[StreamChunk]:
+        yield one
+        optional({"a": 7}, "a", str)
+
+    with pytest.raises(StreamProtocolError, match="event: expected str for 'a', got int, got 'x'"):
+        collected(wrong(), "x")
+
+
+def test_an_interrupt_while_an_event_is_read() -> None:
+    """PROMISE 43: what a signal handler raises comes out as it is, also as TypeError."""
+
+    def handler(signum: int, frame: object) -> None:
+        raise TypeError("of the program")
+
+    def interrupted() -> Iterator[StreamChunk]:
+        signal.raise_signal(signal.SIGUSR1)
+        yield ContentChunk("a")
+
+    old = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(TypeError, match="of the program"):
+            collected(interrupted(), "x")
+    finally:
+        signal.signal(signal.SIGUSR1, old)

@@ -8,15 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..chunks import ContentChunk, DoneChunk, ReasoningChunk, StreamChunk
-from ..errors import ConfigError, StreamProtocolError
-from ..surrogates import SurrogateJoiner
+from ..chunks import DoneChunk, StreamChunk
 from ..usage import Usage
 from .anthropic_blocks import AnthropicBlocks
 from .anthropic_turns import STATE, messages_of, output_config, system_of, tool_of
-from .base import ChatRequest, ReadResult, Wire
+from .base import ChatRequest, ReadResult, Wire, check_one_answer
 from .lenient_json import WHITE_SPACE, cleaned
-from .pieces import error_chunk, json_object, optional, text_in, usage_of
+from .pieces import (
+    Texts,
+    collected,
+    error_chunk,
+    json_object,
+    optional,
+    text_in,
+    unknown_fields,
+    usage_of,
+)
 
 __all__ = ["Anthropic", "AnthropicReader"]
 
@@ -52,8 +59,7 @@ class Anthropic(Wire):
             ConfigError: Several answers are asked for, or a file is neither PDF, text nor image.
         """
         params = dict(request.params)
-        if params.get("n") not in (None, 1):
-            raise ConfigError("n: expected 1, as a message is one answer")
+        check_one_answer(params.get("n"))
         body: dict[str, Any] = {} if request.model is None else {"model": request.model}
         body |= {"max_tokens": self._max_tokens, "stream": True}
         system = system_of(params.pop("system", None), request.turns)
@@ -92,7 +98,7 @@ class AnthropicReader:
     """Reads the events of one response; see `Reader`."""
 
     def __init__(self) -> None:
-        self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+        self._texts = Texts()
         self._blocks = AnthropicBlocks()
         self._reason: str | None = None
         self._model: str | None = None
@@ -128,14 +134,8 @@ class AnthropicReader:
         if kind == "ping":
             return None
         if kind == "error" or fields.get("error"):
-            return [*self._halves(), error_chunk(fields)]  # no call: it may lack its end
-        try:
-            chunks = list(self._event(kind, fields))
-        except TypeError as error:
-            problem = str(error)
-        else:
-            return chunks[0] if len(chunks) == 1 else chunks
-        raise StreamProtocolError(f"event: {problem}, got {data!r}")
+            return [*self._texts.flush(), error_chunk(fields)]  # no call: it may lack its end
+        return collected(self._event(kind, fields), data)
 
     def _event(self, kind: Any, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         index = optional(fields, "index", int)
@@ -144,7 +144,7 @@ class AnthropicReader:
         elif kind == "content_block_start":
             yield from self._start(index, optional(fields, "content_block", dict))
         elif kind == "content_block_stop":
-            yield from self._halves()
+            yield from self._texts.flush()
             yield from self._blocks.close(index)
         elif kind == "message_start":
             message = optional(fields, "message", dict)
@@ -166,7 +166,7 @@ class AnthropicReader:
         for name, value in usage.items() if isinstance(usage, dict) else ():
             if value is not None and name != without:
                 self._counts[name] = cleaned(value)
-        self._extra |= _unknown(fields, _KNOWN)
+        self._extra |= unknown_fields(fields, _KNOWN)
 
     def _start(self, index: int, block: dict[str, Any]) -> Iterator[StreamChunk]:
         yield from self._blocks.close(index)
@@ -180,16 +180,12 @@ class AnthropicReader:
     ) -> Iterator[StreamChunk]:
         kind = delta.get("type")
         if kind == "text_delta":
-            extra = _unknown(fields, _KNOWN) | _unknown(delta, _KNOWN)
-            joined = self._text.join(optional(delta, "text", str))
-            if joined:
-                yield ContentChunk(joined, extra=extra or None)
+            extra = unknown_fields(fields, _KNOWN) | unknown_fields(delta, _KNOWN)
+            yield from self._texts.say(optional(delta, "text", str), extra)
         elif kind == "thinking_delta":
             thinking = optional(delta, "thinking", str)
             self._blocks.add(index, "thinking", thinking)
-            joined = self._reasoning.join(thinking)
-            if joined:
-                yield ReasoningChunk(joined)
+            yield from self._texts.think(thinking)
         elif kind == "signature_delta":
             self._blocks.add(index, "signature", optional(delta, "signature", str))
         elif kind == "input_json_delta":
@@ -199,15 +195,8 @@ class AnthropicReader:
 
     def _end(self) -> Iterator[StreamChunk]:
         """What was held back, now that nothing more comes of it."""
-        yield from self._halves()
+        yield from self._texts.flush()
         yield from self._blocks.close_all()
-
-    def _halves(self) -> Iterator[StreamChunk]:
-        """Halves of pairs whose other half did not come."""
-        if half := self._reasoning.flush():
-            yield ReasoningChunk(half)
-        if half := self._text.flush():
-            yield ContentChunk(half)
 
 
 def _usage(counts: dict[str, Any]) -> Usage | None:
@@ -221,10 +210,3 @@ def _usage(counts: dict[str, Any]) -> Usage | None:
     rest.pop(names[0], None)
     total = prompt + sum(cache) if type(prompt) is int else None
     return usage_of(total, completion, cached=cache[0], reasoning=thinking, details=rest)
-
-
-def _unknown(fields: dict[str, Any], known: set[str]) -> dict[str, Any]:
-    if fields.keys() <= known:
-        return {}
-    unknown = {name: value for name, value in fields.items() if name not in known}
-    return {name: cleaned(value) for name, value in unknown.items() if value is not None}

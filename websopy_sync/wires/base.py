@@ -12,8 +12,17 @@ from typing import Any, Literal, Protocol
 import attrs
 
 from ..chunks import DoneChunk, StreamChunk
+from ..errors import ConfigError
 
-__all__ = ["GRACE", "ChatRequest", "ReadResult", "Reader", "Wire", "chunks_of"]
+__all__ = [
+    "GRACE",
+    "ChatRequest",
+    "ReadResult",
+    "Reader",
+    "Wire",
+    "check_one_answer",
+    "chunks_of",
+]
 
 GRACE = 2.0
 """Seconds to wait for what follows the reason why a response ended: usage, an end mark."""
@@ -182,3 +191,13 @@ def chunks_of(result: ReadResult) -> Sequence[StreamChunk]:
     if result is None:
         return ()
     return result if isinstance(result, Sequence) else (result,)
+
+
+def check_one_answer(count: object) -> None:
+    """Check how many answers a request asks for; None is not said.
+
+    Raises:
+        ConfigError: They are several.
+    """
+    if count not in (None, 1):
+        raise ConfigError("n: expected 1, as a message is one answer")

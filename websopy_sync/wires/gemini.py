@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigError
-from .base import ChatRequest, Wire
+from .base import ChatRequest, Wire, check_one_answer
 from .gemini_contents import contents_of, system_of, tools_of
 from .gemini_reader import GeminiReader
 
@@ -68,8 +68,7 @@ class Gemini(Wire):
             config = {"responseMimeType": "application/json", "responseJsonSchema": schema}
         config |= {name: value for name, value in params.items() if name not in _TOP_LEVEL}
         config |= given or {}
-        if config.get("candidateCount") not in (None, 1):
-            raise ConfigError("n: expected 1, as a message is one answer")
+        check_one_answer(config.get("candidateCount"))
         if isinstance(config.get("stopSequences"), str):
             config["stopSequences"] = [config["stopSequences"]]
         return config

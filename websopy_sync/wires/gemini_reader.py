@@ -8,22 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..chunks import (
-    ContentChunk,
-    DoneChunk,
-    ReasoningChunk,
-    StreamChunk,
-    ToolCall,
-    ToolCallChunk,
-    UnknownChunk,
-)
-from ..errors import StreamProtocolError
-from ..surrogates import SurrogateJoiner, scalar_text
+from ..chunks import DoneChunk, StreamChunk, UnknownChunk
+from ..surrogates import scalar_text
 from ..usage import Usage
 from .base import ReadResult
 from .gemini_contents import STATE
 from .lenient_json import WHITE_SPACE, cleaned
-from .pieces import arguments_text, error_chunk, json_object, optional, text_in, usage_of
+from .pieces import (
+    Texts,
+    collected,
+    error_chunk,
+    json_object,
+    optional,
+    text_in,
+    unknown_fields,
+    usage_of,
+    whole_call,
+)
 
 __all__ = ["GeminiReader"]
 
@@ -53,7 +54,7 @@ class GeminiReader:
     """Reads the events of one response; see `Reader`. It has no event that ends it."""
 
     def __init__(self) -> None:
-        self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+        self._texts = Texts()
         self._reason: str | None = None
         self._model: str | None = None
         self._id: str | None = None
@@ -84,21 +85,15 @@ class GeminiReader:
             return None  # a proxy's comment, sent on as data
         fields = json_object(data)
         if fields.get("error"):
-            return [*self._halves(), error_chunk(fields)]
-        try:
-            chunks = list(self._event(fields))
-        except TypeError as error:
-            problem = str(error)
-        else:
-            return chunks[0] if len(chunks) == 1 else chunks
-        raise StreamProtocolError(f"event: {problem}, got {data!r}")
+            return [*self._texts.flush(), error_chunk(fields)]
+        return collected(self._event(fields), data)
 
     def _event(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         usage = fields.get("usageMetadata")
         self._counts |= cleaned(usage) if isinstance(usage, dict) else {}
         self._model = self._model or text_in(fields, "modelVersion")
         self._id = self._id or text_in(fields, "responseId")
-        self._extra |= _unknown(fields)
+        self._extra |= unknown_fields(fields, _KNOWN)
         candidates = optional(fields, "candidates", list)
         for candidate in candidates:
             if optional(candidate, "index", int) == 0:  # another one is another answer
@@ -108,27 +103,24 @@ class GeminiReader:
             self._reason = "content_filter"  # the service refused the prompt: there is no answer
 
     def _candidate(self, candidate: dict[str, Any]) -> Iterator[StreamChunk]:
-        self._extra |= _unknown(candidate)
+        self._extra |= unknown_fields(candidate, _KNOWN)
         for part in optional(optional(candidate, "content", dict), "parts", list):
             yield from self._part(part)
         reason = text_in(candidate, "finishReason")
         if reason and reason != "FINISH_REASON_UNSPECIFIED":  # some send it until there is one
             self._reason = _REASONS.get(reason, reason)
-            yield from self._halves()
+            yield from self._texts.flush()
 
     def _part(self, part: Any) -> Iterator[StreamChunk]:
         text = optional(part, "text", str)
         self._keep(part)
         if part.get("functionCall"):
-            yield _call(optional(part, "functionCall", dict))
+            call = optional(part, "functionCall", dict)
+            yield whole_call(call, call.get("args"), text_in(call, "id"))
         elif part.get("thought"):
-            joined = self._reasoning.join(text)
-            if joined:
-                yield ReasoningChunk(joined)
+            yield from self._texts.think(text)
         elif _is_place(part):
-            joined = self._text.join(text)
-            if joined:
-                yield ContentChunk(joined)
+            yield from self._texts.say(text)
         else:
             kind = next((name for name in part if name != "thoughtSignature"), "part")
             yield UnknownChunk(scalar_text(kind), cleaned(part))  # type: ignore[arg-type]  # any text
@@ -156,25 +148,10 @@ class GeminiReader:
             self._places.add(repr(kept))
         self._kept.append(kept)
 
-    def _halves(self) -> Iterator[StreamChunk]:
-        """Halves of pairs whose other half did not come."""
-        if half := self._reasoning.flush():
-            yield ReasoningChunk(half)
-        if half := self._text.flush():
-            yield ContentChunk(half)
-
 
 def _is_place(part: dict[str, Any]) -> bool:
     """Whether a part is text, a tool call, or a signature alone."""
     return part.keys() <= {"text", "functionCall", "thoughtSignature", "thought"}
-
-
-def _call(call: dict[str, Any]) -> ToolCallChunk:
-    name = optional(call, "name", str)
-    if not name:
-        raise TypeError("expected a name for the tool call, got none")
-    arguments = scalar_text(arguments_text(call.get("args")))
-    return ToolCallChunk(ToolCall(scalar_text(name), arguments, text_in(call, "id")))
 
 
 def _usage(counts: Mapping[str, Any]) -> Usage | None:
@@ -204,11 +181,3 @@ def _count(counts: Mapping[str, Any], name: str) -> Any:
     """A count; 0 when it is left out, None when it is none."""
     value = counts.get(name)
     return 0 if value is None else value if type(value) is int else None
-
-
-def _unknown(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields that this version does not know, but for those that say nothing."""
-    if fields.keys() <= _KNOWN:
-        return {}
-    unknown = {name: value for name, value in fields.items() if name not in _KNOWN}
-    return {name: cleaned(value) for name, value in unknown.items() if value is not None}

@@ -9,20 +9,22 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from ..chunks import (
-    ContentChunk,
-    DoneChunk,
-    ReasoningChunk,
-    StreamChunk,
-    ToolCall,
-    ToolCallChunk,
-)
-from ..errors import ConfigError, StreamProtocolError
+from ..chunks import DoneChunk, StreamChunk
+from ..errors import ConfigError
 from ..interrupts import is_interrupt
-from ..surrogates import SurrogateJoiner, scalar_text
 from .base import ChatRequest, ReadResult, Wire
 from .lenient_json import cleaned
-from .pieces import arguments_text, error_chunk, json_object, optional, text_in, usage_of
+from .openai_form import function_tool
+from .pieces import (
+    Texts,
+    collected,
+    error_chunk,
+    json_object,
+    optional,
+    text_in,
+    usage_of,
+    whole_call,
+)
 
 __all__ = ["Ollama", "OllamaReader"]
 
@@ -66,7 +68,7 @@ class Ollama(Wire):
             body["model"] = request.model
         body["stream"] = True
         if request.tools:
-            body["tools"] = [_tool(tool) for tool in request.tools]
+            body["tools"] = [function_tool(tool) for tool in request.tools]
         if request.output_schema is not None:
             body["format"] = request.output_schema
         body |= {name: value for name, value in request.params.items() if name in _TOP_LEVEL}
@@ -92,50 +94,25 @@ class OllamaReader:
     """None: a last line says that the response is complete."""
 
     def __init__(self) -> None:
-        self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+        self._texts = Texts()
 
     def read(self, data: str) -> ReadResult:
         """Read one line; see `Reader.read`."""
         fields = json_object(data)
         if fields.get("error"):
-            return [*self._halves(), error_chunk(fields)]
-        try:
-            chunks = list(self._line(fields))
-        except TypeError as error:
-            problem = str(error)
-        else:
-            return chunks[0] if len(chunks) == 1 else chunks
-        raise StreamProtocolError(f"line: {problem}, got {data!r}")
+            return [*self._texts.flush(), error_chunk(fields)]
+        return collected(self._line(fields), data)
 
     def _line(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         message = optional(fields, "message", dict)
-        reasoning, text = optional(message, "thinking", str), optional(message, "content", str)
-        reasoning = self._reasoning.join(reasoning) if reasoning else ""
-        if reasoning:
-            yield ReasoningChunk(reasoning)
-        text = self._text.join(text) if text else ""
-        if text:
-            yield ContentChunk(text)
+        yield from self._texts.think(optional(message, "thinking", str))
+        yield from self._texts.say(optional(message, "content", str))
         for call in optional(message, "tool_calls", list):
-            yield _call_of(optional(call, "function", dict), text_in(call, "id"))
+            function = optional(call, "function", dict)
+            yield whole_call(function, function.get("arguments"), text_in(call, "id"))
         if fields.get("done") is True:
-            yield from self._halves()
+            yield from self._texts.flush()
             yield _done_of(fields)
-
-    def _halves(self) -> list[StreamChunk]:
-        """The halves of pairs whose other half has not come."""
-        lost: list[StreamChunk] = []
-        for kind, joiner in ((ReasoningChunk, self._reasoning), (ContentChunk, self._text)):
-            lost += [kind(half) for half in [joiner.flush()] if half]
-        return lost
-
-
-def _call_of(function: dict[str, Any], identity: str | None) -> ToolCallChunk:
-    name = optional(function, "name", str)
-    if not name:
-        raise TypeError("expected a name for the tool call, got none")
-    arguments = scalar_text(arguments_text(function.get("arguments")))
-    return ToolCallChunk(ToolCall(scalar_text(name), arguments, identity))
 
 
 def _done_of(fields: dict[str, Any]) -> DoneChunk:
@@ -187,8 +164,3 @@ def _content(parts: list[Any]) -> dict[str, Any]:
             kind = f"{part.get('type')!r:.50}"
             raise ConfigError(f"content: Ollama takes text and images with their data, got {kind}")
     return {"content": "\n".join(texts)} | ({"images": images} if images else {})
-
-
-def _tool(tool: Any) -> Any:
-    known = isinstance(tool, Mapping) and "parameters" in tool and "function" not in tool
-    return {"type": "function", "function": dict(tool)} if known else tool

@@ -8,20 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..chunks import ContentChunk, DoneChunk, ReasoningChunk, StreamChunk
-from ..errors import ConfigError, StreamProtocolError
-from ..surrogates import SurrogateJoiner
+from ..chunks import DoneChunk, StreamChunk
 from ..usage import Usage
-from .base import ChatRequest, ReadResult, Wire
-from .lenient_json import WHITE_SPACE, cleaned
+from .base import ChatRequest, ReadResult, Wire, check_one_answer
+from .lenient_json import WHITE_SPACE
+from .openai_form import data_url, function_tool, usage_in
 from .pieces import (
+    Texts,
     ToolCallPieces,
     arguments_text,
+    collected,
     error_chunk,
     json_object,
     optional,
     text_in,
-    usage_of,
+    unknown_fields,
 )
 
 __all__ = ["OpenAI", "OpenAIReader"]
@@ -62,8 +63,7 @@ class OpenAI(Wire):
         Raises:
             ConfigError: Several answers are asked for.
         """
-        if request.params.get("n") not in (None, 1):
-            raise ConfigError("n: expected 1, as a message is one answer")
+        check_one_answer(request.params.get("n"))
         body: dict[str, Any] = {"messages": [_turn(turn) for turn in request.turns]}
         if request.model is not None:
             body["model"] = request.model
@@ -71,7 +71,7 @@ class OpenAI(Wire):
         if self._usage:
             body["stream_options"] = {"include_usage": True}
         if request.tools:
-            body["tools"] = [_tool(tool) for tool in request.tools]
+            body["tools"] = [function_tool(tool) for tool in request.tools]
         if request.output_schema is not None:
             schema = {"name": "answer", "schema": request.output_schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -86,7 +86,7 @@ class OpenAIReader:
     """Reads the events of one response; see `Reader`."""
 
     def __init__(self) -> None:
-        self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+        self._texts = Texts()
         self._calls = ToolCallPieces()
         self._reason: str | None = None
         self._model: str | None = None
@@ -112,41 +112,34 @@ class OpenAIReader:
             return [*self._held(), self._done()]
         fields = json_object(data)
         if fields.get("error") or fields.get("object") == "error":
-            return [*self._halves(), error_chunk(fields)]  # a call in pieces is none
-        try:
-            chunks = list(self._event(fields))
-        except TypeError as error:
-            problem = str(error)
-        else:
-            return chunks[0] if len(chunks) == 1 else chunks
-        raise StreamProtocolError(f"event: {problem}, got {data!r}")
+            return [*self._texts.flush(), error_chunk(fields)]  # a call in pieces is none
+        return collected(self._event(fields), data)
 
     def _event(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
-        self._usage = _usage(fields.get("usage")) or self._usage
+        self._usage = (
+            usage_in(fields.get("usage"), "prompt_tokens", "completion_tokens") or self._usage
+        )
         self._model = self._model or text_in(fields, "model")
         self._id = self._id or text_in(fields, "id")
         for choice in optional(fields, "choices", list):
             if optional(choice, "index", int) == 0:  # another one is another answer
                 delta = optional(choice, "delta", dict)
-                extra = _unknown(fields) | _unknown(choice) | _unknown(delta)
+                levels = (fields, choice, delta)
+                extra = {n: v for each in levels for n, v in unknown_fields(each, _KNOWN).items()}
                 yield from self._delta(delta, extra)
                 reason = text_in(choice, "finish_reason")
                 if reason:
                     self._reason = "tool_calls" if reason == "function_call" else reason
                     yield from self._held()
                 return
-        self._extra |= _unknown(fields)
+        self._extra |= unknown_fields(fields, _KNOWN)
 
     def _delta(self, delta: dict[str, Any], extra: dict[str, Any]) -> Iterator[StreamChunk]:
         reasoning, text = _texts(delta)
-        joined = self._reasoning.join(reasoning) if reasoning else ""
-        if joined:
-            yield ReasoningChunk(joined)
-        joined = self._text.join(text) if text else ""
-        if joined:
-            yield ContentChunk(joined, extra=extra or None)
-        elif extra:
-            self._extra |= extra
+        yield from self._texts.think(reasoning)
+        said = self._texts.say(text, extra)
+        yield from said
+        self._extra |= {} if said else extra
         for piece in optional(delta, "tool_calls", list):
             self._piece(piece.get("index"), piece, optional(piece, "function", dict))
         if delta.get("function_call"):  # before tool_calls there was one call an answer
@@ -162,13 +155,7 @@ class OpenAIReader:
 
     def _held(self) -> list[StreamChunk]:
         """What was held back, now that nothing more comes of it."""
-        return [*self._halves(), *self._calls.take()]
-
-    def _halves(self) -> list[StreamChunk]:
-        lost: list[StreamChunk] = []
-        for kind, joiner in ((ReasoningChunk, self._reasoning), (ContentChunk, self._text)):
-            lost += [kind(half) for half in [joiner.flush()] if half]
-        return lost
+        return [*self._texts.flush(), *self._calls.take()]
 
     @property
     def held(self) -> int:
@@ -194,26 +181,6 @@ def _texts(delta: dict[str, Any]) -> tuple[str, str]:
     return reasoning, text + optional(delta, "refusal", str)
 
 
-def _unknown(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields that this version does not know, but for those that say nothing."""
-    if fields.keys() <= _KNOWN:
-        return {}
-    unknown = {name: value for name, value in fields.items() if name not in _KNOWN}
-    return {name: cleaned(value) for name, value in unknown.items() if value is not None}
-
-
-def _usage(usage: Any) -> Usage | None:
-    if not isinstance(usage, dict):
-        return None
-    prompt = usage.get("prompt_tokens_details")
-    completion = usage.get("completion_tokens_details")
-    return usage_of(
-        *(usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")),
-        cached=prompt.get("cached_tokens") if isinstance(prompt, dict) else None,
-        reasoning=completion.get("reasoning_tokens") if isinstance(completion, dict) else None,
-    )
-
-
 # --- what is sent --------------------------------------------------------------------------------
 
 
@@ -236,14 +203,8 @@ def _call(call: Any) -> Any:
 
 def _part(part: Any) -> Any:
     if part.get("type") == "image":
-        url = part.get("url") or f"data:{part.get('media_type')};base64,{part.get('data')}"
-        return {"type": "image_url", "image_url": {"url": url}}
+        return {"type": "image_url", "image_url": {"url": part.get("url") or data_url(part)}}
     if part.get("type") == "file" and "file" not in part:
-        data = f"data:{part.get('media_type')};base64,{part.get('data')}"
-        return {"type": "file", "file": {"filename": part.get("name"), "file_data": data}}
+        file = {"filename": part.get("name"), "file_data": data_url(part)}
+        return {"type": "file", "file": file}
     return part
-
-
-def _tool(tool: Any) -> Any:
-    known = isinstance(tool, Mapping) and "parameters" in tool and "function" not in tool
-    return {"type": "function", "function": dict(tool)} if known else tool

@@ -1,4 +1,4 @@
-"""What the readers of several wires do alike: JSON objects, errors, counts, tool calls in pieces.
+"""What the readers of several wires do alike: JSON objects, texts, errors, counts, tool calls.
 
 Pure. Knows no service: each wire passes the names of its own fields.
 """
@@ -6,26 +6,38 @@ Pure. Knows no service: each wire passes the names of its own fields.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import attrs
 
-from ..chunks import ErrorChunk, ToolCall, ToolCallChunk
+from ..chunks import (
+    ContentChunk,
+    ErrorChunk,
+    ReasoningChunk,
+    StreamChunk,
+    ToolCall,
+    ToolCallChunk,
+)
 from ..errors import StreamProtocolError
 from ..interrupts import is_interrupt
-from ..surrogates import scalar_text
+from ..surrogates import SurrogateJoiner, scalar_text
 from ..usage import MAX_COUNT, Usage
+from .base import ReadResult
 from .lenient_json import cleaned, decoded
 
 __all__ = [
+    "Texts",
     "ToolCallPieces",
     "arguments_text",
+    "collected",
     "error_chunk",
     "json_object",
     "optional",
     "text_in",
+    "unknown_fields",
     "usage_of",
+    "whole_call",
 ]
 
 SMALLEST_CALL = 64
@@ -48,6 +60,27 @@ def json_object(data: str) -> dict[str, Any]:
             raise
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     raise StreamProtocolError(f"event: expected a JSON object ({why:.100}), got {data!r}")
+
+
+def collected(chunks: Iterable[StreamChunk], data: str) -> ReadResult:
+    """Read an event to its end: its chunk, or all of them.
+
+    Args:
+        chunks: They may be made as they are read, by `optional` and others that raise TypeError.
+        data: The event's data, for the error.
+
+    Raises:
+        StreamProtocolError: A field has the wrong type.
+    """
+    try:
+        found = list(chunks)
+    except TypeError as error:
+        if is_interrupt(error):
+            raise
+        problem = str(error)
+    else:
+        return found[0] if len(found) == 1 else found
+    raise StreamProtocolError(f"event: {problem}, got {data!r}")
 
 
 def optional(fields: Mapping[str, Any], name: str, kind: type) -> Any:
@@ -78,6 +111,38 @@ def text_in(fields: Mapping[str, Any], name: str) -> str | None:
     """A text that the answer does not depend on; None when it is missing, empty or no text."""
     value = fields.get(name)
     return scalar_text(value) if isinstance(value, str) and value else None
+
+
+def unknown_fields(fields: Mapping[str, Any], known: Set[str]) -> dict[str, Any]:
+    """The fields that are none of the known ones, but for those that say nothing."""
+    if fields.keys() <= known:
+        return {}
+    unknown = {name: value for name, value in fields.items() if name not in known}
+    return {name: cleaned(value) for name, value in unknown.items() if value is not None}
+
+
+class Texts:
+    """The text and the reasoning of one response. Each may be cut within a character."""
+
+    def __init__(self) -> None:
+        self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+
+    def say(self, piece: str, extra: dict[str, Any] | None = None) -> list[StreamChunk]:
+        """The chunk of a piece of text; none while all of it is held back, or it is empty."""
+        text = self._text.join(piece)
+        return [ContentChunk(text, extra=extra or None)] if text else []
+
+    def think(self, piece: str) -> list[StreamChunk]:
+        """The chunk of a piece of reasoning, likewise."""
+        text = self._reasoning.join(piece)
+        return [ReasoningChunk(text)] if text else []
+
+    def flush(self) -> list[StreamChunk]:
+        """The halves of characters whose other half has not come."""
+        lost: list[StreamChunk] = []
+        for kind, joiner in ((ReasoningChunk, self._reasoning), (ContentChunk, self._text)):
+            lost += [kind(half) for half in [joiner.flush()] if half]
+        return lost
 
 
 def error_chunk(fields: Mapping[str, Any]) -> ErrorChunk:
@@ -140,6 +205,24 @@ def arguments_text(arguments: Any) -> str:
     if isinstance(arguments, str):
         return arguments
     return json.dumps(cleaned(arguments), ensure_ascii=False) if arguments is not None else ""
+
+
+def whole_call(function: Mapping[str, Any], arguments: Any, identity: str | None) -> ToolCallChunk:
+    """A tool call that came as a whole.
+
+    Args:
+        function: The object with its `name`.
+        arguments: Its arguments, as text or as the object itself.
+        identity: Its id, None when it has none.
+
+    Raises:
+        TypeError: It has no name.
+    """
+    name = optional(function, "name", str)
+    if not name:
+        raise TypeError("expected a name for the tool call, got none")
+    text = scalar_text(arguments_text(arguments))
+    return ToolCallChunk(ToolCall(scalar_text(name), text, identity))
 
 
 @attrs.define

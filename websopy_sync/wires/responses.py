@@ -8,19 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..chunks import (
-    ContentChunk,
-    DoneChunk,
-    ReasoningChunk,
-    StreamChunk,
-    ToolCall,
-    ToolCallChunk,
-)
-from ..errors import StreamProtocolError
-from ..surrogates import SurrogateJoiner, scalar_text
-from ..usage import Usage
+from ..chunks import DoneChunk, StreamChunk
 from .base import ChatRequest, ReadResult, Wire
-from .pieces import arguments_text, error_chunk, json_object, optional, text_in, usage_of
+from .openai_form import data_url, usage_in
+from .pieces import Texts, collected, error_chunk, json_object, optional, text_in, whole_call
 
 __all__ = ["Responses", "ResponsesReader"]
 
@@ -70,7 +61,7 @@ class ResponsesReader:
     """None: an event says that the response is complete."""
 
     def __init__(self) -> None:
-        self._text, self._reasoning = SurrogateJoiner(), SurrogateJoiner()
+        self._texts = Texts()
         self._calls = False
         self._said: set[object] = set()  # the parts whose text has come
 
@@ -80,22 +71,14 @@ class ResponsesReader:
         kind = fields.get("type")
         if kind in ("keepalive", "ping"):
             return None
-        try:
-            read = _EVENTS.get(kind) if isinstance(kind, str) else None
-            if read is None and "error" in fields:
-                return [*self._halves(), error_chunk(fields)]
-            chunks = list(read(self, fields)) if read else []
-        except TypeError as error:
-            problem = str(error)
-        else:
-            return chunks[0] if len(chunks) == 1 else chunks
-        raise StreamProtocolError(f"event: {problem}, got {data!r}")
+        read = _EVENTS.get(kind) if isinstance(kind, str) else None
+        if read is None and "error" in fields:
+            return [*self._texts.flush(), error_chunk(fields)]
+        return collected(read(self, fields) if read else (), data)
 
     def _say(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         self._said.add(_part_of(fields))
-        text = self._text.join(optional(fields, "delta", str))
-        if text:
-            yield ContentChunk(text)
+        yield from self._texts.say(optional(fields, "delta", str))
 
     def _said_whole(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         """The text of a part once more; some servers send it only now."""
@@ -104,43 +87,30 @@ class ResponsesReader:
             yield from self._say({**fields, "delta": whole})
 
     def _think(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
-        text = self._reasoning.join(optional(fields, "delta", str))
-        if text:
-            yield ReasoningChunk(text)
+        yield from self._texts.think(optional(fields, "delta", str))
 
     def _item(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         """An item that is complete: a tool call stands there as a whole."""
         item = optional(fields, "item", dict)
         if item.get("type") == "function_call":
-            name = optional(item, "name", str)
-            if not name:
-                raise TypeError("expected a name for the tool call, got none")
-            arguments = scalar_text(arguments_text(item.get("arguments")))
             self._calls = True
-            yield ToolCallChunk(ToolCall(scalar_text(name), arguments, text_in(item, "call_id")))
+            yield whole_call(item, item.get("arguments"), text_in(item, "call_id"))
 
     def _end(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         response = optional(fields, "response", dict)
         details = optional(response, "incomplete_details", dict)
         reason = text_in(details, "reason") or ("tool_calls" if self._calls else "stop")
-        yield from self._halves()
+        yield from self._texts.flush()
         yield DoneChunk(
-            _usage(response.get("usage")),
+            usage_in(response.get("usage"), "input_tokens", "output_tokens"),
             _REASONS.get(reason, reason),
             text_in(response, "model"),
             text_in(response, "id"),
         )
 
     def _fail(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
-        yield from self._halves()
+        yield from self._texts.flush()
         yield error_chunk(optional(fields, "response", dict) or fields)
-
-    def _halves(self) -> list[StreamChunk]:
-        """The halves of pairs whose other half has not come."""
-        lost: list[StreamChunk] = []
-        for kind, joiner in ((ReasoningChunk, self._reasoning), (ContentChunk, self._text)):
-            lost += [kind(half) for half in [joiner.flush()] if half]
-        return lost
 
 
 _EVENTS: Mapping[str, Callable[[ResponsesReader, dict[str, Any]], Iterator[StreamChunk]]] = {
@@ -161,17 +131,6 @@ _EVENTS: Mapping[str, Callable[[ResponsesReader, dict[str, Any]], Iterator[Strea
 
 def _part_of(fields: Mapping[str, Any]) -> object:
     return repr([fields.get(name) for name in ("item_id", "output_index", "content_index")])
-
-
-def _usage(usage: Any) -> Usage | None:
-    if not isinstance(usage, dict):
-        return None
-    prompt, completion = usage.get("input_tokens_details"), usage.get("output_tokens_details")
-    return usage_of(
-        *(usage.get(name) for name in ("input_tokens", "output_tokens", "total_tokens")),
-        cached=prompt.get("cached_tokens") if isinstance(prompt, dict) else None,
-        reasoning=completion.get("reasoning_tokens") if isinstance(completion, dict) else None,
-    )
 
 
 # --- what is sent --------------------------------------------------------------------------------
@@ -207,13 +166,12 @@ def _message(turn: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _part(part: Any, *, out: bool) -> Any:
-    data = f"data:{part.get('media_type')};base64,{part.get('data')}"
     if part.get("type") == "text":
         return {"type": "output_text" if out else "input_text", "text": part.get("text")}
     if part.get("type") == "image":
-        return {"type": "input_image", "image_url": part.get("url") or data}
+        return {"type": "input_image", "image_url": part.get("url") or data_url(part)}
     if part.get("type") == "file":
-        return {"type": "input_file", "filename": part.get("name"), "file_data": data}
+        return {"type": "input_file", "filename": part.get("name"), "file_data": data_url(part)}
     return part
 
 
