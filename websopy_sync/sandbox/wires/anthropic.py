@@ -22,7 +22,7 @@ from ...surrogates import scalar_text
 from ...usage import Usage
 from ...wires.anthropic import Anthropic
 from ...wires.base import Wire
-from .base import Service, Writer, WrittenEvent
+from .base import Service, Writer, WrittenEvent, field_at, json_text
 
 __all__ = ["AnthropicService", "AnthropicWriter"]
 
@@ -38,14 +38,11 @@ class AnthropicService(Service):
     """A server of Messages; see `Service`."""
 
     wire: Wire = Anthropic()
+    stream_default = False
 
     def writer(self) -> AnthropicWriter:
         """Make the writer of one response."""
         return AnthropicWriter()
-
-    def asks_for_a_stream(self, body: Mapping[str, Any]) -> bool:
-        """By `stream`; see `Service.asks_for_a_stream`."""
-        return body.get("stream") is True
 
     def turns_in(self, body: Mapping[str, Any]) -> object:
         """The turns, in the form of `ChatRequest`; see `Service.turns_in`."""
@@ -69,10 +66,7 @@ class AnthropicService(Service):
 
     def output_schema_in(self, body: Mapping[str, Any]) -> Any:
         """The JSON Schema of the answer; see `Service.output_schema_in`."""
-        value: Any = body
-        for name in ("output_config", "format", "schema"):
-            value = value.get(name) if isinstance(value, dict) else None
-        return value
+        return field_at(body, "output_config", "format", "schema")
 
 
 class AnthropicWriter(Writer):
@@ -178,8 +172,7 @@ def _prompt_usage(usage: Usage) -> dict[str, Any]:
 
 
 def _event(fields: Mapping[str, Any]) -> WrittenEvent:
-    written = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    return WrittenEvent(scalar_text(written), event=scalar_text(str(fields["type"])))
+    return WrittenEvent(json_text(fields), event=scalar_text(str(fields["type"])))
 
 
 # --- what a request says -------------------------------------------------------------------------

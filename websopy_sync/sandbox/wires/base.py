@@ -5,6 +5,7 @@ Does no I/O. The client's side is in the package's `wires`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,10 @@ import attrs
 
 from ...chunks import DoneChunk, StreamChunk
 from ...sse import ServerSentEvent, encode
+from ...surrogates import scalar_text
 from ...wires import Wire
 
-__all__ = ["Service", "Writer", "WrittenEvent"]
+__all__ = ["Service", "Writer", "WrittenEvent", "field_at", "functions_in", "json_text"]
 
 
 @attrs.frozen
@@ -55,10 +57,13 @@ class Service:
     Attributes:
         wire: The client's side.
         methods: The HTTP methods of a chat.
+        stream_default: Whether a request that does not say so wants its response streamed; None
+            if every response is.
     """
 
     wire: Wire
     methods: Sequence[str] = ("POST",)
+    stream_default: bool | None = None
 
     @property
     def content_type(self) -> str:
@@ -78,7 +83,8 @@ class Service:
 
     def asks_for_a_stream(self, body: Mapping[str, Any]) -> bool:
         """Whether a request wants its response streamed: only such ones are played."""
-        return True
+        default = self.stream_default
+        return default is None or body.get("stream", default) is True
 
     def turns_in(self, body: Mapping[str, Any]) -> object:
         """The turns in a request's JSON, in the form of `ChatRequest`; what is none stays."""
@@ -95,3 +101,22 @@ class Service:
     def output_schema_in(self, body: Mapping[str, Any]) -> Any:
         """The JSON Schema that the answer must match, unchecked; None for free text."""
         return None
+
+
+def json_text(fields: Mapping[str, Any]) -> str:
+    """JSON in one line, as services send it; a lone surrogate half is U+FFFD."""
+    return scalar_text(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
+
+
+def functions_in(tools: Any) -> Any:
+    """The functions among tools in OpenAI's form; what is none stays."""
+    if not isinstance(tools, list):
+        return tools
+    return [tool.get("function", tool) if isinstance(tool, dict) else tool for tool in tools]
+
+
+def field_at(body: Any, *names: str) -> Any:
+    """The value of a field inside of others; None when one of them is missing."""
+    for name in names:
+        body = body.get(name) if isinstance(body, dict) else None
+    return body

@@ -18,11 +18,10 @@ from ...chunks import (
     StreamChunk,
     ToolCallChunk,
 )
-from ...surrogates import scalar_text
 from ...usage import Usage
 from ...wires.base import Wire
 from ...wires.gemini import Gemini
-from .base import Service, Writer, WrittenEvent
+from .base import Service, Writer, WrittenEvent, json_text
 
 __all__ = ["GeminiService", "GeminiWriter"]
 
@@ -160,7 +159,7 @@ def _parts(*parts: Mapping[str, Any]) -> WrittenEvent:
 
 
 def _event(fields: Mapping[str, Any]) -> WrittenEvent:
-    return WrittenEvent(scalar_text(json.dumps(fields, ensure_ascii=False, separators=(",", ":"))))
+    return WrittenEvent(json_text(fields))
 
 
 # --- what a request says -------------------------------------------------------------------------

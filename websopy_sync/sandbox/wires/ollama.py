@@ -18,10 +18,9 @@ from ...chunks import (
     ToolCallChunk,
     UnknownChunk,
 )
-from ...surrogates import scalar_text
 from ...wires.base import Wire
 from ...wires.ollama import Ollama
-from .base import Service, Writer, WrittenEvent
+from .base import Service, Writer, WrittenEvent, field_at, functions_in, json_text
 
 __all__ = ["OllamaService", "OllamaWriter"]
 
@@ -30,14 +29,11 @@ class OllamaService(Service):
     """An Ollama server; see `Service`."""
 
     wire: Wire = Ollama()
+    stream_default = True
 
     def writer(self) -> OllamaWriter:
         """Make the writer of one response."""
         return OllamaWriter()
-
-    def asks_for_a_stream(self, body: Mapping[str, Any]) -> bool:
-        """Unless it says no; see `Service.asks_for_a_stream`."""
-        return body.get("stream", True) is True
 
     def turns_in(self, body: Mapping[str, Any]) -> object:
         """The turns, in the form of `ChatRequest`; see `Service.turns_in`."""
@@ -46,15 +42,11 @@ class OllamaService(Service):
 
     def tools_in(self, body: Mapping[str, Any]) -> Any:
         """The functions among the tools; see `Service.tools_in`."""
-        tools = body.get("tools")
-        if not isinstance(tools, list):
-            return tools
-        return [tool.get("function", tool) if isinstance(tool, dict) else tool for tool in tools]
+        return functions_in(body.get("tools"))
 
     def max_tokens_in(self, body: Mapping[str, Any]) -> Any:
         """The limit for the length of the answer; see `Service.max_tokens_in`."""
-        options = body.get("options")
-        return options.get("num_predict") if isinstance(options, dict) else None
+        return field_at(body, "options", "num_predict")
 
     def output_schema_in(self, body: Mapping[str, Any]) -> Any:
         """The JSON Schema of the answer; see `Service.output_schema_in`."""
@@ -100,7 +92,7 @@ def _ending(chunk: DoneChunk) -> dict[str, Any]:
 
 
 def _line(fields: Mapping[str, Any]) -> WrittenEvent:
-    return WrittenEvent(scalar_text(json.dumps(fields, ensure_ascii=False, separators=(",", ":"))))
+    return WrittenEvent(json_text(fields))
 
 
 def _turn(turn: Any) -> Any:

@@ -5,7 +5,6 @@ Does no I/O. The client's side is `websopy_sync.wires.openai`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,11 +17,10 @@ from ...chunks import (
     ToolCallChunk,
     UnknownChunk,
 )
-from ...surrogates import scalar_text
 from ...usage import Usage
 from ...wires.base import Wire
 from ...wires.openai import OpenAI
-from .base import Service, Writer, WrittenEvent
+from .base import Service, Writer, WrittenEvent, field_at, functions_in, json_text
 
 __all__ = ["OpenAIService", "OpenAIWriter"]
 
@@ -31,14 +29,11 @@ class OpenAIService(Service):
     """A server of Chat Completions; see `Service`."""
 
     wire: Wire = OpenAI()
+    stream_default = False
 
     def writer(self) -> OpenAIWriter:
         """Make the writer of one response."""
         return OpenAIWriter()
-
-    def asks_for_a_stream(self, body: Mapping[str, Any]) -> bool:
-        """By `stream`; see `Service.asks_for_a_stream`."""
-        return body.get("stream") is True
 
     def turns_in(self, body: Mapping[str, Any]) -> object:
         """The turns, in the form of `ChatRequest`; see `Service.turns_in`."""
@@ -47,10 +42,7 @@ class OpenAIService(Service):
 
     def tools_in(self, body: Mapping[str, Any]) -> Any:
         """The functions among the tools; see `Service.tools_in`."""
-        tools = body.get("tools")
-        if not isinstance(tools, list):
-            return tools
-        return [tool.get("function", tool) if isinstance(tool, dict) else tool for tool in tools]
+        return functions_in(body.get("tools"))
 
     def max_tokens_in(self, body: Mapping[str, Any]) -> Any:
         """The limit for the length of the answer; see `Service.max_tokens_in`."""
@@ -58,10 +50,7 @@ class OpenAIService(Service):
 
     def output_schema_in(self, body: Mapping[str, Any]) -> Any:
         """The JSON Schema of the answer; see `Service.output_schema_in`."""
-        value: Any = body
-        for name in ("response_format", "json_schema", "schema"):
-            value = value.get(name) if isinstance(value, dict) else None
-        return value
+        return field_at(body, "response_format", "json_schema", "schema")
 
 
 class OpenAIWriter(Writer):
@@ -127,9 +116,7 @@ def _delta(delta: Mapping[str, Any]) -> WrittenEvent:
 
 
 def _event(fields: Mapping[str, Any]) -> WrittenEvent:
-    fields = {"object": "chat.completion.chunk", **fields}
-    written = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    return WrittenEvent(scalar_text(written))
+    return WrittenEvent(json_text({"object": "chat.completion.chunk", **fields}))
 
 
 def _turn(turn: Any) -> Any:

@@ -5,7 +5,6 @@ Does no I/O. The client's side is `websopy_sync.wires.responses`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,10 +17,9 @@ from ...chunks import (
     ToolCallChunk,
     UnknownChunk,
 )
-from ...surrogates import scalar_text
 from ...wires.base import Wire
 from ...wires.responses import Responses
-from .base import Service, Writer, WrittenEvent
+from .base import Service, Writer, WrittenEvent, field_at, json_text
 
 __all__ = ["ResponsesService", "ResponsesWriter"]
 
@@ -30,14 +28,11 @@ class ResponsesService(Service):
     """A server of Responses; see `Service`."""
 
     wire: Wire = Responses()
+    stream_default = False
 
     def writer(self) -> ResponsesWriter:
         """Make the writer of one response."""
         return ResponsesWriter()
-
-    def asks_for_a_stream(self, body: Mapping[str, Any]) -> bool:
-        """By `stream`; see `Service.asks_for_a_stream`."""
-        return body.get("stream") is True
 
     def turns_in(self, body: Mapping[str, Any]) -> object:
         """The turns, in the form of `ChatRequest`; see `Service.turns_in`."""
@@ -52,10 +47,7 @@ class ResponsesService(Service):
 
     def output_schema_in(self, body: Mapping[str, Any]) -> Any:
         """The JSON Schema of the answer; see `Service.output_schema_in`."""
-        value: Any = body
-        for name in ("text", "format", "schema"):
-            value = value.get(name) if isinstance(value, dict) else None
-        return value
+        return field_at(body, "text", "format", "schema")
 
 
 class ResponsesWriter(Writer):
@@ -82,7 +74,7 @@ class ResponsesWriter(Writer):
         if isinstance(chunk, ErrorChunk):
             return [_event("error", code=chunk.code, message=chunk.message, param=None)]
         if isinstance(chunk, UnknownChunk):
-            return [WrittenEvent(_json(chunk.data))]
+            return [WrittenEvent(json_text(chunk.data))]
         return [_ending(chunk)]
 
     def _delta(self, item: str, event: str, text: str) -> list[WrittenEvent]:
@@ -136,11 +128,7 @@ def _response(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _event(kind: str, **fields: Any) -> WrittenEvent:
-    return WrittenEvent(_json({"type": kind, **fields}), kind)
-
-
-def _json(fields: Mapping[str, Any]) -> str:
-    return scalar_text(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
+    return WrittenEvent(json_text({"type": kind, **fields}), kind)
 
 
 def _turns(items: Sequence[Any]) -> list[Any]:
