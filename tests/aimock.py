@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -46,13 +48,18 @@ def aimock(folder: Path, fixtures: list[dict[str, Any]]) -> Iterator[str]:
     program = node()
     assert program
     process = subprocess.Popen(
-        [program, PROGRAM, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [program, PROGRAM, *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         _wait(process, f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.kill()  # it would wait six seconds for connections that are kept
+        # The whole group: `node` from a wheel is a script that starts the real one. And killed, as
+        # it would wait six seconds for connections that are kept.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
