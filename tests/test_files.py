@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -160,22 +161,27 @@ def test_what_is_no_path(path: Any) -> None:
             call()
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow above 1,000 bytes."""
+    """No file of this process may grow above 1,000 bytes.
+
+    No fixture: pytest writes its report, which may be a file, before a fixture ends.
+    """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_leaves_the_old_file(tmp_path: Path, full_disk: None) -> None:
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     """And no other beside it."""
     path = tmp_path / "a"
     write_file(path, b"old", what="w")
-    with pytest.raises(FileError, match="File too large") as caught:
+    with full_disk(), pytest.raises(FileError, match="File too large") as caught:
         write_file(path, bytes(2000), what="w")
     assert caught.value.errno == errno.EFBIG
     assert path.read_bytes() == b"old"
