@@ -77,15 +77,6 @@ def test_pyright_finds_nothing_in_the_readmes_examples(
     assert code == 0, said
 
 
-@pytest.mark.slow
-def test_every_name_has_a_type_that_checkers_agree_on(
-    tmp_path: Path, pyright: Callable[..., Any]
-) -> None:
-    """No checker has to infer one: `pyright --verifytypes`, without what other packages lack."""
-    code, said = pyright("--verifytypes", "websopy_sync", "--ignoreexternal", cwd=tmp_path)
-    assert code == 0, said[-3000:]
-
-
 def test_an_unknown_chunk_has_the_services_own_type() -> None:
     """What a checker takes for a literal is any string at run time."""
     chunk = UnknownChunk("later", {"type": "later"})  # type: ignore[arg-type]  # see UnknownType

@@ -38,7 +38,7 @@ class AnthropicService(Service):
     """A server of Messages; see `Service`."""
 
     wire: Wire = Anthropic()
-    stream_default = False
+    stream_default: bool | None = False
 
     def writer(self) -> AnthropicWriter:
         """Make the writer of one response."""

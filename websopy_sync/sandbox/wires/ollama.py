@@ -29,7 +29,7 @@ class OllamaService(Service):
     """An Ollama server; see `Service`."""
 
     wire: Wire = Ollama()
-    stream_default = True
+    stream_default: bool | None = True
 
     def writer(self) -> OllamaWriter:
         """Make the writer of one response."""

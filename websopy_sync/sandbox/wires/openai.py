@@ -29,7 +29,7 @@ class OpenAIService(Service):
     """A server of Chat Completions; see `Service`."""
 
     wire: Wire = OpenAI()
-    stream_default = False
+    stream_default: bool | None = False
 
     def writer(self) -> OpenAIWriter:
         """Make the writer of one response."""

@@ -28,7 +28,7 @@ class ResponsesService(Service):
     """A server of Responses; see `Service`."""
 
     wire: Wire = Responses()
-    stream_default = False
+    stream_default: bool | None = False
 
     def writer(self) -> ResponsesWriter:
         """Make the writer of one response."""
