@@ -70,8 +70,13 @@ class FastReader:
                 if is_interrupt(error):
                     raise
                 text, end = "", 0
-            # Empty text is the reader's: many services mean nothing by it.
-            if text and end == len(data) - len(self._after) and _has_no_half(data):
+            # Empty text is the reader's: many services mean nothing by it. Text as long as its
+            # JSON has no escape, and so no half.
+            if (
+                text
+                and end == len(data) - len(self._after)
+                and (end - start == len(text) + 1 or _has_no_half(data))
+            ):
                 return plain_text(text)
         result = self._read(data)
         self._start = 0
