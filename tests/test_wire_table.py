@@ -1,4 +1,4 @@
-"""The tables of wires in docs/how-to/use-another-service.md are what wires and tests say."""
+"""The tables of wires in docs/wires.md are what wires and tests say."""
 
 from __future__ import annotations
 

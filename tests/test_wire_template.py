@@ -14,7 +14,7 @@ from environments import ROOT, Environment
 from tables import each
 
 TEMPLATE = ROOT / "examples" / "wire-template"
-PAGE = ROOT / "docs" / "how-to" / "use-another-service.md"
+PAGE = ROOT / "docs" / "how-to" / "write-a-wire.md"
 GENERATED = shutil.ignore_patterns("build", "*.egg-info", "__pycache__", ".*")
 SHOWN = ("setup.cfg", "src/websopy_parrot.py")
 

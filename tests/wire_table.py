@@ -1,4 +1,4 @@
-"""Writes the two tables of wires in docs/how-to/use-another-service.md, from the wires and tests.
+"""Writes the two tables of wires in docs/wires.md, from the wires and tests.
 
 `python tests/wire_table.py` writes them into the page; test_wire_table.py fails when they are old.
 """
@@ -21,7 +21,7 @@ from websopy_sync.sandbox.wires.registry import SERVICES
 from websopy_sync.wires import ChatRequest, find_wire
 
 TESTS = Path(__file__).parent
-PAGE = TESTS.parent / "docs" / "how-to" / "use-another-service.md"
+PAGE = TESTS.parent / "docs" / "wires.md"
 WIRES = sorted(SERVICES, key=lambda name: (name != "websopy", name))
 YES, NO = "✓", "–"
 

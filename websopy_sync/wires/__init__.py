@@ -1,7 +1,7 @@
 """How services are spoken to: `Wire` is the seam, and each service has its file.
 
-`docs/how-to/use-another-service.md` says how to write another one. A wire is imported only when
-it is chosen.
+`docs/how-to/write-a-wire.md` says how to write another one. A wire is imported only when it is
+chosen.
 """
 
 from .base import ChatRequest, Reader, ReadResult, Wire
