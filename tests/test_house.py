@@ -53,6 +53,7 @@ FLOORS = (
         "urls",
         "value_fields",
         "wires.lenient_json",
+        "wires.turn_fields",
     },
     {"compound_shapes", "conversation_file", "model_shapes", "parts", "tool_call", "usage"},
     {"chunks", "json_types", "tool_errors", "tool_results"},
@@ -257,6 +258,7 @@ PURE = {
     "wires.openai_form",
     "wires.pieces",
     "wires.responses",
+    "wires.turn_fields",
     "wires.websopy",
     "wires.websopy_writer",
 }

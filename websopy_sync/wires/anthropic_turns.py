@@ -6,12 +6,12 @@ Pure. What is in that form already stays as it is. Knows nothing of responses.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import ConfigError
 from ..interrupts import is_interrupt
+from .turn_fields import calls_in, in_places, is_system, object_in, state_in
 
 __all__ = ["STATE", "input_of", "messages_of", "output_config", "system_of", "tool_of"]
 
@@ -27,15 +27,11 @@ def system_of(given: Any, turns: Sequence[Mapping[str, Any]]) -> Any:
     Returns:
         The text if it is the only one, else a list of blocks; None without any.
     """
-    contents = [turn.get("content") for turn in turns if _is_system(turn)]
+    contents = [turn.get("content") for turn in turns if is_system(turn)]
     contents = [content for content in (given, *contents) if content]
     if len(contents) == 1 and isinstance(contents[0], str):
         return contents[0]
     return [block for content in contents for block in _blocks(content)] or None
-
-
-def _is_system(turn: Mapping[str, Any]) -> bool:
-    return turn.get("role") in ("system", "developer")
 
 
 def messages_of(turns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -48,7 +44,7 @@ def messages_of(turns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     results: list[Block] | None = None
     for place, turn in enumerate(turns):
         role = turn.get("role")
-        if _is_system(turn):
+        if is_system(turn):
             continue
         if role == "tool":
             if results is None:
@@ -81,74 +77,36 @@ def _result(turn: Mapping[str, Any], unnamed: list[tuple[Any, str]]) -> Block:
 
 def _calls(turn: Mapping[str, Any], place: int, unnamed: list[tuple[Any, str]]) -> Iterator[Block]:
     """The tool calls of a turn as blocks."""
-    calls = turn.get("tool_calls")
-    for number, call in enumerate(calls if isinstance(calls, list | tuple) else ()):
-        if not isinstance(call, Mapping):
-            raise ConfigError(f"tool_calls: expected dicts, got {type(call).__name__}")
-        function = call.get("function")  # OpenAI's form
-        fields = function if isinstance(function, Mapping) else call
-        identity, name = call.get("id"), fields.get("name")
+    for number, (identity, name, arguments) in enumerate(calls_in(turn)):
         if identity is None:
             identity = f"call_{place}_{number}"
             unnamed.append((name, identity))
-        arguments = input_of(fields.get("arguments"))
-        yield {"type": "tool_use", "id": identity, "name": name, "input": arguments}
+        yield {"type": "tool_use", "id": identity, "name": name, "input": input_of(arguments)}
 
 
-def input_of(arguments: Any) -> Any:
+def input_of(arguments: Any) -> dict[str, Any]:
     """The arguments of a tool call as an object.
 
     A model may write what is none. The service wants one all the same, and proposes this field.
     """
-    if not isinstance(arguments, str):
-        return {} if arguments is None else arguments
-    try:
-        value = json.loads(arguments) if arguments else {}
-    except (ValueError, RecursionError) as error:
-        if is_interrupt(error):
-            raise
-        value = None
-    return value if isinstance(value, dict) else {"INVALID_JSON": arguments}
+    value = object_in(arguments)
+    return {"INVALID_JSON": arguments} if value is None else value
 
 
 def _assistant(turn: Mapping[str, Any], calls: list[Block]) -> list[dict[str, Any]]:
     """An answer's turn; none for an empty one, which the service would refuse."""
     content = turn.get("content")
-    kept = _kept_blocks(turn)
+    kept = state_in(turn, STATE, "blocks")
     apart = ("content", "tool_calls", "state")
     rest = {name: value for name, value in turn.items() if name not in apart}
     if isinstance(content, str) and content.strip() and not (calls or kept):
         return [{**rest, "content": content}]
-    blocks = _merged(kept, _blocks(content), calls)
+    blocks = in_places(kept, _blocks(content), calls, kind_of=_kind)
     return [{**rest, "content": blocks}] if blocks else []
 
 
-def _kept_blocks(turn: Mapping[str, Any]) -> list[Block]:
-    """What the service must get back, in its order, with places for text and tool calls."""
-    value: Any = turn.get("state")
-    for name in (STATE, "blocks"):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    listed = value if isinstance(value, list | tuple) else ()
-    return [dict(block) for block in listed if isinstance(block, Mapping)]
-
-
-def _merged(kept: list[Block], texts: list[Block], calls: list[Block]) -> list[Block]:
-    """The blocks that were kept, with the text and the calls of the turn in their places."""
-    kinds = [block.get("type") for block in kept]
-    text_at = max((place for place, kind in enumerate(kinds) if kind == "text"), default=None)
-    if text_at is None:  # before the first call
-        text_at = kinds.index("tool_use") if "tool_use" in kinds else len(kinds)
-        kept.insert(text_at, {"type": "text"})
-    rest = iter(calls)
-    blocks: list[Block] = []
-    for place, block in enumerate(kept):
-        if block.get("type") == "tool_use":
-            blocks += [call for call in [next(rest, None)] if call]
-        elif block.get("type") != "text":
-            blocks.append(block)
-        elif place == text_at:  # the message has all its text in one
-            blocks += texts
-    return [*blocks, *rest]
+def _kind(block: Mapping[str, Any]) -> str | None:
+    return {"text": "text", "tool_use": "call"}.get(str(block.get("type")))
 
 
 def _blocks(content: Any) -> list[Block]:

@@ -5,13 +5,11 @@ Pure. What is in that form already stays as it is. Knows nothing of responses.
 
 from __future__ import annotations
 
-import json
 import mimetypes
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..errors import ConfigError
-from ..interrupts import is_interrupt
+from .turn_fields import calls_in, in_places, is_system, object_in, state_in
 
 __all__ = ["STATE", "contents_of", "system_of", "tools_of"]
 
@@ -23,15 +21,11 @@ Part = dict[str, Any]
 
 def system_of(given: Any, turns: Sequence[Mapping[str, Any]]) -> Any:
     """The system instruction: the parameter of that name, then the system turns; None without."""
-    contents = [turn.get("content") for turn in turns if _is_system(turn)]
+    contents = [turn.get("content") for turn in turns if is_system(turn)]
     if not contents:
         return given
     first = given.get("parts") if isinstance(given, Mapping) else given
     return {"parts": [part for content in (first, *contents) for part in _parts(content)]}
-
-
-def _is_system(turn: Mapping[str, Any]) -> bool:
-    return turn.get("role") in ("system", "developer")
 
 
 def contents_of(turns: Sequence[Mapping[str, Any]], *, model: Any) -> list[dict[str, Any]]:
@@ -47,7 +41,7 @@ def contents_of(turns: Sequence[Mapping[str, Any]], *, model: Any) -> list[dict[
     names: dict[str, Any] = {}
     results: list[Part] | None = None
     for turn in turns:
-        if _is_system(turn):
+        if is_system(turn):
             continue
         if turn.get("role") == "tool":
             if results is None:
@@ -60,7 +54,8 @@ def contents_of(turns: Sequence[Mapping[str, Any]], *, model: Any) -> list[dict[
         if "parts" in turn:
             parts = turn["parts"]
         elif role == "model":
-            parts = _merged(_kept_parts(turn), _texts(turn), list(_calls(turn, names)))
+            kept = state_in(turn, STATE, "parts")
+            parts = in_places(kept, _texts(turn), _calls(turn, names), kind_of=_kind)
             if sign:
                 _sign(parts)
         else:
@@ -100,60 +95,16 @@ def _is_said(part: Any) -> bool:
 
 def _calls(turn: Mapping[str, Any], names: dict[str, Any]) -> Iterator[Part]:
     """The tool calls of a turn as parts. `names` gets their names, by their ids."""
-    calls = turn.get("tool_calls")
-    for call in calls if isinstance(calls, list | tuple) else ():
-        if not isinstance(call, Mapping):
-            raise ConfigError(f"tool_calls: expected dicts, got {type(call).__name__}")
-        function = call.get("function")  # OpenAI's form
-        fields = function if isinstance(function, Mapping) else call
-        identity = {"id": call["id"]} if call.get("id") is not None else {}
-        names[str(call.get("id"))] = fields.get("name")
-        args = _args(fields.get("arguments"))
-        yield {"functionCall": {**identity, "name": fields.get("name"), "args": args}}
+    for identity, name, arguments in calls_in(turn):
+        names[str(identity)] = name
+        call = {} if identity is None else {"id": identity}
+        yield {"functionCall": {**call, "name": name, "args": object_in(arguments) or {}}}
 
 
-def _args(arguments: Any) -> dict[str, Any]:
-    """The arguments of a tool call as an object. A model may write what is none."""
-    try:
-        value = json.loads(arguments or "{}") if isinstance(arguments, str) else arguments
-    except (ValueError, RecursionError) as error:
-        if is_interrupt(error):
-            raise
-        value = None
-    return value if isinstance(value, dict) else {}
-
-
-def _kept_parts(turn: Mapping[str, Any]) -> list[Part]:
-    """What the service must get back, in its order, with places for text and tool calls."""
-    value: Any = turn.get("state")
-    for name in (STATE, "parts"):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    listed = value if isinstance(value, list | tuple) else ()
-    return [dict(part) for part in listed if isinstance(part, Mapping)]
-
-
-def _merged(kept: list[Part], texts: list[Part], calls: list[Part]) -> list[Part]:
-    """The parts that were kept, with the text and the calls of the turn in their places."""
-    first = next((place for place, part in enumerate(kept) if "functionCall" in part), len(kept))
-    places = [place for place, part in enumerate(kept) if _is_text(part)]
-    if not places:
-        places = [first]
-        kept.insert(first, {"text": ""})
-    text_at = max((place for place in places if place <= first), default=places[-1])
-    rest = iter(calls)
-    parts: list[Part] = []
-    for place, part in enumerate(kept):
-        if "functionCall" in part:
-            parts += [part | call for call in [next(rest, None)] if call]
-        elif place == text_at and texts:  # the message has all its text in one
-            parts += [*texts[:-1], part | texts[-1]]
-        elif not _is_text(part) or "thoughtSignature" in part:
-            parts.append(part)
-    return [*parts, *rest]
-
-
-def _is_text(part: Part) -> bool:
-    return "text" in part and not part.get("thought")
+def _kind(part: Mapping[str, Any]) -> str | None:
+    if "functionCall" in part:
+        return "call"
+    return "text" if "text" in part and not part.get("thought") else None
 
 
 def _parts(content: Any) -> list[Part]:

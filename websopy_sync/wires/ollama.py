@@ -5,13 +5,11 @@ Does no I/O. The source is docs/api.md of ollama/ollama.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from ..chunks import DoneChunk, StreamChunk
 from ..errors import ConfigError
-from ..interrupts import is_interrupt
 from .base import ChatRequest, ReadResult, Wire
 from .lenient_json import cleaned
 from .openai_form import function_tool
@@ -25,6 +23,7 @@ from .pieces import (
     usage_of,
     whole_call,
 )
+from .turn_fields import object_in
 
 __all__ = ["Ollama", "OllamaReader"]
 
@@ -142,14 +141,7 @@ def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
 def _call(call: Any) -> Any:
     if not isinstance(call, Mapping) or "function" in call:
         return call
-    text = call.get("arguments")
-    try:
-        arguments = json.loads(text or "{}") if isinstance(text, str) else text
-    except (ValueError, RecursionError) as error:  # a model wrote it, and Ollama wants an object
-        if is_interrupt(error):
-            raise
-        arguments = {}
-    arguments = arguments if isinstance(arguments, dict) else {}
+    arguments = object_in(call.get("arguments")) or {}  # a model wrote it; Ollama wants an object
     return {"function": {"name": call.get("name"), "arguments": arguments}}
 
 

@@ -1,0 +1,101 @@
+"""What several wires read in a turn alike: whose it is, its tool calls, what a service gets back.
+
+Pure. Knows no service: each wire passes the names of its own format.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ..errors import ConfigError
+from ..interrupts import is_interrupt
+
+__all__ = ["calls_in", "in_places", "is_system", "object_in", "state_in"]
+
+
+def is_system(turn: Mapping[str, Any]) -> bool:
+    """Whether a turn is the system's. `developer` is OpenAI's newer word for it."""
+    return turn.get("role") in ("system", "developer")
+
+
+def calls_in(turn: Mapping[str, Any]) -> Iterator[tuple[Any, Any, Any]]:
+    """The id, the name and the arguments of each tool call of a turn.
+
+    A call may be in OpenAI's form, too.
+
+    Raises:
+        ConfigError: A call is no dict.
+    """
+    calls = turn.get("tool_calls")
+    for call in calls if isinstance(calls, list | tuple) else ():
+        if not isinstance(call, Mapping):
+            raise ConfigError(f"tool_calls: expected dicts, got {type(call).__name__}")
+        function = call.get("function")
+        fields = function if isinstance(function, Mapping) else call
+        yield call.get("id"), fields.get("name"), fields.get("arguments")
+
+
+def object_in(arguments: Any) -> dict[str, Any] | None:
+    """The arguments of a tool call as an object; None if a model wrote something else."""
+    try:
+        text = "{}" if arguments in (None, "") else arguments
+        value = json.loads(text) if isinstance(text, str) else text
+    except (ValueError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
+        value = None
+    return value if isinstance(value, dict) else None
+
+
+def state_in(turn: Mapping[str, Any], format: str, field: str) -> list[dict[str, Any]]:
+    """What the service must get back with a turn, in its order.
+
+    Args:
+        turn: The turn.
+        format: The name of the service's format in the state.
+        field: The field of that format's state that has the list.
+
+    Returns:
+        New dicts; none for a turn that another service wrote.
+    """
+    value: Any = turn.get("state")
+    for name in (format, field):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    listed = value if isinstance(value, list | tuple) else ()
+    return [dict(part) for part in listed if isinstance(part, Mapping)]
+
+
+def in_places(
+    kept: Sequence[dict[str, Any]],
+    texts: Sequence[Any],
+    calls: Iterable[dict[str, Any]],
+    *,
+    kind_of: Callable[[Mapping[str, Any]], str | None],
+) -> list[Any]:
+    """What the service must get back, with the text and the calls of the turn in their places.
+
+    Args:
+        kept: What it must get back. A place of text or of a call is there without what it says.
+        texts: The text and the other parts of the turn. The message has all its text in one, so
+            they go to one place: the last one before the calls.
+        calls: The calls of the turn, one for each place. Those left over come last.
+        kind_of: Says of a kept dict whether it is the place of a "text" or of a "call".
+    """
+    kinds = [kind_of(part) for part in kept]
+    first = kinds.index("call") if "call" in kinds else len(kinds)
+    places = [place for place, kind in enumerate(kinds) if kind == "text"] or [first]
+    text_at = max((place for place in places if place <= first), default=places[-1])
+    rest = iter(calls)
+    parts: list[Any] = []
+    for place, (part, kind) in enumerate(zip(kept, kinds, strict=True)):
+        if place == text_at and kind != "text":
+            parts += texts  # no text came, and a user wrote one
+        if kind == "call":
+            parts += [part | call for call in [next(rest, None)] if call]
+        elif kind == "text" and place == text_at and texts:
+            parts += [*texts[:-1], part | texts[-1]]
+        elif kind != "text" or len(part) > 1:  # a place with more than its kind, a signature say
+            parts.append(part)
+    return [*parts, *(texts if text_at == len(kept) else ()), *rest]
