@@ -6,6 +6,7 @@ For the tests of what holds on every wire. wire_table.py makes the tables of the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from endings import Endings
@@ -19,6 +20,15 @@ KEY = "k3y-of-this-test"
 
 NOT_SAID = {"ollama": ("cached_tokens", "reasoning_tokens")}
 """What the format of a wire has no words for, of a whole answer."""
+
+SIGNED: dict[str, Any] = {
+    "anthropic": {"blocks": [{"type": "thinking", "thinking": "hm", "signature": "s1gnature"}]},
+    "gemini": {
+        "parts": [{"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "s1gnature"}]
+    },
+    "responses": {"items": [{"type": "reasoning", "encrypted_content": "s1gnature"}]},
+}
+"""What the services that must get something back give, as `DoneChunk.state` has it."""
 
 
 @pytest.fixture(params=SERVICES)

@@ -11,7 +11,16 @@ import time
 import attrs
 import pytest
 from endings import LEFT, Endings
-from every_wire import KEY, NOT_SAID, client, ends, play, service, wire  # noqa: F401  fixtures
+from every_wire import (
+    KEY,
+    NOT_SAID,
+    SIGNED,
+    client,  # noqa: F401  a fixture, as the others
+    ends,  # noqa: F401
+    play,
+    service,  # noqa: F401
+    wire,  # noqa: F401
+)
 from tables import each
 
 from websopy_sync import (
@@ -126,9 +135,11 @@ def test_tool_turns(service: Sandbox, client: WebsopyClient) -> None:
     assert "".join(chunk.content for chunk in run if chunk.type == "content") == "It is 5."
 
 
-def test_state_of_another_wire_is_not_sent(service: Sandbox, client: WebsopyClient) -> None:
+def test_state_of_another_wire_is_not_sent(
+    service: Sandbox, client: WebsopyClient, wire: str
+) -> None:
     """PROMISE 48: what one service must get back is sent to no other service."""
-    answer = Message("a", state={"another": {"signature": "s1gnature"}})
+    answer = Message("a", state={name: SIGNED[name] for name in SIGNED if name != wire})
     assert client.ai.chat([{"role": "user", "content": "x"}, answer]).content
     assert b"s1gnature" not in service.requests[-1].body
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from pathlib import Path
 from typing import Any
 
+import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from readers import DATA, STEPS, datas, play, shown
 from tables import each
 
+from websopy_sync import Conversation, StreamProtocolError, WebsopyClient
 from websopy_sync.chunks import (
     ContentChunk,
     DoneChunk,
@@ -20,9 +25,10 @@ from websopy_sync.chunks import (
     Usage,
 )
 from websopy_sync.message import Message
+from websopy_sync.sandbox import Sandbox, done, expect_tool_result, say, think, tool
 from websopy_sync.sandbox.turn_check import turns_problem
 from websopy_sync.sandbox.wires.responses import ResponsesService, ResponsesWriter
-from websopy_sync.wires import ChatRequest, FastReader
+from websopy_sync.wires import ChatRequest, FastReader, find_wire
 from websopy_sync.wires.responses import Responses
 
 WIRE = Responses()
@@ -32,7 +38,7 @@ def event(kind: str, **fields: Any) -> str:
     return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n"
 
 
-def say(delta: str, index: int = 0) -> str:
+def said(delta: str, index: int = 0) -> str:
     return event("response.output_text.delta", output_index=index, content_index=0, delta=delta)
 
 
@@ -51,17 +57,17 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
     (
         "as documented",
         event("response.created", response={"id": "r"})
-        + say("Hi")
+        + said("Hi")
         + event("response.output_text.done", output_index=0, content_index=0, text="Hi")
         + item("done", type="message", content=[{"type": "output_text", "text": "Hi"}])
         + end(usage=USAGE),
         [["content", "Hi"], ["done", ["stop", 7]]],
         None,
     ),
-    ("the end of the bytes", say("Hi"), [["content", "Hi"]], "StreamInterruptedError"),
+    ("the end of the bytes", said("Hi"), [["content", "Hi"]], "StreamInterruptedError"),
     (
         "the end of the bytes after a whole item",
-        say("Hi") + item("done", type="message"),
+        said("Hi") + item("done", type="message"),
         [["content", "Hi"]],
         "StreamInterruptedError",
     ),
@@ -74,8 +80,8 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
     ),
     (
         "two texts whose pieces come in turn",
-        say("a")
-        + say("b", 1)
+        said("a")
+        + said("b", 1)
         + event("response.output_text.done", output_index=0, content_index=0, text="a")
         + event("response.output_text.done", output_index=1, content_index=0, text="b")
         + end(),
@@ -121,25 +127,25 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
     ),
     (
         "cut by its length",
-        say("Hi") + end("incomplete", incomplete_details={"reason": "max_output_tokens"}),
+        said("Hi") + end("incomplete", incomplete_details={"reason": "max_output_tokens"}),
         [["content", "Hi"], ["done", ["length", None]]],
         None,
     ),
     (
         "cut by a filter",
-        say("Hi") + end("incomplete", incomplete_details={"reason": "content_filter"}),
+        said("Hi") + end("incomplete", incomplete_details={"reason": "content_filter"}),
         [["content", "Hi"], ["done", ["content_filter", None]]],
         None,
     ),
     (
         "failed",
-        say("Hi") + end("failed", error={"code": "server_error", "message": "boom"}),
+        said("Hi") + end("failed", error={"code": "server_error", "message": "boom"}),
         [["content", "Hi"], ["error", ["boom", "server_error"]]],
         "StreamServerError",
     ),
     (
         "an error event",
-        say("Hi") + event("error", code="rate_limit", message="boom", param=None),
+        said("Hi") + event("error", code="rate_limit", message="boom", param=None),
         [["content", "Hi"], ["error", ["boom", "rate_limit"]]],
         "StreamServerError",
     ),
@@ -151,7 +157,7 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
     ),
     (
         "halves of a pair over two events",
-        say("a\ud83d") + say("\ude00") + say("\ud83d") + end(),
+        said("a\ud83d") + said("\ude00") + said("\ud83d") + end(),
         [["content", "a"], ["content", "😀"], ["content", "\ufffd"], ["done", ["stop", None]]],
         None,
     ),
@@ -206,6 +212,118 @@ def test_recordings(step: int) -> None:
     assert all((call.id or "").startswith("call_") for call in calls)
 
 
+# --- state ---------------------------------------------------------------------------------------
+
+SECRET = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "abc"}
+OTHER = SECRET | {"id": "rs_2", "encrypted_content": "def"}
+TEXT, PLACE = {"type": "message"}, {"type": "function_call"}
+
+
+@each(
+    ("stream", "items"),
+    [
+        (item("done", **SECRET) + said("a") + item("done", **TEXT), [SECRET, TEXT]),
+        (
+            item("added", **SECRET | {"encrypted_content": "a"})  # may not be whole there
+            + item("done", **SECRET, status="completed", content=[])  # not taken back
+            + item("done", 1, **CALL, arguments="{}")
+            + item("done", 2, **OTHER)
+            + item("done", 3, **CALL, arguments="{}"),
+            [SECRET, PLACE, OTHER, PLACE],
+        ),
+        (
+            item("done", type="reasoning", encrypted_content="abc"),
+            [{"type": "reasoning", "summary": [], "encrypted_content": "abc"}],
+        ),
+        (item("done", **SECRET | {"encrypted_content": None}) + said("a"), None),
+        (item("done", **SECRET | {"encrypted_content": ""}) + said("a"), None),  # llama.cpp
+        (item("done", **SECRET | {"encrypted_content": 7}) + said("a"), None),
+        (item("done", type=7), None),
+        (said("a") + item("done", **TEXT), None),
+    ],
+)
+def test_what_must_be_sent_back(stream: str, items: list[Any] | None) -> None:
+    """PROMISE 48: encrypted reasoning, and the places of text and tool calls around it."""
+    chunks, _ = play(datas(WIRE, (stream + end()).encode(), 1000), WIRE.reader())
+    last = chunks[-1]
+    assert isinstance(last, DoneChunk) and last.state == (items and {"responses": {"items": items}})
+
+
+A = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]}
+C, D = ({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"} for id in "cd")
+CALLS = [{"name": "f", "arguments": "{}", "id": id} for id in "cd"]
+
+
+@each(
+    ("kept", "content", "calls", "sent"),
+    [
+        ([SECRET, TEXT, PLACE], "a", CALLS[:1], [SECRET, A, C]),
+        ([SECRET, PLACE, OTHER, PLACE], "", CALLS, [SECRET, C, OTHER, D]),
+        ([SECRET, TEXT, OTHER, PLACE], "a", CALLS[:1], [SECRET, A, OTHER, C]),
+        ([SECRET, PLACE], "a", CALLS[:1], [SECRET, A, C]),
+        # the service refuses reasoning that nothing follows
+        ([SECRET, TEXT, OTHER], "a", [], [SECRET, A]),
+        ([SECRET, TEXT, OTHER, PLACE], "a", [], [SECRET, A]),  # a call that the user took out
+        ([SECRET], "", [], [A | {"content": [{"type": "output_text", "text": ""}]}]),
+        ("no list", "a", [], [A]),
+    ],
+)
+def test_state_is_sent_back(kept: Any, content: str, calls: list[Any], sent: Any) -> None:
+    """PROMISE 48: in the order in which it came, around the text and the calls."""
+    state = {"responses": {"items": kept}, "another": {"signature": "s3cret"}}
+    turn = {"role": "assistant", "content": content, "tool_calls": calls, "state": state}
+    before = json.dumps(turn)
+    assert body_of(turn)["input"] == sent
+    assert json.dumps(turn) == before
+
+
+def test_a_tool_loop_with_reasoning(tmp_path: Path) -> None:
+    """PROMISE 48: run and conversation send the reasoning back, also after save and load."""
+    state = {"responses": {"items": [SECRET, TEXT, OTHER, PLACE]}}
+
+    def f() -> str:
+        """Answer."""
+        return "1"
+
+    with Sandbox(wire="responses") as service:
+        options: dict[str, Any] = {"base_url": service.url, "model": "m", "plugins": []}
+        with WebsopyClient(wire="responses", **options) as client:
+            answer = [think("hm"), say("a"), tool("f", {}, "c")]
+            service.play([*answer, done(finish_reason="tool_calls", state=state)])
+            service.play([expect_tool_result("f"), say("b"), done(finish_reason="stop")])
+            asked = {"include": ["reasoning.encrypted_content"], "store": False}
+            run = client.ai.run("x", tools=[f], **asked)
+            assert list(run)[-1].type == "done"
+            service.play([say("c"), done(finish_reason="stop")])
+            conversation = client.ai.conversation()
+            conversation.messages += json.loads(json.dumps(run.messages))
+            conversation.save(tmp_path / "chat.json")
+            Conversation.load(tmp_path / "chat.json", client).send("y").until_done()
+            bodies = [request.json for request in service.requests]
+    assert all(body["include"] == asked["include"] for body in bodies[:2])
+    assert "include" not in bodies[2]  # models that do not reason refuse it
+    result = {"type": "function_call_output", "call_id": "c", "output": "1"}
+    sent = [{"role": "user", "content": "x"}, SECRET, A, OTHER, C, result]
+    assert bodies[1]["input"] == sent and bodies[2]["input"][:6] == sent
+    (turn,) = (turn for turn in run.messages if "state" in turn)
+    for wire in ("openai", "anthropic", "gemini", "ollama", "websopy"):
+        elsewhere = json.dumps(find_wire(wire).body(ChatRequest([turn], model="m")))
+        assert "abc" not in elsewhere and '"f"' in elsewhere
+
+
+def test_reasoning_without_end() -> None:
+    """PROMISE 16: what goes back is held in memory, so it counts for `max_answer_size`."""
+    secret = SECRET | {"encrypted_content": "x" * 1000}
+    with Sandbox(wire="responses") as service:
+        state = {"responses": {"items": [secret] * 30}}
+        service.play([say("a"), done(finish_reason="stop", state=state)])
+        with WebsopyClient(base_url=service.url, wire="responses", plugins=[]) as client:
+            with pytest.raises(StreamProtocolError, match="too large"):
+                client.ai.chat("x", model="m", max_answer_size=20_000)
+
+
+# --- what a service writes -----------------------------------------------------------------------
+
 _text = st.text(min_size=1)
 _counts = st.integers(0, 2**60)
 _chunks = st.one_of(
@@ -226,10 +344,23 @@ _ends = st.one_of(
 )
 
 
-@given(st.lists(_chunks, max_size=6), _ends)
-def test_what_a_service_writes_is_read_back(written: list[Any], last: Any) -> None:
-    """The sandbox's writer and the reader agree."""
+def _kinds(written: list[Any]) -> list[str]:
+    """The kinds of the items that chunks become."""
+    kinds = {ContentChunk: "message", ReasoningChunk: "reasoning", ToolCallChunk: "function_call"}
+    each = itertools.groupby(written, lambda chunk: kinds[type(chunk)])
+    return [kind for kind, run in each for _ in (run if kind == "function_call" else [0])]
+
+
+@given(st.lists(_chunks, max_size=6), _ends, st.integers(0, 7))
+def test_what_a_service_writes_is_read_back(written: list[Any], last: Any, at: int) -> None:
+    """The sandbox's writer and the reader agree, also on reasoning that has no text."""
+    items: list[dict[str, Any]] = [{"type": kind} for kind in _kinds(written)]
+    items = [SECRET if item["type"] == "reasoning" else item for item in items]
+    items.insert(at, OTHER)
     writer = ResponsesWriter()
+    if isinstance(last, DoneChunk):
+        last = attrs.evolve(last, state={"responses": {"items": items}})
+        writer.ending = last
     events = [event.data for chunk in [*written, last] for event in writer.write(chunk)]
     read, _ = play(events, WIRE.reader())
     assert read == [*written, last]

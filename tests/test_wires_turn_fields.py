@@ -96,6 +96,7 @@ SIGNED = T | {"signature": "s"}
         ([R, C, C], "", "c", "rc"),  # a call that the user took out
         ([R, C, T], "a", "c", "rca"),  # text that came after the call
         ([T, R, T, C], "a", "c", "rac"),  # all the text in one
+        ([T, C, T], "a", "c", "ac"),
         ([R, T], "", "", "r"),
         ([SIGNED, C], "", "c", "tc"),  # a place that says something by itself
         ([T, R], "ab", "", "abr"),

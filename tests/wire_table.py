@@ -10,9 +10,8 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from every_wire import NOT_SAID, written
+from every_wire import NOT_SAID, SIGNED, written
 from readers import datas, play
 
 from websopy_sync import ConfigError, DoneChunk, ReasoningChunk, ToolCallChunk
@@ -24,12 +23,6 @@ TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "docs" / "wires.md"
 WIRES = sorted(SERVICES, key=lambda name: (name != "websopy", name))
 YES, NO = "✓", "–"
-
-SIGNED: dict[str, Any] = {
-    "anthropic": {"blocks": [{"type": "thinking", "thinking": "hm", "signature": "s"}]},
-    "gemini": {"parts": [{"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "s"}]},
-}
-"""Signatures as the services that have them give them."""
 
 PARTS: dict[str, dict[str, str]] = {
     "an image": {"type": "image", "media_type": "image/png", "data": "aGk="},

@@ -10,10 +10,21 @@ from typing import Any
 
 from ..chunks import DoneChunk, StreamChunk
 from .base import ChatRequest, ReadResult, Wire
+from .lenient_json import cleaned
 from .openai_form import data_url, usage_in
 from .pieces import Texts, collected, error_chunk, json_object, optional, text_in, whole_call
+from .turn_fields import calls_in, in_places, state_in
 
 __all__ = ["Responses", "ResponsesReader"]
+
+STATE = "responses"
+"""The name of this format in the state of a message."""
+
+_PLACES = {"message": "text", "function_call": "call"}
+"""Items that a message has whole: of these only the place is kept."""
+
+_SENT_BACK = ("type", "id", "summary", "encrypted_content")
+"""Fields of a reasoning item that the service takes back. It refuses others that it sends."""
 
 _PARAMETER_NAMES = {"max_tokens": "max_output_tokens"}
 """Usual names of parameters that have another one here."""
@@ -62,7 +73,9 @@ class ResponsesReader:
 
     def __init__(self) -> None:
         self._texts = Texts()
-        self._calls = False
+        self._kept: list[dict[str, Any]] = []
+        self.held: int = 0
+        """Characters of what the service must get back; see `Reader`."""
         self._said: set[object] = set()  # the parts whose text has come
 
     def read(self, data: str) -> ReadResult:
@@ -92,20 +105,32 @@ class ResponsesReader:
     def _item(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         """An item that is complete: a tool call stands there as a whole."""
         item = optional(fields, "item", dict)
-        if item.get("type") == "function_call":
-            self._calls = True
+        kind = item.get("type")
+        if kind == "function_call":
             yield whole_call(item, item.get("arguments"), text_in(item, "call_id"))
+        if kind == "reasoning" and text_in(item, "encrypted_content"):
+            fields = {name: item[name] for name in _SENT_BACK if name in item}
+            self._keep({"summary": [], **cleaned(fields)})
+        elif kind in tuple(_PLACES):
+            self._keep({"type": kind})
+
+    def _keep(self, item: dict[str, Any]) -> None:
+        self._kept.append(item)
+        self.held += len(str(item))
 
     def _end(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         response = optional(fields, "response", dict)
         details = optional(response, "incomplete_details", dict)
-        reason = text_in(details, "reason") or ("tool_calls" if self._calls else "stop")
+        kinds = {item["type"] for item in self._kept}
+        called = "tool_calls" if "function_call" in kinds else "stop"
+        reason = text_in(details, "reason") or called
         yield from self._texts.flush()
         yield DoneChunk(
             usage_in(response.get("usage"), "input_tokens", "output_tokens"),
             _REASONS.get(reason, reason),
             text_in(response, "model"),
             text_in(response, "id"),
+            state={STATE: {"items": self._kept}} if "reasoning" in kinds else None,
         )
 
     def _fail(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
@@ -142,20 +167,25 @@ def _items(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         identity, content = turn.get("tool_call_id"), turn.get("content")
         yield {"type": "function_call_output", "call_id": identity, "output": content}
         return
-    calls = turn.get("tool_calls") or ()
-    if turn.get("content") or not calls:
-        yield _message(turn)
-    for call in calls:
-        function = call.get("function", call)
-        yield {
-            "type": "function_call",
-            "call_id": call.get("id"),
-            "name": function.get("name"),
-            "arguments": function.get("arguments"),
-        }
+    texts = [_message(turn)] if turn.get("content") else []
+    kept = state_in(turn, STATE, "items")
+    items = in_places(kept, texts, map(_call, calls_in(turn)), kind_of=_kind)
+    while items and items[-1].get("type") == "reasoning":
+        items.pop()  # refused: the service wants to see what it led to
+    yield from items or [_message(turn)]
 
 
-def _message(turn: Mapping[str, Any]) -> Mapping[str, Any]:
+def _kind(item: Mapping[str, Any]) -> str | None:
+    return _PLACES.get(str(item.get("type")))
+
+
+def _call(call: tuple[Any, Any, Any]) -> dict[str, Any]:
+    identity, name, arguments = call
+    fields = {"call_id": identity, "name": name, "arguments": arguments}
+    return {"type": "function_call", **fields}
+
+
+def _message(turn: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: value for name, value in turn.items() if name not in ("tool_calls", "state")}
     out, content = turn.get("role") == "assistant", turn.get("content")
     if out and isinstance(content, str):  # llama.cpp takes an answer in this form only

@@ -50,54 +50,92 @@ class ResponsesService(Service):
         return field_at(body, "text", "format", "schema")
 
 
+_PARTS = {"message": "output_text", "reasoning": "reasoning_text"}
+"""The kind of the text in each item that has one."""
+
+
 class ResponsesWriter(Writer):
-    """Writes one response, each text and each tool call as an item with its events."""
+    """Writes one response, each text and each tool call as an item with its events.
+
+    Encrypted reasoning in the state of the ending becomes items, in the order of that state.
+    """
 
     def __init__(self) -> None:
         self._begun = False
         self._items = 0
-        self._open: str | None = None  # the item that texts are added to: "message" or "reasoning"
+        self._open: dict[str, Any] = {}  # the item that is not done
+        self._pieces: list[str] = []  # its text
+        self._kept: list[dict[str, Any]] = []  # of the state, what is not written
 
     def write(self, chunk: StreamChunk) -> Sequence[WrittenEvent]:
         """The events of a chunk; see `Writer.write`."""
-        begin = [] if self._begun else [_event("response.created", response=_response({}))]
+        return [*([] if self._begun else self._begin()), *self._events(chunk)]
+
+    def _begin(self) -> list[WrittenEvent]:
         self._begun = True
-        return [*begin, *self._events(chunk)]
+        state = self.ending.state if self.ending else None
+        self._kept = [*(state or {}).get("responses", {}).get("items", ())]
+        return [_event("response.created", response=_response({}))]
 
     def _events(self, chunk: StreamChunk) -> list[WrittenEvent]:
         if isinstance(chunk, ContentChunk):
-            return self._delta("message", "response.output_text.delta", chunk.content)
+            return self._delta("message", chunk.content)
         if isinstance(chunk, ReasoningChunk):
-            return self._delta("reasoning", "response.reasoning_text.delta", chunk.text)
+            return self._delta("reasoning", chunk.text)
         if isinstance(chunk, ToolCallChunk):
-            return self._call(chunk)
+            return [*self._before("function_call"), *self._call(chunk)]
         if isinstance(chunk, ErrorChunk):
             return [_event("error", code=chunk.code, message=chunk.message, param=None)]
         if isinstance(chunk, UnknownChunk):
             return [WrittenEvent(json_text(chunk.data))]
-        return [_ending(chunk)]
+        return [*self._before("end"), _ending(chunk)]
 
-    def _delta(self, item: str, event: str, text: str) -> list[WrittenEvent]:
+    def _delta(self, kind: str, text: str) -> list[WrittenEvent]:
         events = []
-        if self._open != item:
-            self._open, self._items = item, self._items + 1
-            added = {"type": item, "id": f"item-{self._items}", "status": "in_progress"}
-            events = [self._indexed("response.output_item.added", item=added)]
-        place = {"item_id": f"item-{self._items}", "content_index": 0}
-        return [*events, self._indexed(event, **place, delta=text)]
+        if self._open.get("type") != kind:
+            events = self._before(kind)
+            kept = self._kept.pop(0) if kind == "reasoning" and self._next(kind) else {}
+            events.append(self._start({"type": kind, **kept}))
+        self._pieces.append(text)
+        place = {"item_id": self._open["id"], "content_index": 0}
+        return [*events, self._indexed(f"response.{_PARTS[kind]}.delta", **place, delta=text)]
 
     def _call(self, chunk: ToolCallChunk) -> list[WrittenEvent]:
-        self._open, self._items = None, self._items + 1
         tool, half = chunk.tool, len(chunk.tool.arguments) // 2
-        item: dict[str, Any] = {"type": "function_call", "id": f"item-{self._items}"}
-        item |= {"name": tool.name} | ({"call_id": tool.id} if tool.id is not None else {})
-        delta = "response.function_call_arguments.delta"
+        identity = {"call_id": tool.id} if tool.id is not None else {}
+        item = {"type": "function_call", "name": tool.name, "arguments": "", **identity}
+        start, place = self._start(item), {"item_id": self._open["id"]}
         pieces = (tool.arguments[:half], tool.arguments[half:])
-        return [
-            self._indexed("response.output_item.added", item=item | {"arguments": ""}),
-            *(self._indexed(delta, item_id=item["id"], delta=piece) for piece in pieces),
-            self._indexed("response.output_item.done", item=item | {"arguments": tool.arguments}),
-        ]
+        delta = "response.function_call_arguments.delta"
+        deltas = [self._indexed(delta, **place, delta=piece) for piece in pieces]
+        return [start, *deltas, *self._stop(arguments=tool.arguments)]
+
+    def _before(self, kind: str) -> list[WrittenEvent]:
+        """End the item that is open, and write the reasoning that comes before one of this kind."""
+        events = self._stop()
+        while kind != "reasoning" and self._next("reasoning"):
+            events += [self._start(self._kept.pop(0)), *self._stop()]
+        if kind != "reasoning" and self._next(kind):
+            self._kept.pop(0)
+        return events
+
+    def _next(self, kind: str) -> bool:
+        return bool(self._kept) and self._kept[0].get("type") == kind
+
+    def _start(self, fields: Mapping[str, Any]) -> WrittenEvent:
+        self._items += 1
+        self._open = {"id": f"item-{self._items}", **fields}
+        item = {name: value for name, value in self._open.items() if name != "encrypted_content"}
+        return self._indexed("response.output_item.added", item=item | {"status": "in_progress"})
+
+    def _stop(self, **fields: Any) -> list[WrittenEvent]:
+        """End the item that is open, if one is."""
+        item, text = self._open | fields, "".join(self._pieces)
+        self._open, self._pieces = {}, []
+        if text:
+            item["content"] = [{"type": _PARTS[item["type"]], "text": text}]
+        done = item | {"status": "completed"}
+        return [self._indexed("response.output_item.done", item=done)] if item else []
 
     def _indexed(self, kind: str, **fields: Any) -> WrittenEvent:
         return _event(kind, output_index=self._items - 1, **fields)
@@ -148,6 +186,6 @@ def _turns(items: Sequence[Any]) -> list[Any]:
         elif kind == "function_call_output":
             identity, output = item.get("call_id"), item.get("output")
             turns.append({"role": "tool", "tool_call_id": identity, "content": output})
-        else:
+        elif kind != "reasoning":
             turns.append(item)
     return turns
