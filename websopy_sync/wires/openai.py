@@ -15,7 +15,6 @@ from .lenient_json import WHITE_SPACE
 from .openai_form import data_url, function_tool, usage_in
 from .pieces import (
     Texts,
-    ToolCallPieces,
     arguments_text,
     collected,
     error_chunk,
@@ -24,6 +23,7 @@ from .pieces import (
     text_in,
     unknown_fields,
 )
+from .tool_pieces import ToolCallPieces
 
 __all__ = ["OpenAI", "OpenAIReader"]
 

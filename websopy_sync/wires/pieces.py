@@ -1,4 +1,4 @@
-"""What the readers of several wires do alike: JSON objects, texts, errors, counts, tool calls.
+"""What the readers of several wires do alike: JSON objects, texts, errors, counts, whole calls.
 
 Pure. Knows no service: each wire passes the names of its own fields.
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
-
-import attrs
 
 from ..chunks import (
     ContentChunk,
@@ -28,7 +26,6 @@ from .lenient_json import cleaned, decoded
 
 __all__ = [
     "Texts",
-    "ToolCallPieces",
     "arguments_text",
     "collected",
     "error_chunk",
@@ -39,9 +36,6 @@ __all__ = [
     "usage_of",
     "whole_call",
 ]
-
-SMALLEST_CALL = 64
-"""Characters that a call counts for at least: an empty one takes memory too."""
 
 
 def json_object(data: str) -> dict[str, Any]:
@@ -223,67 +217,3 @@ def whole_call(function: Mapping[str, Any], arguments: Any, identity: str | None
         raise TypeError("expected a name for the tool call, got none")
     text = scalar_text(arguments_text(arguments))
     return ToolCallChunk(ToolCall(scalar_text(name), text, identity))
-
-
-@attrs.define
-class _Call:
-    key: object
-    id: str = ""
-    name: str = ""
-    arguments: list[str] = attrs.field(factory=list)
-
-
-class ToolCallPieces:
-    """Puts tool calls together that come in pieces, in the order in which they began."""
-
-    def __init__(self) -> None:
-        self._calls: list[_Call] = []
-        self.size: int = 0
-        """Characters of the calls, each counted for 64 at least."""
-
-    def add(self, key: object, *, id: str, name: str, arguments: str) -> None:
-        """Add a piece.
-
-        A new id begins another call, also under a known key: some servers give every call the
-        same index. Where there are no ids, another name does. Without a key, each name does.
-
-        Args:
-            key: What the service tells the calls of one answer apart by; None without it.
-            id: The call's id, "" when the piece has none.
-            name: The tool's name, "" when the piece has none.
-            arguments: A piece of the arguments' text.
-        """
-        known = [call for call in self._calls if key is None or call.key == key]
-        call = known[-1] if known else None
-        if call is None or self._begins_another(call, key, id, name):
-            call = _Call(key)
-            self._calls.append(call)
-            self.size += SMALLEST_CALL
-        call.id, call.name = call.id or id, call.name or name
-        call.arguments.append(arguments)
-        self.size += len(arguments)
-
-    def _begins_another(self, call: _Call, key: object, id: str, name: str) -> bool:
-        if id and call.id:
-            return id != call.id
-        return bool(name and call.name) and (key is None or name != call.name)
-
-    def take(self) -> list[ToolCallChunk]:
-        """The calls, which are complete now.
-
-        Raises:
-            StreamProtocolError: One has no name.
-        """
-        calls, self._calls, self.size = self._calls, [], 0
-        if not all(call.name for call in calls):
-            raise StreamProtocolError("tool call: expected a name, got none")
-        return [
-            ToolCallChunk(
-                ToolCall(
-                    scalar_text(call.name),
-                    scalar_text("".join(call.arguments)),
-                    scalar_text(call.id) or None,
-                )
-            )
-            for call in calls
-        ]
