@@ -63,6 +63,18 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         None,
     ),
     (
+        "a call after the finish reason, and the end of the bytes: it may be cut",
+        event({"content": "x"}, finish="stop") + event(call(0, '{"a"', id="a", name="f")),
+        [["content", "x"]],
+        "StreamInterruptedError",
+    ),
+    (
+        "a call after the finish reason, and the end",
+        event({"content": "x"}, finish="stop") + event(call(0, "{}", id="a", name="f")) + DONE,
+        [["content", "x"], ["tool_call", ["f", "{}", "a"]], ["done", ["stop", None]]],
+        None,
+    ),
+    (
         "text after a tool call in one event",
         event({"content": "x", **call(0, "{}", id="a", name="f")}, finish="tool_calls"),
         [["content", "x"], ["tool_call", ["f", "{}", "a"]], ["done", ["tool_calls", None]]],

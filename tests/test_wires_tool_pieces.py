@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from tables import each
 
@@ -35,6 +37,53 @@ Piece = tuple[object, str, str, str]
         ([(0, "", "f", ""), (0, "a", "", "{}")], [("f", "{}", "a")]),
         # the same index with another name and no ids
         ([(0, "", "f", "{}"), (0, "", "g", "[]")], [("f", "{}", None), ("g", "[]", None)]),
+        # interleaved, told apart by their ids alone
+        (
+            [(0, "a", "f", "1"), (0, "b", "g", "2"), (0, "a", "", "3"), (0, "b", "", "4")],
+            [("f", "13", "a"), ("g", "24", "b")],
+        ),
+        (
+            [(None, "a", "f", "1"), (None, "b", "f", "2"), (None, "a", "", "3")],
+            [("f", "13", "a"), ("f", "2", "b")],
+        ),
+        # one id for two calls
+        (
+            [(0, "a", "f", "1"), (1, "a", "g", "2"), (0, "a", "", "3")],
+            [("f", "13", "a"), ("g", "2", "a")],
+        ),
+        # a new id in each piece: the first one stays
+        ([(0, "a", "f", "{"), (0, "b", "", "1"), (0, "c", "", "}")], [("f", "{1}", "a")]),
+        # the index is in the first piece only
+        ([(0, "a", "f", "{"), (None, "", "", "}")], [("f", "{}", "a")]),
+        (
+            [(0, "a", "f", "{"), (1, "b", "g", "["), (None, "a", "", "}")],
+            [("f", "{}", "a"), ("g", "[", "b")],
+        ),
+        # an index of an odd type
+        (
+            [([0], "a", "f", "{"), ([1], "b", "g", "["), ([0], "", "", "}")],
+            [("f", "{}", "a"), ("g", "[", "b")],
+        ),
+        # two calls of one tool under one index: an object follows another
+        (
+            [(0, "", "f", '{"a":1}'), (0, "", "f", '{"a":2}')],
+            [("f", '{"a":1}', None), ("f", '{"a":2}', None)],
+        ),
+        (
+            [(0, "a", "f", '{"a":1} '), (0, "", "", ' {"a":2}')],
+            [("f", '{"a":1}', "a"), ("f", '{"a":2}', None)],
+        ),
+        (
+            [(0, "a", "f", '{"a":{}}\n{}{"b":"}{"}')],
+            [("f", '{"a":{}}', "a"), ("f", "{}", None), ("f", '{"b":"}{"}', None)],
+        ),
+        # what is no row of objects stays as the model wrote it
+        ([(0, "a", "f", '{"a":"}{"}')], [("f", '{"a":"}{"}', "a")]),
+        ([(0, "a", "f", '{"a":1}{"a":')], [("f", '{"a":1}{"a":', "a")]),
+        ([(0, "a", "f", "[{}{}]")], [("f", "[{}{}]", "a")]),
+        ([(0, "a", "f", '{"a":1}{"b":1} x')], [("f", '{"a":1}{"b":1} x', "a")]),
+        ([(0, "a", "f", "1{}{}")], [("f", "1{}{}", "a")]),
+        ([(0, "a", "f", "[" * 100_000 + "}{")], [("f", "[" * 100_000 + "}{", "a")]),
         # a pair that is cut between two pieces
         ([(0, "a", "f", '"\ud83d'), (0, "", "", '\ude00"')], [("f", '"😀"', "a")]),
     ],
@@ -56,3 +105,13 @@ def test_a_call_without_a_name() -> None:
     holder.add(0, id="a", name="", arguments="{}")
     with pytest.raises(StreamProtocolError, match="name"):
         holder.take()
+
+
+@pytest.mark.timing
+def test_many_calls_in_linear_time() -> None:
+    """PROMISE 16: each piece finds its call at once, however many there are."""
+    holder = ToolCallPieces()
+    began = time.process_time()
+    for number in range(50_000):
+        holder.add(number, id=f"call_{number}", name="f", arguments="{}")
+    assert len(holder.take()) == 50_000 and time.process_time() - began < 5

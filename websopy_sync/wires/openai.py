@@ -97,7 +97,7 @@ class OpenAIReader:
     @property
     def done(self) -> DoneChunk | None:
         """What ends the response if its bytes end now; see `Reader`."""
-        return self._done() if self._reason else None
+        return self._done() if self._reason and not self.held else None
 
     def _done(self) -> DoneChunk:
         extra = self._extra or None

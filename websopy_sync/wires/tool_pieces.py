@@ -5,21 +5,29 @@ Pure. Knows no service's field names.
 
 from __future__ import annotations
 
+import re
+
 import attrs
 
 from ..chunks import ToolCall, ToolCallChunk
 from ..errors import StreamProtocolError
+from ..interrupts import is_interrupt
 from ..surrogates import scalar_text
+from .lenient_json import WHITE_SPACE, scan
 
 __all__ = ["ToolCallPieces"]
 
 SMALLEST_CALL = 64
 """Characters that a call counts for at least: an empty one takes memory too."""
 
+ANY_KEY = repr(None)
+"""Where a piece without a key looks for its call."""
+
+_NEXT_OBJECT = re.compile(r"\}[ \t\n\r]*\{")
+
 
 @attrs.define
 class _Call:
-    key: object
     id: str = ""
     name: str = ""
     arguments: list[str] = attrs.field(factory=list)
@@ -30,14 +38,17 @@ class ToolCallPieces:
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
+        self._known: dict[tuple[str, str], _Call] = {}
+        """The call of each key and id, and with "" as id the last call of each key."""
         self.size: int = 0
         """Characters of the calls, each counted for 64 at least."""
 
     def add(self, key: object, *, id: str, name: str, arguments: str) -> None:
         """Add a piece.
 
-        A new id begins another call, also under a known key: some servers give every call the
-        same index. Where there are no ids, another name does. Without a key, each name does.
+        A new id with a name begins another call, also under a known key: some servers give every
+        call the same index. A new id without a name begins none: others make up an id for each
+        piece. Where there are no ids, another name begins a call. Without a key, each name does.
 
         Args:
             key: What the service tells the calls of one answer apart by; None without it.
@@ -45,19 +56,22 @@ class ToolCallPieces:
             name: The tool's name, "" when the piece has none.
             arguments: A piece of the arguments' text.
         """
-        known = [call for call in self._calls if key is None or call.key == key]
-        call = known[-1] if known else None
+        place = repr(key)
+        call = self._known.get((place, id)) or self._known.get((place, ""))
         if call is None or self._begins_another(call, key, id, name):
-            call = _Call(key)
+            call = _Call()
             self._calls.append(call)
+            self._known[place, ""] = self._known[ANY_KEY, ""] = call
             self.size += SMALLEST_CALL
         call.id, call.name = call.id or id, call.name or name
+        self._known.setdefault((place, call.id), call)
+        self._known.setdefault((ANY_KEY, call.id), call)
         call.arguments.append(arguments)
         self.size += len(arguments)
 
     def _begins_another(self, call: _Call, key: object, id: str, name: str) -> bool:
         if id and call.id:
-            return id != call.id
+            return id != call.id and bool(name or key is None)
         return bool(name and call.name) and (key is None or name != call.name)
 
     def take(self) -> list[ToolCallChunk]:
@@ -66,16 +80,40 @@ class ToolCallPieces:
         Raises:
             StreamProtocolError: One has no name.
         """
-        calls, self._calls, self.size = self._calls, [], 0
+        calls, self._calls, self._known, self.size = self._calls, [], {}, 0
         if not all(call.name for call in calls):
             raise StreamProtocolError("tool call: expected a name, got none")
         return [
-            ToolCallChunk(
-                ToolCall(
-                    scalar_text(call.name),
-                    scalar_text("".join(call.arguments)),
-                    scalar_text(call.id) or None,
-                )
-            )
+            ToolCallChunk(ToolCall(scalar_text(call.name), text, identity))
             for call in calls
+            for text, identity in _apart(scalar_text("".join(call.arguments)), call.id)
         ]
+
+
+def _apart(arguments: str, id: str) -> list[tuple[str, str | None]]:
+    """The arguments of a call, and its id.
+
+    Some servers send several calls of a tool as if they were one: an object follows another. The
+    first of them has the id.
+    """
+    objects = _objects(arguments) if _NEXT_OBJECT.search(arguments) else []
+    first, *others = objects or [arguments]
+    return [(first, scalar_text(id) or None), *((other, None) for other in others)]
+
+
+def _objects(text: str) -> list[str]:
+    """The JSON objects that a text consists of; none if there is anything else in it."""
+    found, at, text = list[str](), 0, text.strip(WHITE_SPACE)
+    try:
+        while at < len(text):
+            value, end = scan(text, at)
+            if not isinstance(value, dict):
+                return []
+            found.append(text[at:end])
+            follows = _NEXT_OBJECT.match(text, end - 1)
+            at = follows.end() - 1 if follows else end
+    except (ValueError, RecursionError, StopIteration) as error:
+        if is_interrupt(error):
+            raise
+        return []
+    return found
