@@ -51,6 +51,7 @@ def end(status: str = "completed", **fields: Any) -> str:
 
 
 CALL = {"type": "function_call", "call_id": "c", "name": "f"}
+REFUSAL = {"type": "refusal", "refusal": "no"}
 USAGE = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
 
 CASES: list[tuple[str, str, list[Any], str | None]] = [
@@ -103,6 +104,96 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
             ["done", ["tool_calls", None]],
         ],
         None,
+    ),
+    (
+        "text under another id in each event",
+        event("response.output_text.delta", item_id="a", output_index=0, content_index=0, delta="H")
+        + event(
+            "response.output_text.delta", item_id="b", output_index=0, content_index=0, delta="i"
+        )
+        + event(
+            "response.output_text.done", item_id="c", output_index=0, content_index=0, text="Hi"
+        )
+        + end(),
+        [["content", "H"], ["content", "i"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "parts that only their ids tell apart",
+        event("response.output_text.delta", item_id="a", delta="H")
+        + event("response.output_text.done", item_id="b", text="i")
+        + end(),
+        [["content", "H"], ["content", "i"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "all of the response in its last event",
+        end(
+            output=[
+                {"type": "reasoning", "summary": []},
+                {"type": "message", "content": [{"type": "output_text", "text": "Hi"}, REFUSAL]},
+                CALL | {"arguments": "{}"},
+            ]
+        ),
+        [
+            ["content", "Hi"],
+            ["content", "no"],
+            ["tool_call", ["f", "{}", "c"]],
+            ["done", ["tool_calls", None]],
+        ],
+        None,
+    ),
+    (
+        "a call that is whole in the last event only",
+        said("Hi")
+        + item("added", **CALL, arguments="")
+        + event("response.function_call_arguments.delta", output_index=0, delta="{}")
+        + end(
+            output=[
+                {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]},
+                CALL | {"arguments": "{}"},
+            ]
+        ),
+        [["content", "Hi"], ["tool_call", ["f", "{}", "c"]], ["done", ["tool_calls", None]]],
+        None,
+    ),
+    (
+        "what has come is not taken again",
+        said("Hi")
+        + item("done", **CALL, arguments="{}")
+        + end(
+            output=[
+                {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]},
+                CALL | {"arguments": "{}", "call_id": "another"},
+            ]
+        ),
+        [["content", "Hi"], ["tool_call", ["f", "{}", "c"]], ["done", ["tool_calls", None]]],
+        None,
+    ),
+    (
+        "an incomplete response without a reason",
+        said("Hi") + end("incomplete", incomplete_details=None),
+        [["content", "Hi"], ["done", ["length", None]]],
+        None,
+    ),
+    (
+        "an incomplete response in the event of a complete one",
+        said("Hi") + event("response.completed", response={"status": "incomplete"}),
+        [["content", "Hi"], ["done", ["length", None]]],
+        None,
+    ),
+    (
+        "a failed response in the event of a complete one",
+        said("Hi")
+        + event("response.completed", response={"status": "failed", "error": {"message": "m"}}),
+        [["content", "Hi"], ["error", ["m", None]]],
+        "StreamServerError",
+    ),
+    (
+        "an output that is no list",
+        said("Hi") + end(output={}),
+        [["content", "Hi"]],
+        "StreamProtocolError",
     ),
     (
         "a call that is cut",

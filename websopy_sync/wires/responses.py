@@ -20,7 +20,9 @@ __all__ = ["Responses", "ResponsesReader"]
 STATE = "responses"
 """The name of this format in the state of a message."""
 
-_PLACES = {"message": "text", "function_call": "call"}
+_CALL = "function_call"
+
+_PLACES = {"message": "text", _CALL: "call"}
 """Items that a message has whole: of these only the place is kept."""
 
 _SENT_BACK = ("type", "id", "summary", "encrypted_content")
@@ -76,7 +78,7 @@ class ResponsesReader:
         self._kept: list[dict[str, Any]] = []
         self.held: int = 0
         """Characters of what the service must get back; see `Reader`."""
-        self._said: set[object] = set()  # the parts whose text has come
+        self._said: set[str] = set()  # the parts whose text has come
 
     def read(self, data: str) -> ReadResult:
         """Read the data of one event; see `Reader.read`."""
@@ -90,14 +92,16 @@ class ResponsesReader:
         return collected(read(self, fields) if read else (), data)
 
     def _say(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
-        self._said.add(_part_of(fields))
+        part = _part_of(fields)
+        if part not in self._said:
+            self._said.add(part)
+            self.held += len(part)
         yield from self._texts.say(optional(fields, "delta", str))
 
     def _said_whole(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         """The text of a part once more; some servers send it only now."""
         if _part_of(fields) not in self._said:
-            whole = optional(fields, "text", str) or optional(fields, "refusal", str)
-            yield from self._say({**fields, "delta": whole})
+            yield from self._say({**fields, "delta": _whole_text(fields)})
 
     def _think(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         yield from self._texts.think(optional(fields, "delta", str))
@@ -106,7 +110,7 @@ class ResponsesReader:
         """An item that is complete: a tool call stands there as a whole."""
         item = optional(fields, "item", dict)
         kind = item.get("type")
-        if kind == "function_call":
+        if kind == _CALL:
             yield whole_call(item, item.get("arguments"), text_in(item, "call_id"))
         if kind == "reasoning" and text_in(item, "encrypted_content"):
             fields = {name: item[name] for name in _SENT_BACK if name in item}
@@ -120,18 +124,30 @@ class ResponsesReader:
 
     def _end(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         response = optional(fields, "response", dict)
-        details = optional(response, "incomplete_details", dict)
-        kinds = {item["type"] for item in self._kept}
-        called = "tool_calls" if "function_call" in kinds else "stop"
-        reason = text_in(details, "reason") or called
+        if response.get("error"):
+            yield from self._fail(fields)
+            return
+        yield from self._not_said(optional(response, "output", list))
         yield from self._texts.flush()
+        kinds = {item["type"] for item in self._kept}
         yield DoneChunk(
             usage_in(response.get("usage"), "input_tokens", "output_tokens"),
-            _REASONS.get(reason, reason),
+            _cut(fields["type"], response) or ("tool_calls" if _CALL in kinds else "stop"),
             text_in(response, "model"),
             text_in(response, "id"),
             state={STATE: {"items": self._kept}} if "reasoning" in kinds else None,
         )
+
+    def _not_said(self, output: list[Any]) -> Iterator[StreamChunk]:
+        """The text and the calls of the whole response, if none has come before."""
+        called = any(item["type"] == _CALL for item in self._kept)
+        for item in output:
+            kind = optional(item, "type", str)
+            if kind == _CALL and not called:
+                yield from self._item({"item": item})
+            for part in optional(item, "content", list) if kind == "message" else ():
+                if not self._said:
+                    yield from self._texts.say(_whole_text(part))
 
     def _fail(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         yield from self._texts.flush()
@@ -154,8 +170,22 @@ _EVENTS: Mapping[str, Callable[[ResponsesReader, dict[str, Any]], Iterator[Strea
 """What says something. All other events tell of the response's structure."""
 
 
-def _part_of(fields: Mapping[str, Any]) -> object:
-    return repr([fields.get(name) for name in ("item_id", "output_index", "content_index")])
+def _whole_text(part: Mapping[str, Any]) -> str:
+    text: str = optional(part, "text", str) or optional(part, "refusal", str)
+    return text
+
+
+def _part_of(fields: Mapping[str, Any]) -> str:
+    """What names the part that a piece of text belongs to. Some servers change the item's id."""
+    names = ("item_id" if fields.get("output_index") is None else "output_index", "content_index")
+    return repr([fields.get(name) for name in names])
+
+
+def _cut(event: str, response: Mapping[str, Any]) -> str | None:
+    """Why a response is incomplete, None if it is complete."""
+    reason = text_in(optional(response, "incomplete_details", dict), "reason")
+    cut = "incomplete" in (event.rpartition(".")[2], response.get("status"))
+    return _REASONS.get(reason, reason) if reason else "length" if cut else None
 
 
 # --- what is sent --------------------------------------------------------------------------------
