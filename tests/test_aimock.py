@@ -12,7 +12,7 @@ import pytest
 from aimock import PROGRAM, aimock, node
 from tables import each
 
-from websopy_sync import Message, RateLimitError, WebsopyClient
+from websopy_sync import Message, NotFoundError, RateLimitError, WebsopyClient
 
 pytestmark = [
     pytest.mark.slow,
@@ -76,6 +76,15 @@ def test_plain(wire: str, client: WebsopyClient) -> None:
     assert (message.finish_reason, message.tool_calls, stream.state) == ("stop", (), "done")
     # The mock counts tokens for Chat Completions only.
     assert message.usage is not None and bool(message.usage.total_tokens) == (wire == "openai")
+
+
+def test_the_list_of_models(wire: str, client: WebsopyClient) -> None:
+    """It plays the same list for all services but Gemini, where it has none."""
+    if wire == "gemini":
+        with pytest.raises(NotFoundError):
+            client.models()
+        return
+    assert {"gpt-4o", "gemini-2.0-flash"} < set(client.models())
 
 
 def test_reasoning(wire: str, client: WebsopyClient) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from discretion import GUIDE_QUESTION
+from faults import body, event, play, reset
 
 from websopy_sync import ConfigError, InternalServerError, RateLimitError, Timeouts, WebsopyClient
 from websopy_sync.sandbox import Sandbox, done, say, silence, status
@@ -120,6 +121,14 @@ def test_one_client_serves_many_threads(client: WebsopyClient, sandbox: Sandbox)
         thread.join()
     assert len(answers) == 12
     assert all(f"<{number}>" in answer for number, answer in answers.items())
+
+
+def test_a_native_get_is_repeated_without_a_key(make: Callable[..., WebsopyClient]) -> None:
+    """PROMISE 2: it changes nothing, so no service needs to know a key."""
+    with play(reset, body(event("x"))) as server:
+        client = make(base_url=server.url, wire="openai")
+        assert [each.data for each in client.events("GET", "/events")] == ["x"]
+        assert len(server.requests) == 2
 
 
 def test_native_post_is_repeated_only_with_a_key(client: WebsopyClient, sandbox: Sandbox) -> None:

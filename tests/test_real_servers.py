@@ -56,6 +56,11 @@ def test_an_answer(client: WebsopyClient) -> None:
     assert (message.finish_reason, message.truncated) == ("stop", False)
 
 
+def test_the_list_of_models(client: WebsopyClient) -> None:
+    """The server has one, by the name that it was given."""
+    assert client.models() == [MODEL]
+
+
 def test_a_truncated_answer(client: WebsopyClient, request: pytest.FixtureRequest) -> None:
     """PROMISE 47: three tokens are no story, and the message says so, if the server does.
 

@@ -4,7 +4,7 @@ A line that carries `type: ignore` is one that must be refused.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, assert_never, assert_type
 
@@ -44,6 +44,7 @@ from websopy_sync import (
 from websopy_sync.hooks import StoredConversation
 from websopy_sync.sandbox import Sandbox, done, expect_tool_result, say, think, tool
 from websopy_sync.web import page_messages, sse_body
+from websopy_sync.wires import Wire
 
 
 def narrowing_by_type(chunk: StreamChunk) -> str:
@@ -274,6 +275,28 @@ def clients() -> None:
     WebsopyClient(plugins=7)  # type: ignore[arg-type]
     WebsopyClient(time_out=5)  # type: ignore[call-arg]
     WebsopyClient("key", "http://h")  # type: ignore[call-arg]  # only the key is positional
+
+
+def listed(client: WebsopyClient, token: CancelToken) -> None:
+    """The models that a service lists are names."""
+    assert_type(client.models(), list[str])
+    client.models(timeout=Timeouts(total=5), cancel_token=token, extra_headers={"X-A": "1"})
+    client.models(timeout="5")  # type: ignore[arg-type]
+    client.models("openai")  # type: ignore[call-arg]
+
+
+class OwnWire(Wire):
+    """A wire of the user's own, with its list of models."""
+
+    models_path = "/list"
+
+    def models_in(self, body: Any) -> Sequence[str]:
+        """The names in a page."""
+        return [*super().models_in(body)]
+
+    def models_after(self, body: Any) -> Mapping[str, str]:
+        """The next page."""
+        return {"after": "x"}
 
 
 def many(client: WebsopyClient, token: CancelToken) -> list[str]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
-from urllib.parse import quote
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
 
 from .api_key import KeyRing
+from .body_stream import BodyStream
 from .cancel import CancelScope
-from .chat_call import ChatCall, as_edited, body_of, reader_of
+from .chat_call import ChatCall, as_edited, body_of, chat_request_of, path_of, reader_of
 from .endpoint import Endpoint
 from .errors import ConfigError
 from .event_format import EventFormat
@@ -29,16 +31,17 @@ from .resume import event_as_text
 from .retry import RetryBudget, RetryPolicy
 from .secret import Secret
 from .stream import ChatStream, EventStream
-from .tools import tool_dicts
 from .transport import HTTPRequest, Transport
 from .turns import Messages, turns_of
 from .urls import path_and_query
-from .wires import ChatRequest, Reader
+from .wires import Reader, Wire
 
 __all__ = ["Calls"]
 
 OnEnd = Callable[[Message, bool], None]
 """Called at the end of a stream, with the message so far and whether it is complete."""
+
+Native = TypeVar("Native", EventStream, BodyStream)
 
 _SAFE_METHODS = ("GET", "HEAD")
 """Methods of requests that change nothing, so that a retry needs no key (RFC 9110 9.2.1)."""
@@ -54,8 +57,11 @@ class Calls:
     def __init__(
         self, options: ClientOptions, endpoint: Endpoint, transport: Transport, hooks: Hooks
     ) -> None:
+        self.wire: Wire = endpoint.wire
+        """The service's format."""
+        self.max_event_size: int = options.max_event_size
+        """Bytes that one event may have, or a body that is read as a whole."""
         self._options = options
-        self._wire = endpoint.wire
         self._base_url = endpoint.base_url
         self._api_key = endpoint.api_key
         self._transport = transport
@@ -101,7 +107,7 @@ class Calls:
         scope = scope or _scope(options)
         keys = KeyRing(self._api_key)
         redact = _redactor(keys, scope)
-        reader = reader_of(self._wire)
+        reader = reader_of(self.wire)
         stream = ChatStream(
             scope,
             options.cancel_token,
@@ -143,13 +149,46 @@ class Calls:
         """
         options = CallOptions.of(self._options, given)
         http_request = self._native_request(method, path, params, json, options)
-        scope = _scope(options)
+        return self._native(EventStream, http_request, options, _scope(options))
+
+    def body(
+        self,
+        path: str,
+        params: object,
+        given: Mapping[str, Any],
+        scope: CancelScope,
+        read: Callable[[str], Any],
+    ) -> BodyStream:
+        """Ask for JSON, and return its stream once its headers are here.
+
+        Args:
+            path: What follows the base URL; it may have a query.
+            params: More of the query, or None.
+            given: Options, as the user passed them.
+            scope: What `scope` made, for one of several requests that end together.
+            read: Makes the stream's one item of the body's text.
+        """
+        options = CallOptions.of(self._options, given)
+        accept = {"Accept": "application/json"}
+        http_request = self._native_request("GET", path, params, None, options, accept)
+        make = partial(BodyStream, read=read)
+        return self._native(make, http_request, options, scope, framing="json")
+
+    def _native(
+        self,
+        make: Callable[..., Native],
+        http_request: HTTPRequest,
+        options: CallOptions,
+        scope: CancelScope,
+        **fields: Any,
+    ) -> Native:
+        """Send a request, and return the stream of its response. fields: of its `EventFormat`."""
         keys = KeyRing(self._api_key)
         redact = _redactor(keys, scope)
         path = http_request.url.removeprefix(self._base_url)
         redact.watch(http_request.headers, http_request.body, query=http_request.query, path=path)
-        stream = EventStream(scope, options.cancel_token, redact=redact)
-        format = self._format(ends_at_eof=True)
+        stream = make(scope, options.cancel_token, redact=redact)
+        format = self._format(ends_at_eof=True, **fields)
         self.track(stream)
         # private so that users do not see it
         stream._open(lambda: self._source(options, http_request, scope, keys, redact, format))
@@ -171,48 +210,28 @@ class Calls:
         turns = turns_of(messages)
         if isinstance(turns, ConfigError):
             raise turns
-        chat_request = self._chat_request(turns, fields, output_schema)
-        body = body_of(self._wire, chat_request) | dict(options.extra_body or {})
+        chat_request = chat_request_of(turns, fields, output_schema, model=self._options.model)
+        body = body_of(self.wire, chat_request) | dict(options.extra_body or {})
         encoded = encode_body(body)
         if isinstance(encoded, ConfigError):
             raise encoded
         key = options.idempotency_key
         headers = self._headers(options, self._key_headers(key), has_body=True)
-        path, query = self._path(chat_request.model)
+        path, query = path_and_query(path_of(self.wire, chat_request.model), None)
         request = Request("POST", self._base_url + path, headers, body, key, options.metadata)
         return ChatCall(request, body, encoded, query, self._key_headers(key))
 
-    def _chat_request(
-        self,
-        turns: list[dict[str, Any]],
-        fields: Mapping[str, Any],
-        output_schema: Mapping[str, Any] | None,
-    ) -> ChatRequest:
-        params = dict(fields)
-        model = params.pop("model", None)
-        model = self._options.model if model is None else model
-        tools = tool_dicts(params.pop("tools", None))
-        return ChatRequest(
-            turns, model=model, tools=tools, params=params, output_schema=output_schema
-        )
-
-    def _path(self, model: object) -> tuple[str, str]:
-        """The path and the query of a chat."""
-        path = self._wire.path
-        if "{model}" in path:
-            if not isinstance(model, str) or not model:
-                raise ConfigError(f"model: the wire {self._wire.name!r} needs one; pass model=")
-            # Servers take the dots for steps up the path; `quote` fails at half a surrogate pair.
-            if not model.isprintable() or model in (".", ".."):
-                raise ConfigError("model: expected a printable name that is neither '.' nor '..'")
-            path = path.replace("{model}", quote(model, safe=""))
-        return path_and_query(path, None)
-
     def _key_headers(self, key: str) -> dict[str, str]:
-        return {"Idempotency-Key": key} if self._wire.idempotent else {}
+        return {"Idempotency-Key": key} if self.wire.idempotent else {}
 
     def _native_request(
-        self, method: object, path: str, params: object, json: object, options: CallOptions
+        self,
+        method: object,
+        path: str,
+        params: object,
+        json: object,
+        options: CallOptions,
+        accept: Mapping[str, str] = MappingProxyType({}),
     ) -> HTTPRequest:
         if not isinstance(method, str) or not is_token(method):
             raise ConfigError("method: expected an HTTP method")
@@ -223,7 +242,7 @@ class Calls:
             raise body
         method = method.upper()
         key = {} if method in _SAFE_METHODS else self._key_headers(options.idempotency_key)
-        headers = self._headers(options, key, has_body=body is not None)
+        headers = self._headers(options, {**accept, **key}, has_body=body is not None)
         return HTTPRequest(method, self._base_url + path, headers, body, query)
 
     def _headers(
@@ -231,21 +250,21 @@ class Calls:
     ) -> dict[str, str]:
         standard = standard_headers(has_body=has_body)
         return merged(
-            standard, self._wire.headers, key, self._options.default_headers, options.extra_headers
+            standard, self.wire.headers, key, self._options.default_headers, options.extra_headers
         )
 
     def _chat_format(self, reader: Reader) -> EventFormat:
         return self._format(
-            framing=self._wire.framing,
-            text_of=self._wire.text_of if self._wire.resumable else event_as_text,
+            framing=self.wire.framing,
+            text_of=self.wire.text_of if self.wire.resumable else event_as_text,
             is_complete=lambda: reader.done is not None,
             ignore="ping",
         )
 
     def _format(self, **fields: Any) -> EventFormat:
         return EventFormat(
-            max_event_size=self._options.max_event_size,
-            request_id_headers=self._wire.request_id_headers,
+            max_event_size=self.max_event_size,
+            request_id_headers=self.wire.request_id_headers,
             **fields,
         )
 
@@ -258,7 +277,7 @@ class Calls:
         redact: Redactor,
         format: EventFormat,
     ) -> EventSource:
-        key_header = self._wire.key_header[0].lower()
+        key_header = self.wire.key_header[0].lower()
         if key_header in map(str.lower, http_request.headers):  # it is sent, and no key is needed
             keys = KeyRing(Secret(""))
         return EventSource(
@@ -269,8 +288,8 @@ class Calls:
             retry=RetryPolicy(
                 options.max_retries,
                 self._budget,
-                resume=options.resume and self._wire.resumable,
-                idempotent=self._wire.idempotent,
+                resume=options.resume and self.wire.resumable,
+                idempotent=self.wire.idempotent or http_request.method in _SAFE_METHODS,
             ),
             format=format,
             keys=keys,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 
@@ -16,10 +17,11 @@ from .headers import headers_problem
 from .hooks import Request
 from .interrupts import find_interrupt
 from .request_body import encode_body, same_json
+from .tools import tool_dicts
 from .transport import HTTPRequest
 from .wires import ChatRequest, FastReader, Wire
 
-__all__ = ["ChatCall", "as_edited", "body_of", "reader_of"]
+__all__ = ["ChatCall", "as_edited", "body_of", "chat_request_of", "path_of", "reader_of"]
 
 
 @attrs.frozen(repr=False, eq=False)
@@ -34,6 +36,37 @@ class ChatCall:
     query: str
     key_headers: Mapping[str, str]
     """The header with the idempotency key, if the service knows it."""
+
+
+def chat_request_of(
+    turns: list[dict[str, Any]],
+    fields: Mapping[str, Any],
+    output_schema: Mapping[str, Any] | None,
+    *,
+    model: str | None,
+) -> ChatRequest:
+    """What the user asks for. model: the one to ask when the fields name none."""
+    params = dict(fields)
+    named = params.pop("model", None)
+    tools = tool_dicts(params.pop("tools", None))
+    model = model if named is None else named
+    return ChatRequest(turns, model=model, tools=tools, params=params, output_schema=output_schema)
+
+
+def path_of(wire: Wire, model: object) -> str:
+    """The path of a chat with a model.
+
+    Raises:
+        ConfigError: The path has the model's name in it, and this one cannot stand there.
+    """
+    if "{model}" not in wire.path:
+        return wire.path
+    if not isinstance(model, str) or not model:
+        raise ConfigError(f"model: the wire {wire.name!r} needs one; pass model=")
+    # Servers take the dots for steps up the path; `quote` fails at half a surrogate pair.
+    if not model.isprintable() or model in (".", ".."):
+        raise ConfigError("model: expected a printable name that is neither '.' nor '..'")
+    return wire.path.replace("{model}", quote(model, safe=""))
 
 
 def body_of(wire: Wire, chat_request: ChatRequest) -> dict[str, Any]:

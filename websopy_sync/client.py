@@ -17,6 +17,7 @@ from .endpoint import Endpoint
 from .errors import ConfigError
 from .hooks import Hooks, PluginInfo, StoredConversation
 from .interrupts import discreet, is_interrupt, run_all
+from .model_list import list_models
 from .options import ClientOptions
 from .signatures import same_parameters
 from .stream import EventStream
@@ -140,6 +141,37 @@ class WebsopyClient:
         """
         options = {"timeout": timeout, "cancel_token": cancel_token, "extra_headers": extra_headers}
         return self._calls.events(method, path, params, json, options)
+
+    @discreet
+    def models(
+        self,
+        *,
+        timeout: Timeouts | float | None = None,
+        cancel_token: CancelToken | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """The names of the models that the service offers, in its own order.
+
+        Each can be passed as `model=`. Most services list all that they have, also models that do
+        not chat. Plugins are not notified.
+
+        Args:
+            timeout: The client's when None. A page of the list counts as a chunk.
+            cancel_token: Cancels the request.
+            extra_headers: Headers of each request; they replace the client's.
+
+        Raises:
+            ConfigError: The service lists no models, a value cannot be sent, or the client is
+                closed.
+            APIStatusError: The service refused the request.
+            APIConnectionError: No usable response came, or a limit passed (APITimeoutError).
+            StreamInterruptedError: The response was cut.
+            StreamProtocolError: The response is no list of models, or larger than `max_event_size`
+                in all.
+            StreamCancelledError: The token was cancelled.
+        """
+        options = {"timeout": timeout, "cancel_token": cancel_token, "extra_headers": extra_headers}
+        return list_models(self._calls, options)
 
     def close(self) -> None:
         """Close open streams and idle connections, and let background plugins finish."""

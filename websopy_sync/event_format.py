@@ -13,12 +13,14 @@ import attrs
 from .ndjson import LineDecoder
 from .resume import TextOf, event_as_text
 from .sse import MAX_EVENT_SIZE, Decoder
+from .whole_body import BodyDecoder
 
 __all__ = ["EventFormat"]
 
 _CONTENT_TYPES = {
     "sse": ("text/event-stream",),
     "ndjson": ("application/x-ndjson", "application/ndjson", "application/jsonl"),
+    "json": ("application/json",),
 }
 
 
@@ -27,19 +29,20 @@ class EventFormat:
     """How the events of a response are to be read.
 
     Args:
-        framing: How the bytes are cut into events: as server-sent events, or one a line.
+        framing: How the bytes are cut into events: as server-sent events, one a line, or, when the
+            body is one JSON value, as pieces of its text.
         text_of: The text that an event's data adds, so that `resume` recognizes a restart.
         ends_at_eof: Whether a good end of the bytes is a good end. It is for native events, which
             have no end mark.
         is_complete: Whether the response is complete, though no event has said that it ends:
             however the bytes end then, nothing is lost.
         ignore: A type of events that are left out, such as pings.
-        max_event_size: Bytes that one event may have.
+        max_event_size: Bytes that one event may have; of "json", the whole body.
         request_id_headers: The response headers that may have the server's id for the request, in
             lower case; the first that is there counts.
     """
 
-    framing: Literal["sse", "ndjson"] = "sse"
+    framing: Literal["sse", "ndjson", "json"] = "sse"
     text_of: TextOf = event_as_text
     ends_at_eof: bool = False
     is_complete: Callable[[], bool] = bool
@@ -47,10 +50,12 @@ class EventFormat:
     max_event_size: int = MAX_EVENT_SIZE
     request_id_headers: tuple[str, ...] = ()
 
-    def decoder(self, last_event_id: str = "") -> Decoder | LineDecoder:
+    def decoder(self, last_event_id: str = "") -> Decoder | LineDecoder | BodyDecoder:
         """A decoder for a new connection, which goes on after this event."""
         if self.framing == "ndjson":
             return LineDecoder(max_event_size=self.max_event_size)
+        if self.framing == "json":
+            return BodyDecoder(max_size=self.max_event_size)
         return Decoder(last_event_id, max_event_size=self.max_event_size, ignore=self.ignore)
 
     @property

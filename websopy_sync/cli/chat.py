@@ -16,11 +16,10 @@ from typing import Any
 from ..client import WebsopyClient
 from ..conversation import Conversation
 from ..errors import ConfigError
-from ..sandbox import Sandbox
 from .input import joined, piped, text_of
 from .output import output_for
 from .request_flags import Part, keeps_history, parameters_of, parts_of, stored_conversation
-from .sandbox import NO_MODEL
+from .service_flags import add_service_flags, client_of
 from .session import Session, close_tool_calls, write_answer
 from .terminal import say
 
@@ -59,7 +58,7 @@ def add_to(commands: Any) -> None:
     _add_flags_of_request(parser)
     _add_flags_of_history(parser)
     _add_flags_of_output(parser)
-    _add_flags_of_service(parser)
+    add_service_flags(parser)
     parser.set_defaults(run=run)
 
 
@@ -119,29 +118,13 @@ def _add_flags_of_output(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_flags_of_service(parser: argparse.ArgumentParser) -> None:
-    flags = parser.add_argument_group("who is asked")
-    where = flags.add_mutually_exclusive_group()
-    where.add_argument("--sandbox", action="store_true", help="ask the sandbox, which is no model")
-    where.add_argument("--base-url", metavar="URL", help="ask there instead of the service")
-    flags.add_argument(
-        "--wire", metavar="NAME", help="the format of another service, such as openai"
-    )
-    flags.add_argument("--timeout", metavar="SECONDS", help="limit for each whole answer")
-
-
 def run(args: argparse.Namespace) -> int:
     """Run the command, and give its exit code."""
     new_output = partial(output_for, as_json=args.json, markdown=args.markdown, usage=args.usage)
     new_output()  # before anything is asked, it says what is not installed
-    options, parts, timeout = _options(args), parts_of(args.file), _timeout(args.timeout)
+    options, parts = _options(args), parts_of(args.file)
     with contextlib.ExitStack() as stack:
-        key, url, wire = None, args.base_url, args.wire
-        if args.sandbox:
-            wire = wire or "websopy"  # the sandbox does not read WEBSOPY_WIRE
-            key, url = "sandbox-key", stack.enter_context(Sandbox(wire=wire)).url
-            say(NO_MODEL)
-        client = stack.enter_context(WebsopyClient(key, base_url=url, wire=wire, timeout=timeout))
+        client = stack.enter_context(client_of(args))
         conversation = _conversation(client, args, options)
         on_terminal = bool(sys.stdin) and sys.stdin.isatty()
         if args.message is None and on_terminal:
@@ -167,16 +150,6 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     model = fields.pop("model", model)
     options: dict[str, Any] = {} if model is None else {"model": model}
     return {**options, "extra_body": fields} if fields else options
-
-
-def _timeout(seconds: str | None) -> float | None:
-    if seconds is None:
-        return None
-    try:
-        return float(seconds)
-    except ValueError:
-        pass  # raised below: its context would be a foreign exception
-    raise ConfigError(f"--timeout: expected seconds, got {seconds!a:.200}")
 
 
 def _conversation(

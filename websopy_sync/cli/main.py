@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from .._version import __version__
 from ..errors import ConfigError, WebsopyError, described
 from ..hooks import Hooks
-from . import chat, plugins, sandbox, wires
+from . import chat, models, plugins, sandbox, wires
 from .terminal import drop_unwritable, end_when_terminated, forgive_encodings, interrupt_once, say
 
 
@@ -55,7 +55,7 @@ def _run(argv: list[str], *, own_process: bool) -> int:
     parser = argparse.ArgumentParser("websopy-sync", description="Streaming AI chat.")
     parser.add_argument("--version", action="version", version=f"websopy-sync {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (chat, sandbox, plugins, wires):
+    for command in (chat, models, sandbox, plugins, wires):
         command.add_to(commands)
     with contextlib.ExitStack() as stack:
         # Plugins load only for a command that is not ours. The client of chat loads its own.
@@ -68,7 +68,7 @@ def _run(argv: list[str], *, own_process: bool) -> int:
             args = parser.parse_args(argv)
         except SystemExit as left:  # --help or wrong usage: argparse has printed it
             return left.code if isinstance(left.code, int) else 2
-        if own_process and args.run in (chat.run, sandbox.run):
+        if own_process and args.run in (chat.run, models.run, sandbox.run):
             interrupt_once()
         if own_process and args.run is chat.run:
             end_when_terminated()

@@ -16,7 +16,7 @@ from .compiled_script import Script
 from .default_answer import default_script
 from .recorded_request import RecordedRequest
 from .script import problem, status
-from .service import refusal, unexpected
+from .service import model_list, refusal, unexpected
 from .steps import Steps
 from .wires import Service
 
@@ -143,8 +143,9 @@ class Dispatcher:
             request = RecordedRequest(self.request_count, connection, method, target, headers, body)
             self.requests.keep(request.number, request, request.size)
             self.news.notify_all()
-        refused = refusal(request, self.service, api_key=self._api_key)
-        return request, self._playback(refused) if refused else self._choose(request)
+        service, key = self.service, self._api_key
+        own = model_list(request, service, api_key=key) or refusal(request, service, api_key=key)
+        return request, self._playback(own) if own else self._choose(request)
 
     def client_left(self, request: RecordedRequest) -> None:
         """Write down that the client left before the end of its script."""

@@ -161,8 +161,8 @@ class Sandbox:
     def play(self, script: Steps) -> None:
         """Answer the next request with this script, or the one after those already queued.
 
-        A request that is turned away (wrong key, wrong path) uses up no script. Any other does,
-        a retry or a resuming one too.
+        A request that is turned away (wrong key, wrong path) uses up no script, and neither does
+        one for the list of models. Any other does, a retry or a resuming one too.
 
         Args:
             script: The steps.

@@ -1,4 +1,4 @@
-"""Which requests the sandbox refuses, as the service does.
+"""Which requests the sandbox refuses, as the service does, and what models it lists.
 
 Requests in, scripts out. Knows nothing of sockets or of queued scripts.
 """
@@ -15,7 +15,10 @@ from .steps import ExpectToolResult, Step, Steps
 from .turn_check import Turn, turns_problem, unmet
 from .wires import Service
 
-__all__ = ["PREFIX", "body_of", "refusal", "turns_of", "unexpected"]
+__all__ = ["MODELS", "PREFIX", "body_of", "model_list", "refusal", "turns_of", "unexpected"]
+
+MODELS = ("sandbox",)
+"""The models that the sandbox lists. Each request is answered, whatever model it names."""
 
 PREFIX = "/v1"
 """What the sandbox's URL ends with, and each path begins with."""
@@ -46,14 +49,39 @@ def refusal(request: RecordedRequest, service: Service, *, api_key: str | None) 
     path = PREFIX + service.wire.path.partition("?")[0]
     if not re.fullmatch(re.escape(path).replace(r"\{model\}", "[^/]+"), request.path):
         return _refuse(404, "not_found", f"the sandbox answers at {path} only")
-    if request.method not in service.methods:
-        use, allow = " or ".join(service.methods), {"Allow": ", ".join(service.methods)}
+    refused = _turned_away(request, service, service.methods, api_key)
+    if refused:
+        return refused
+    trouble = _trouble(request, service)
+    return _refuse(400, "bad_request", trouble) if trouble else None
+
+
+def model_list(request: RecordedRequest, service: Service, *, api_key: str | None) -> Steps | None:
+    """The script for a request of the list of models; None when it is another request.
+
+    Args:
+        request: The request.
+        service: The service that is played.
+        api_key: As for `refusal`.
+    """
+    path = service.wire.models_path.partition("?")[0]
+    if not path or request.path != PREFIX + path:
+        return None
+    refused = _turned_away(request, service, ("GET",), api_key)
+    return refused or status(200, service.models_as_json(MODELS))
+
+
+def _turned_away(
+    request: RecordedRequest, service: Service, methods: Sequence[str], api_key: str | None
+) -> Steps | None:
+    """The script that refuses a request for its method or its key; None when both are good."""
+    if request.method not in methods:
+        use, allow = " or ".join(methods), {"Allow": ", ".join(methods)}
         return _refuse(405, "method_not_allowed", f"use {use}", allow)
     key = _key_of(request, service)
     if api_key not in (None, key) or (service.wire.needs_key and not key):
         return _refuse(401, "invalid_api_key", "the API key is missing or wrong")
-    trouble = _trouble(request, service)
-    return _refuse(400, "bad_request", trouble) if trouble else None
+    return None
 
 
 def _trouble(request: RecordedRequest, service: Service) -> str:

@@ -40,6 +40,7 @@ class Anthropic(Wire):
     name = "anthropic"
     base_url = "https://api.anthropic.com/v1"
     path = "/messages"
+    models_path = "/models?limit=1000"
     key_header: tuple[str, str] = ("x-api-key", "")
     key_variable = "ANTHROPIC_API_KEY"
     headers: Mapping[str, str] = {"anthropic-version": "2023-06-01"}
@@ -72,6 +73,14 @@ class Anthropic(Wire):
             config = output_config(params.pop("output_config", None), request.output_schema)
             body["output_config"] = config
         return body | params
+
+    def models_after(self, body: Any) -> Mapping[str, str]:
+        """Read what to ask for after a page of the list of models; see `Wire.models_after`.
+
+        Args:
+            body: The JSON of the response.
+        """
+        return {"after_id": body["last_id"]} if body.get("has_more") is True else {}
 
     def reader(self) -> AnthropicReader:
         """Make the reader of one response."""

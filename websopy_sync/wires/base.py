@@ -117,6 +117,8 @@ class Wire:
         key_header: The header that carries the key, and the text before the key in it.
         key_variable: The environment variable that the provider's own tools read the key from. It
             is read only for requests to `base_url`, so that a key goes to no other server.
+        models_path: The path of the list of models, after the base URL; "" when the service has
+            none, or when the names in it are not those that a request takes.
         needs_key: Whether every server needs a key. If not, only the provider's own does, at
             `base_url`, and only if there is a `key_variable`: a local server mostly needs none.
         headers: Further headers of each request; an `Accept` for another framing, say. The user's
@@ -141,6 +143,7 @@ class Wire:
     framing: Literal["sse", "ndjson"] = "sse"
     key_header: tuple[str, str] = ("Authorization", "Bearer ")
     key_variable: str = ""
+    models_path: str = ""
     needs_key: bool = False
     headers: Mapping[str, str] = {}
     request_id_headers: tuple[str, ...] = ("x-request-id",)
@@ -171,6 +174,36 @@ class Wire:
     def reader(self) -> Reader:
         """Make the reader of one response."""
         raise NotImplementedError
+
+    def models_in(self, body: Any) -> Sequence[str]:
+        """Read the names of the models in a page of their list, as a request takes them.
+
+        Only for a wire that has a `models_path`. This one reads OpenAI's form, which many services
+        took over.
+
+        Args:
+            body: The JSON of the response, any value at all. Its texts can be encoded.
+
+        Returns:
+            The names, in the service's order.
+
+        Raises:
+            Exception: Of any kind: the body is no such list.
+        """
+        # Together AI sends the list alone; Ollama's /v1 sends null when it has no model.
+        models = body if isinstance(body, list) else body["data"]
+        return [model["id"] for model in models or ()]
+
+    def models_after(self, body: Any) -> Mapping[str, str]:
+        """Read what to ask for after a page of the list of models.
+
+        Args:
+            body: As for `models_in`.
+
+        Returns:
+            Parameters to add to the query, for the next page; none after the last page.
+        """
+        return {}
 
     def text_of(self, data: str) -> str | None:
         """What an event's data adds to the message, to compare it with another event's.

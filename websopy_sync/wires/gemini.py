@@ -6,7 +6,7 @@ Does no I/O. The source is the reference of Google's Gemini API.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ConfigError
@@ -35,6 +35,7 @@ class Gemini(Wire):
     name = "gemini"
     base_url = "https://generativelanguage.googleapis.com/v1beta"
     path = "/models/{model}:streamGenerateContent?alt=sse"
+    models_path = "/models?pageSize=1000"
     key_header: tuple[str, str] = ("x-goog-api-key", "")
     key_variable = "GEMINI_API_KEY"
 
@@ -73,9 +74,32 @@ class Gemini(Wire):
             config["stopSequences"] = [config["stopSequences"]]
         return config
 
+    def models_in(self, body: Any) -> Sequence[str]:
+        """Read the names of the models that chat in a page of their list; see `Wire.models_in`.
+
+        Args:
+            body: The JSON of the response.
+        """
+        # Protobuf's JSON leaves out what is empty.
+        models = [model for model in body.get("models", ()) if _chats(model)]
+        return [model["name"].removeprefix("models/") for model in models]
+
+    def models_after(self, body: Any) -> Mapping[str, str]:
+        """Read what to ask for after a page of the list of models; see `Wire.models_after`.
+
+        Args:
+            body: The JSON of the response.
+        """
+        token = body.get("nextPageToken")
+        return {"pageToken": token} if token else {}
+
     def reader(self) -> GeminiReader:
         """Make the reader of one response."""
         return GeminiReader()
+
+
+def _chats(model: Mapping[str, Any]) -> bool:
+    return "generateContent" in model.get("supportedGenerationMethods", ("generateContent",))
 
 
 def _camel(name: str) -> str:

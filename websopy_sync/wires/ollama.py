@@ -5,7 +5,7 @@ Does no I/O. The source is docs/api.md of ollama/ollama.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from ..chunks import DoneChunk, StreamChunk
@@ -50,6 +50,7 @@ class Ollama(Wire):
     name = "ollama"
     base_url = "http://127.0.0.1:11434"
     path = "/api/chat"
+    models_path = "/api/tags"
     framing: Literal["sse", "ndjson"] = "ndjson"
     headers: Mapping[str, str] = {"Accept": "application/x-ndjson"}
 
@@ -80,6 +81,14 @@ class Ollama(Wire):
             if name not in _TOP_LEVEL
         }
         return body | ({"options": named | dict(options)} if named or options else {})
+
+    def models_in(self, body: Any) -> Sequence[str]:
+        """Read the names of the models on this server; see `Wire.models_in`.
+
+        Args:
+            body: The JSON of the response.
+        """
+        return [model["name"] for model in body["models"] or ()]
 
     def reader(self) -> OllamaReader:
         """Make the reader of one response."""

@@ -47,6 +47,7 @@ class OpenAI(Wire):
     name = "openai"
     base_url = "https://api.openai.com/v1"
     path = "/chat/completions"
+    models_path = "/models"
     key_variable = "OPENAI_API_KEY"
     request_id_headers: tuple[str, ...] = ("x-request-id", "apim-request-id")
 

@@ -41,6 +41,7 @@ class Responses(Wire):
     name = "responses"
     base_url = "https://api.openai.com/v1"
     path = "/responses"
+    models_path = "/models"
     key_variable = "OPENAI_API_KEY"
     request_id_headers: tuple[str, ...] = ("x-request-id", "apim-request-id")
 

@@ -52,6 +52,11 @@ class AnthropicService(Service):
         first = [{"role": "system", "content": system}] if system else []
         return [*first, *(part for turn in turns for part in _turns(turn))]
 
+    def models_as_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """The list of models; see `Service.models_as_json`."""
+        models = [{"type": "model", "id": name, "display_name": name} for name in names]
+        return {"data": models, "has_more": False, "first_id": names[0], "last_id": names[-1]}
+
     def tools_in(self, body: Mapping[str, Any]) -> Any:
         """The tools, with their parameters; see `Service.tools_in`."""
         tools = body.get("tools")

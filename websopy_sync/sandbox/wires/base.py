@@ -90,6 +90,10 @@ class Service:
         """The turns in a request's JSON, in the form of `ChatRequest`; what is none stays."""
         return body.get("messages")
 
+    def models_as_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """The list of models, in OpenAI's form; only for a wire that has a `models_path`."""
+        return {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
+
     def tools_in(self, body: Mapping[str, Any]) -> Any:
         """The tools in a request's JSON, each with its name and its parameters."""
         return body.get("tools")

@@ -51,6 +51,11 @@ class GeminiService(Service):
         first = [{"role": "system", **_content(system)}] if isinstance(system, dict) else []
         return [*first, *(turn for content in _joined(contents) for turn in _turns(content))]
 
+    def models_as_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """The list of models; see `Service.models_as_json`."""
+        methods = {"supportedGenerationMethods": ["generateContent"]}
+        return {"models": [{"name": f"models/{name}", **methods} for name in names]}
+
     def tools_in(self, body: Mapping[str, Any]) -> Any:
         """The functions among the tools; see `Service.tools_in`."""
         tools = body.get("tools")

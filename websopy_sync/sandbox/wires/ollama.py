@@ -40,6 +40,10 @@ class OllamaService(Service):
         turns = body.get("messages")
         return [_turn(turn) for turn in turns] if isinstance(turns, list) else turns
 
+    def models_as_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """The list of models; see `Service.models_as_json`."""
+        return {"models": [{"name": name, "model": name} for name in names]}
+
     def tools_in(self, body: Mapping[str, Any]) -> Any:
         """The functions among the tools; see `Service.tools_in`."""
         return functions_in(body.get("tools"))
