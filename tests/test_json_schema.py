@@ -15,6 +15,7 @@ import typing
 from collections.abc import Callable
 from typing import Annotated, Any, Generic, Literal, NotRequired, Required, TypedDict, TypeVar
 
+import attr
 import attrs
 import jsonschema
 import msgspec
@@ -235,6 +236,14 @@ def test_two_classes_of_one_name() -> None:
     schema = schema_of(tuple[make(int), make(str)])
     kinds = [schema["$defs"][name]["properties"]["a"]["type"] for name in ("Same", "Same_2")]
     assert kinds == ["integer", "string"]
+
+
+def test_an_attrs_class_without_annotations() -> None:
+    """Its fields say their types themselves."""
+    made = attr.s(type("Old", (), {"a": attr.ib(type=int), "b": attr.ib(type=list[str])}))
+    value = value_of(made, {"a": 1, "b": ["x"]})
+    assert value == made(1, ["x"])
+    assert schema_of(made)["properties"]["a"] == {"type": "integer"}
 
 
 def test_definitions_of_models() -> None:

@@ -175,7 +175,7 @@ class Types:
         return named
 
     def _object(self, cls: type, hint: Any, name: str) -> Object:
-        hints = hints_of(cls, name)
+        hints = _declared(cls) | hints_of(cls, name)
         given = _given(cls, hint)
         docs: dict[str, str] = {}
         for base in reversed(cls.__mro__):
@@ -229,6 +229,12 @@ def _has_fields(cls: type) -> bool:
 def _is_typed_dict(cls: type) -> bool:
     # Not typing.is_typeddict(): that one does not know those of typing_extensions.
     return issubclass(cls, dict) and hasattr(cls, "__required_keys__")
+
+
+def _declared(cls: type) -> dict[str, Any]:
+    """The types that an attrs class gives its fields without annotations."""
+    fields = attrs.fields(cls) if attrs.has(cls) else ()
+    return {field.name: field.type for field in fields if field.type is not None}
 
 
 def _fields(cls: type, hints: Mapping[str, Any]) -> dict[str, tuple[str, bool]]:
