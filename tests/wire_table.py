@@ -14,8 +14,8 @@ from pathlib import Path
 from every_wire import NOT_SAID, SIGNED, written
 from readers import datas, play
 
-from websopy_sync import ConfigError, DoneChunk, ReasoningChunk, ToolCallChunk
-from websopy_sync.sandbox import done, say, think, tool
+from websopy_sync import ConfigError, DoneChunk, ReasoningChunk, ToolCallChunk, WebsopyClient
+from websopy_sync.sandbox import Sandbox, done, say, think, tool
 from websopy_sync.sandbox.wires.registry import SERVICES
 from websopy_sync.wires import ChatRequest, find_wire
 
@@ -66,6 +66,17 @@ def kept(name: str) -> Iterator[tuple[str, str]]:
     for title, part in PARTS.items():
         yield title, _mark(_takes(name, part))
     yield "`response_type=`", _schema(name)
+    yield "`client.models()`", _mark(_lists_models(name))
+
+
+def _lists_models(name: str) -> bool:
+    """Whether a client gets a list of models from the service."""
+    with Sandbox(wire=name) as sandbox:
+        with WebsopyClient("k", base_url=sandbox.url, wire=name, plugins=[]) as client:
+            try:
+                return bool(client.models())
+            except ConfigError:
+                return False
 
 
 def _mark(is_kept: bool) -> str:
