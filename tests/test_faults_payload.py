@@ -23,7 +23,7 @@ from websopy_sync import (
 )
 from websopy_sync.chunks import from_dict
 from websopy_sync.wires.websopy import parse_chunk
-from websopy_sync.wires.websopy_writer import dump_chunk
+from websopy_sync.wires.websopy.writer import dump_chunk
 
 
 def asked(*pieces: bytes) -> Any:

@@ -31,7 +31,7 @@ from websopy_sync.sandbox.wires.websopy import WebsopyService
 from websopy_sync.wires import ChatRequest
 from websopy_sync.wires.base import ReadResult, chunks_of
 from websopy_sync.wires.websopy import Websopy, WebsopyReader, parse_chunk
-from websopy_sync.wires.websopy_writer import dump_chunk
+from websopy_sync.wires.websopy.writer import dump_chunk
 
 # --- one table, both ways ------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import attrs
 
 from ..chunks import DoneChunk, ErrorChunk, StreamChunk, UnknownChunk
 from ..sse import ServerSentEvent, encode
-from ..wires.websopy_writer import dump_chunk
+from ..wires.websopy.writer import dump_chunk
 
 # A page could take the first three for markup; the others end a line of JavaScript. In JSON all
 # five occur in strings only, so an escape is right wherever one stands. JSON escapes CR, LF and

@@ -12,7 +12,7 @@ from typing import Any
 from ...chunks import StreamChunk
 from ...wires.base import ChatRequest, Wire
 from ...wires.websopy import Websopy
-from ...wires.websopy_writer import dump_chunk
+from ...wires.websopy.writer import dump_chunk
 from .base import Service, Writer, WrittenEvent
 
 __all__ = ["WebsopyService"]

@@ -9,9 +9,9 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..errors import ConfigError
-from ..interrupts import is_interrupt
-from .turn_fields import calls_in, in_places, is_system, object_in, state_in
+from ...errors import ConfigError
+from ...interrupts import is_interrupt
+from ..turn_fields import calls_in, in_places, is_system, object_in, state_in
 
 __all__ = ["STATE", "input_of", "messages_of", "output_config", "system_of", "tool_of"]
 

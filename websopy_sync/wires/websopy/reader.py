@@ -1,20 +1,18 @@
-"""The Websopy service: its path, its headers, and its JSON ⇄ chunks.
+"""Reads what the Websopy service sends: JSON to chunks.
 
-The only file that knows the service's field names. Knows nothing of SSE, HTTP or time.
+Does no I/O. Knows nothing of SSE, HTTP or time.
 
-The source is the service's guide to streaming. Where the guide is silent, reading is lenient and
-writing is strict. Unknown types and extra fields are no error, and an error chunk's text is looked
-for in every likely field. But a known chunk is an error when one of its own fields is missing or
-has another type: guessing would lose text.
+Unknown types and extra fields are no error, and an error chunk's text is looked for in every likely
+field. But a known chunk is an error when one of its own fields is missing or has another type:
+guessing would lose text.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..chunks import (
+from ...chunks import (
     ContentChunk,
     DoneChunk,
     ErrorChunk,
@@ -25,58 +23,14 @@ from ..chunks import (
     UnknownChunk,
     plain_text,
 )
-from ..errors import StreamProtocolError
-from ..interrupts import is_interrupt
-from ..surrogates import SurrogateJoiner
-from ..usage import MAX_COUNT, Usage
-from .base import ChatRequest, ReadResult, Wire
-from .lenient_json import WHITE_SPACE, cleaned, decoded, scan
+from ...errors import StreamProtocolError
+from ...interrupts import is_interrupt
+from ...surrogates import SurrogateJoiner
+from ...usage import MAX_COUNT, Usage
+from ..base import ReadResult
+from ..lenient_json import WHITE_SPACE, cleaned, decoded, scan
 
-__all__ = ["Websopy", "WebsopyReader", "call_fields", "parse_chunk"]
-
-
-class Websopy(Wire):
-    """The wire of the Websopy service; see `Wire`."""
-
-    name = "websopy"
-    base_url = "https://api.websopy.com/v1"
-    path = "/ai/chat"
-    needs_key = True
-    idempotent = True
-    resumable = True
-
-    def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Build the request's JSON; see `Wire.body`."""
-        turns = [_turn_fields(turn) for turn in request.turns]
-        if request.output_schema is not None:
-            turns.insert(_after_system(turns), _schema_turn(request.output_schema))
-        body: dict[str, Any] = {"messages": turns}
-        if request.model is not None:
-            body["model"] = request.model
-        if request.tools is not None:
-            body["tools"] = request.tools
-        return body | dict(request.params)
-
-    def reader(self) -> WebsopyReader:
-        """Make the reader of one response."""
-        return WebsopyReader()
-
-    def text_of(self, data: str) -> str | None:
-        """What an event's data adds to the message; see `Wire.text_of`.
-
-        A tool call's id is left out: a service that starts again may make a new one.
-        """
-        try:
-            chunk = parse_chunk(data)
-        except StreamProtocolError:  # raised when the reader comes to it
-            return None
-        if isinstance(chunk, ContentChunk):
-            return chunk.content
-        if isinstance(chunk, ReasoningChunk):
-            return chunk.text
-        if isinstance(chunk, ToolCallChunk):
-            return f"{chunk.tool.name}({chunk.tool.arguments})"
-        return "" if isinstance(chunk, UnknownChunk) else None
+__all__ = ["WebsopyReader", "parse_chunk"]
 
 
 class WebsopyReader:
@@ -289,50 +243,3 @@ def _error_of(fields: dict[str, Any]) -> ErrorChunk:
     rest = _others(inner, "message", "code", "type")
     extra |= {"error": rest} if rest else {}
     return ErrorChunk(message, None if code is None else str(code), extra=extra or None)
-
-
-# --- what is sent --------------------------------------------------------------------------------
-
-
-def _turn_fields(turn: Mapping[str, Any]) -> dict[str, Any]:
-    """A turn in the service's words. The guide has role and content only; see docs/wire.md."""
-    fields: dict[str, Any] = {}
-    for name, value in turn.items():
-        if name == "content" and isinstance(value, list):
-            fields[name] = [_renamed(part, "media_type", "mediaType") for part in value]
-        elif name == "tool_calls" and _are_calls(value):
-            fields["toolCalls"] = [call_fields(call) for call in value]
-        elif name == "tool_call_id":
-            fields |= {} if value is None else {"toolCallId": value}
-        elif name != "state":  # another service's
-            fields[name] = value
-    return fields
-
-
-def _are_calls(calls: Any) -> bool:
-    """Whether these are tool calls in the form of `ChatRequest`, and not in another service's."""
-    return isinstance(calls, list) and all(
-        isinstance(call, Mapping) and isinstance(call.get("arguments"), str) for call in calls
-    )
-
-
-def call_fields(call: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool call's fields, its id only when it has one."""
-    return {name: value for name, value in call.items() if name != "id" or value is not None}
-
-
-def _renamed(part: Mapping[str, Any], name: str, new: str) -> dict[str, Any]:
-    return {new if key == name else key: value for key, value in part.items()}
-
-
-def _after_system(turns: list[dict[str, Any]]) -> int:
-    """The index of the first turn that is not the system's."""
-    roles = (index for index, turn in enumerate(turns) if turn["role"] != "system")
-    return next(roles, len(turns))
-
-
-def _schema_turn(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The guide has no parameter for the form of an answer, so the model is told in words."""
-    text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
-    content = "Answer with one JSON value that matches this JSON Schema, and nothing else: "
-    return {"role": "system", "content": content + text}

@@ -9,7 +9,7 @@ import mimetypes
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .turn_fields import calls_in, in_places, is_system, object_in, state_in
+from ..turn_fields import calls_in, in_places, is_system, object_in, state_in
 
 __all__ = ["STATE", "contents_of", "system_of", "tools_of"]
 

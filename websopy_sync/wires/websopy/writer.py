@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..chunks import (
+from ...chunks import (
     ContentChunk,
     DoneChunk,
     ReasoningChunk,
@@ -17,10 +17,10 @@ from ..chunks import (
     ToolCallChunk,
     UnknownChunk,
 )
-from ..surrogates import scalar_text
-from ..usage import Usage
-from ..value_fields import given
-from .websopy import call_fields
+from ...surrogates import scalar_text
+from ...usage import Usage
+from ...value_fields import given
+from .turns import call_fields
 
 __all__ = ["dump_chunk"]
 

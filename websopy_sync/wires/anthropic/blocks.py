@@ -9,11 +9,11 @@ from typing import Any
 
 import attrs
 
-from ..chunks import ToolCall, ToolCallChunk
-from ..surrogates import scalar_text
-from .anthropic_turns import input_of
-from .lenient_json import cleaned
-from .pieces import arguments_text, optional, text_in
+from ...chunks import ToolCall, ToolCallChunk
+from ...surrogates import scalar_text
+from ..lenient_json import cleaned
+from ..pieces import arguments_text, optional, text_in
+from .turns import input_of
 
 __all__ = ["AnthropicBlocks"]
 

@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import ConfigError
-from .base import ChatRequest, Wire, check_one_answer
-from .gemini_contents import contents_of, system_of, tools_of
-from .gemini_reader import GeminiReader
+from ...errors import ConfigError
+from ..base import ChatRequest, Wire, check_one_answer
+from .reader import GeminiReader
+from .turns import contents_of, system_of, tools_of
 
-__all__ = ["Gemini"]
+__all__ = ["Gemini", "GeminiReader"]
 
 _TOP_LEVEL = frozenset(
     {

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..chunks import DoneChunk, StreamChunk, UnknownChunk
-from ..surrogates import scalar_text
-from ..usage import Usage
-from .base import ReadResult
-from .gemini_contents import STATE
-from .lenient_json import WHITE_SPACE, cleaned
-from .pieces import (
+from ...chunks import DoneChunk, StreamChunk, UnknownChunk
+from ...surrogates import scalar_text
+from ...usage import Usage
+from ..base import ReadResult
+from ..lenient_json import WHITE_SPACE, cleaned
+from ..pieces import (
     Texts,
     collected,
     error_chunk,
@@ -25,6 +24,7 @@ from .pieces import (
     usage_of,
     whole_call,
 )
+from .turns import STATE
 
 __all__ = ["GeminiReader"]
 
