@@ -15,7 +15,7 @@ from websopy_sync.sandbox import Sandbox
 
 def test_the_names_one_a_line(here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `chat --model` takes them, so that a pipe can."""
-    with Sandbox(wire="openai") as sandbox:
+    with Sandbox(wire="openai", pause=0) as sandbox:
         options = ["--wire", "openai", "--base-url", sandbox.url]
         answer = run("models", *options)
         assert (answer.returncode, answer.stdout, answer.stderr) == (0, "sandbox\n", "")

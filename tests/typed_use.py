@@ -282,7 +282,7 @@ def listed(client: WebsopyClient, token: CancelToken) -> None:
     assert_type(client.models(), list[str])
     client.models(timeout=Timeouts(total=5), cancel_token=token, extra_headers={"X-A": "1"})
     client.models(timeout="5")  # type: ignore[arg-type]
-    client.models("openai")  # type: ignore[call-arg]
+    client.models(5)  # type: ignore[call-arg]  # its options go by keyword
 
 
 class OwnWire(Wire):
