@@ -5,10 +5,11 @@ What an answer says is in test_faults_wires.py.
 
 from __future__ import annotations
 
+import json
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -154,6 +155,79 @@ def test_unknown_events(service: Sandbox, client: WebsopyClient) -> None:
     play(service, unknown, say("a"), unknown, say("b"), unknown, ENDED)
     message = client.ai.chat("x")
     assert (message.content, message.finish_reason) == ("ab", "stop")
+
+
+LONG = "x" * 1000
+
+
+def anthropic(block: dict[str, Any], *deltas: dict[str, Any]) -> list[dict[str, Any]]:
+    """The events of a block."""
+    pieces = [{"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas]
+    start = {"type": "content_block_start", "index": 0, "content_block": block}
+    return [start, *pieces, {"type": "content_block_stop", "index": 0}]
+
+
+def gemini(part: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+    """The event of a part."""
+    return [{"candidates": [{"content": {"parts": [part]}, "index": 0, **more}]}]
+
+
+BESIDE: list[tuple[str, Callable[[int], list[dict[str, Any]]]]] = [
+    ("openai", lambda number: [{"choices": [], f"x{number}": LONG}]),
+    ("openai", lambda number: [{"choices": [], "x": LONG * (number + 1)}]),
+    (
+        "anthropic",
+        lambda number: anthropic(
+            {"type": "thinking"}, {"type": "signature_delta", "signature": LONG}
+        ),
+    ),
+    ("anthropic", lambda number: anthropic({"type": "redacted_thinking", "data": LONG})),
+    (
+        "anthropic",
+        lambda number: anthropic(
+            {"type": "server_tool_use"}, {"type": "input_json_delta", "partial_json": LONG}
+        ),
+    ),
+    (
+        "anthropic",
+        lambda number: anthropic(
+            {"type": "text", "text": ""}, {"type": "citations_delta", "citation": {"a": LONG}}
+        ),
+    ),
+    ("anthropic", lambda number: [{"type": "message_delta", "usage": {f"x{number}": LONG}}]),
+    ("anthropic", lambda number: [{"type": "message_delta", "delta": {f"x{number}": LONG}}]),
+    ("gemini", lambda number: gemini({"text": "", "thoughtSignature": f"{number}{LONG}"})),
+    ("gemini", lambda number: gemini({"inlineData": {"data": LONG}})),
+    ("gemini", lambda number: gemini({"text": ""}, **{f"x{number}": LONG})),
+    ("gemini", lambda number: [{"usageMetadata": {f"x{number}": LONG}}]),
+    (
+        "responses",
+        lambda number: [
+            {"type": "response.output_text.done", "item_id": f"{number}{LONG}", "text": ""}
+        ],
+    ),
+]
+
+
+@each(("wire", "events"), BESIDE)
+def test_what_is_kept_beside_the_answer(
+    wire: str, events: Callable[[int], list[dict[str, Any]]]
+) -> None:
+    """PROMISE 16: fields and signatures that are kept count, but for the few of a usual answer."""
+
+    def event(fields: dict[str, Any]) -> Any:
+        return raw(b"data: " + json.dumps(fields).encode() + b"\n\n")
+
+    with Sandbox(wire=wire) as service:
+        with WebsopyClient(base_url=service.url, wire=wire, model="m", plugins=[]) as client:
+            for count, fits in ((10, True), (200, False)):
+                kept = [event(fields) for number in range(count) for fields in events(number)]
+                service.play([say("a"), *kept, done(1, 1, finish_reason="stop")])
+                if fits:
+                    assert client.ai.chat("x", max_answer_size=50).content == "a"
+                else:
+                    with pytest.raises(StreamProtocolError, match="max_answer_size"):
+                        client.ai.chat("x", max_answer_size=50_000)
 
 
 # --- signs of life -------------------------------------------------------------------------------

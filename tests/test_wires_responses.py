@@ -406,7 +406,7 @@ def test_reasoning_without_end() -> None:
     """PROMISE 16: what goes back is held in memory, so it counts for `max_answer_size`."""
     secret = SECRET | {"encrypted_content": "x" * 1000}
     with Sandbox(wire="responses") as service:
-        state = {"responses": {"items": [secret] * 30}}
+        state = {"responses": {"items": [secret] * 100}}
         service.play([say("a"), done(finish_reason="stop", state=state)])
         with WebsopyClient(base_url=service.url, wire="responses", plugins=[]) as client:
             with pytest.raises(StreamProtocolError, match="too large"):

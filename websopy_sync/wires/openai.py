@@ -14,8 +14,10 @@ from .base import ChatRequest, ReadResult, Wire, check_one_answer
 from .lenient_json import WHITE_SPACE
 from .openai_form import data_url, function_tool, usage_in
 from .pieces import (
+    Noted,
     Texts,
     arguments_text,
+    beyond_allowance,
     collected,
     error_chunk,
     json_object,
@@ -93,15 +95,15 @@ class OpenAIReader:
         self._model: str | None = None
         self._id: str | None = None
         self._usage: Usage | None = None
-        self._extra: dict[str, Any] = {}
+        self._extra = Noted()
 
     @property
     def done(self) -> DoneChunk | None:
         """What ends the response if its bytes end now; see `Reader`."""
-        return self._done() if self._reason and not self.held else None
+        return self._done() if self._reason and not self._calls.size else None
 
     def _done(self) -> DoneChunk:
-        extra = self._extra or None
+        extra = self._extra.fields or None
         return DoneChunk(self._usage, self._reason, self._model, self._id, extra=extra)
 
     def read(self, data: str) -> ReadResult:
@@ -133,14 +135,14 @@ class OpenAIReader:
                     self._reason = "tool_calls" if reason == "function_call" else reason
                     yield from self._held()
                 return
-        self._extra |= unknown_fields(fields, _KNOWN)
+        self._extra.note(unknown_fields(fields, _KNOWN))
 
     def _delta(self, delta: dict[str, Any], extra: dict[str, Any]) -> Iterator[StreamChunk]:
         reasoning, text = _texts(delta)
         yield from self._texts.think(reasoning)
         said = self._texts.say(text, extra)
         yield from said
-        self._extra |= {} if said else extra
+        self._extra.note({} if said else extra)
         for piece in optional(delta, "tool_calls", list):
             self._piece(piece.get("index"), piece, optional(piece, "function", dict))
         if delta.get("function_call"):  # before tool_calls there was one call an answer
@@ -160,8 +162,8 @@ class OpenAIReader:
 
     @property
     def held(self) -> int:
-        """Characters of tool calls that are not whole yet; see `Reader`."""
-        return self._calls.size
+        """Characters of tool calls that are not whole yet, and of other fields; see `Reader`."""
+        return self._calls.size + beyond_allowance(self._extra.size)
 
 
 def _texts(delta: dict[str, Any]) -> tuple[str, str]:

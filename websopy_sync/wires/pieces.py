@@ -25,8 +25,10 @@ from .base import ReadResult
 from .lenient_json import cleaned, decoded
 
 __all__ = [
+    "Noted",
     "Texts",
     "arguments_text",
+    "beyond_allowance",
     "collected",
     "error_chunk",
     "json_object",
@@ -36,6 +38,9 @@ __all__ = [
     "usage_of",
     "whole_call",
 ]
+
+ALLOWANCE = 64 * 1024
+"""Characters that a reader may keep beside the answer: signatures, counts, fields of services."""
 
 
 def json_object(data: str) -> dict[str, Any]:
@@ -113,6 +118,32 @@ def unknown_fields(fields: Mapping[str, Any], known: Set[str]) -> dict[str, Any]
         return {}
     unknown = {name: value for name, value in fields.items() if name not in known}
     return {name: cleaned(value) for name, value in unknown.items() if value is not None}
+
+
+def beyond_allowance(size: int) -> int:
+    """What counts of the characters that a reader keeps beside the answer; see `Reader`.
+
+    A usual answer has a few of them, which `max_answer_size` is not meant for.
+    """
+    return max(size - ALLOWANCE, 0)
+
+
+class Noted:
+    """Fields of one response, the last value of each name, and how large they are together."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, Any] = {}
+        self.size: int = 0
+        """Characters of the fields, as `repr` shows them."""
+
+    def note(self, fields: Mapping[str, Any]) -> None:
+        """Note some fields."""
+        for name, value in fields.items():
+            if name not in self.fields:
+                self.size += len(name) + len(repr(value))
+            elif type(value) is not int:  # counts come with each event
+                self.size += len(repr(value)) - len(repr(self.fields[name]))
+            self.fields[name] = value
 
 
 class Texts:

@@ -12,7 +12,16 @@ from ..chunks import DoneChunk, StreamChunk
 from .base import ChatRequest, ReadResult, Wire
 from .lenient_json import cleaned
 from .openai_form import data_url, usage_in
-from .pieces import Texts, collected, error_chunk, json_object, optional, text_in, whole_call
+from .pieces import (
+    Texts,
+    beyond_allowance,
+    collected,
+    error_chunk,
+    json_object,
+    optional,
+    text_in,
+    whole_call,
+)
 from .turn_fields import calls_in, in_places, state_in
 
 __all__ = ["Responses", "ResponsesReader"]
@@ -77,9 +86,13 @@ class ResponsesReader:
     def __init__(self) -> None:
         self._texts = Texts()
         self._kept: list[dict[str, Any]] = []
-        self.held: int = 0
-        """Characters of what the service must get back; see `Reader`."""
+        self._size = 0
         self._said: set[str] = set()  # the parts whose text has come
+
+    @property
+    def held(self) -> int:
+        """Characters of what the service must get back, and of names of parts; see `Reader`."""
+        return beyond_allowance(self._size)
 
     def read(self, data: str) -> ReadResult:
         """Read the data of one event; see `Reader.read`."""
@@ -96,7 +109,7 @@ class ResponsesReader:
         part = _part_of(fields)
         if part not in self._said:
             self._said.add(part)
-            self.held += len(part)
+            self._size += len(part)
         yield from self._texts.say(optional(fields, "delta", str))
 
     def _said_whole(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
@@ -121,7 +134,7 @@ class ResponsesReader:
 
     def _keep(self, item: dict[str, Any]) -> None:
         self._kept.append(item)
-        self.held += len(str(item))
+        self._size += len(str(item))
 
     def _end(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         response = optional(fields, "response", dict)

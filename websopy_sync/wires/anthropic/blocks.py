@@ -44,6 +44,8 @@ class AnthropicBlocks:
         self._kept: list[dict[str, Any]] = []
         self.held: int = 0
         """Characters of tools' input that came and are not handed over yet."""
+        self.kept_size: int = 0
+        """Characters of all else that came and is not handed over."""
 
     @property
     def kept(self) -> list[dict[str, Any]]:
@@ -65,6 +67,7 @@ class AnthropicBlocks:
             raise TypeError("expected the name of the tool, got none")
         block = _Block(fields, {"type": kind} if kind in _IN_MESSAGE else {})
         self._open[index] = block
+        self.kept_size += len(repr(fields))
         self._kept.append(block.kept)
 
     def add(self, index: int, name: str, piece: str) -> None:
@@ -77,8 +80,12 @@ class AnthropicBlocks:
             if name == "input":
                 raise TypeError("expected the start of the tool call before its input")
             self.start(index, {"type": "thinking"})
-        self._open[index].pieces.setdefault(name, []).append(piece)
-        self.held += len(piece) if name == "input" else 0
+        block = self._open[index]
+        block.pieces.setdefault(name, []).append(piece)
+        if name == "input" and block.kind == "tool_use":
+            self.held += len(piece)
+        elif name != "thinking":  # that is handed over as it comes
+            self.kept_size += len(piece)
 
     def close_all(self) -> list[ToolCallChunk]:
         """End the blocks that a server left open."""
@@ -89,8 +96,9 @@ class AnthropicBlocks:
         block = self._open.pop(index, None)
         if block is None or block.kind == "text":
             return []
-        self.held -= sum(map(len, block.pieces.get("input", ())))
         if block.kind == "tool_use":
+            self.held -= sum(map(len, block.pieces.get("input", ())))
+            self.kept_size -= len(repr(block.fields))
             return [_tool_call(block)]
         if isinstance(block.kind, str):
             block.kept |= _whole(block)

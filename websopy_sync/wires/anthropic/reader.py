@@ -13,7 +13,9 @@ from ...usage import Usage
 from ..base import ReadResult
 from ..lenient_json import WHITE_SPACE, cleaned
 from ..pieces import (
+    Noted,
     Texts,
+    beyond_allowance,
     collected,
     error_chunk,
     json_object,
@@ -52,8 +54,7 @@ class AnthropicReader:
         self._reason: str | None = None
         self._model: str | None = None
         self._id: str | None = None
-        self._counts: dict[str, Any] = {}
-        self._extra: dict[str, Any] = {}
+        self._counts, self._extra, self._citations = Noted(), Noted(), Noted()
 
     @property
     def done(self) -> DoneChunk | None:
@@ -62,18 +63,21 @@ class AnthropicReader:
 
     @property
     def held(self) -> int:
-        """Characters of tools' input that are not handed over yet; see `Reader`."""
-        return self._blocks.held
+        """Characters of blocks, and of other fields, that are not handed over; see `Reader`."""
+        noted = self._counts.size + self._extra.size + self._citations.size
+        return self._blocks.held + beyond_allowance(self._blocks.kept_size + noted)
 
     def _done(self) -> DoneChunk:
         blocks = self._blocks.kept
+        citations = list(self._citations.fields.values())
+        extra = self._extra.fields | ({"citations": citations} if citations else {})
         return DoneChunk(
-            _usage(self._counts),
+            _usage(self._counts.fields),
             self._reason,
             self._model,
             self._id,
             state={STATE: {"blocks": blocks}} if blocks else None,
-            extra=self._extra or None,
+            extra=extra or None,
         )
 
     def read(self, data: str) -> ReadResult:
@@ -114,8 +118,8 @@ class AnthropicReader:
         """Note the tokens, and the fields that this version does not know."""
         for name, value in usage.items() if isinstance(usage, dict) else ():
             if value is not None and name != without:
-                self._counts[name] = cleaned(value)
-        self._extra |= unknown_fields(fields, _KNOWN)
+                self._counts.note({name: cleaned(value)})
+        self._extra.note(unknown_fields(fields, _KNOWN))
 
     def _start(self, index: int, block: dict[str, Any]) -> Iterator[StreamChunk]:
         yield from self._blocks.close(index)
@@ -140,7 +144,8 @@ class AnthropicReader:
         elif kind == "input_json_delta":
             self._blocks.add(index, "input", optional(delta, "partial_json", str))
         elif kind == "citations_delta" and delta.get("citation"):
-            self._extra.setdefault("citations", []).append(cleaned(delta["citation"]))
+            number = str(len(self._citations.fields))
+            self._citations.note({number: cleaned(delta["citation"])})
 
     def _end(self) -> Iterator[StreamChunk]:
         """What was held back, now that nothing more comes of it."""

@@ -14,7 +14,9 @@ from ...usage import Usage
 from ..base import ReadResult
 from ..lenient_json import WHITE_SPACE, cleaned
 from ..pieces import (
+    Noted,
     Texts,
+    beyond_allowance,
     collected,
     error_chunk,
     json_object,
@@ -58,10 +60,10 @@ class GeminiReader:
         self._reason: str | None = None
         self._model: str | None = None
         self._id: str | None = None
-        self._counts: dict[str, Any] = {}
+        self._counts, self._extra = Noted(), Noted()
+        self._kept_size = 0
         self._kept: list[dict[str, Any]] = []
         self._places: set[str] = set()
-        self._extra: dict[str, Any] = {}
 
     @property
     def done(self) -> DoneChunk | None:
@@ -70,13 +72,18 @@ class GeminiReader:
             return None
         must = any("thoughtSignature" in part or not _is_place(part) for part in self._kept)
         return DoneChunk(
-            _usage(self._counts),
+            _usage(self._counts.fields),
             self._reason,
             self._model,
             self._id,
             state={STATE: {"parts": list(self._kept)}} if must else None,
-            extra=self._extra or None,
+            extra=self._extra.fields or None,
         )
+
+    @property
+    def held(self) -> int:
+        """Characters of what goes back to the service, and of other fields; see `Reader`."""
+        return beyond_allowance(self._kept_size + self._counts.size + self._extra.size)
 
     def read(self, data: str) -> ReadResult:
         """Read the data of one event; see `Reader.read`."""
@@ -90,10 +97,10 @@ class GeminiReader:
 
     def _event(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         usage = fields.get("usageMetadata")
-        self._counts |= cleaned(usage) if isinstance(usage, dict) else {}
+        self._counts.note(cleaned(usage) if isinstance(usage, dict) else {})
         self._model = self._model or text_in(fields, "modelVersion")
         self._id = self._id or text_in(fields, "responseId")
-        self._extra |= unknown_fields(fields, _KNOWN)
+        self._extra.note(unknown_fields(fields, _KNOWN))
         candidates = optional(fields, "candidates", list)
         for candidate in candidates:
             if optional(candidate, "index", int) == 0:  # another one is another answer
@@ -103,7 +110,7 @@ class GeminiReader:
             self._reason = "content_filter"  # the service refused the prompt: there is no answer
 
     def _candidate(self, candidate: dict[str, Any]) -> Iterator[StreamChunk]:
-        self._extra |= unknown_fields(candidate, _KNOWN)
+        self._extra.note(unknown_fields(candidate, _KNOWN))
         for part in optional(optional(candidate, "content", dict), "parts", list):
             yield from self._part(part)
         reason = text_in(candidate, "finishReason")
@@ -147,6 +154,7 @@ class GeminiReader:
                 return
             self._places.add(repr(kept))
         self._kept.append(kept)
+        self._kept_size += len(repr(kept))
 
 
 def _is_place(part: dict[str, Any]) -> bool:
