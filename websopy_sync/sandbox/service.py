@@ -48,7 +48,7 @@ def refusal(request: RecordedRequest, service: Service, *, api_key: str | None) 
     """
     path = PREFIX + service.wire.path.partition("?")[0]
     if not re.fullmatch(re.escape(path).replace(r"\{model\}", "[^/]+"), request.path):
-        return _refuse(404, "not_found", f"the sandbox answers at {path} only")
+        return _refuse(404, "not_found", f"there is nothing here; a chat goes to {path}")
     refused = _turned_away(request, service, service.methods, api_key)
     if refused:
         return refused
