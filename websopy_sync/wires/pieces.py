@@ -141,7 +141,7 @@ class Noted:
         for name, value in fields.items():
             if name not in self.fields:
                 self.size += len(name) + len(repr(value))
-            elif type(value) is not int:  # counts come with each event
+            elif type(value) is not int and value != self.fields[name]:  # else as short as it was
                 self.size += len(repr(value)) - len(repr(self.fields[name]))
             self.fields[name] = value
 

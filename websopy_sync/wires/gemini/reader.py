@@ -49,6 +49,9 @@ _KNOWN = {
 }
 """Fields of an event and its candidate that are read, or say nothing about the answer."""
 
+_TEXT = repr({"text": ""})
+"""The place of text without a signature."""
+
 _THOUGHTS, _CACHED = "thoughtsTokenCount", "cachedContentTokenCount"
 
 
@@ -137,15 +140,18 @@ class GeminiReader:
 
         Text and tool calls are in the message: they have a place here, without what they say.
         """
+        if len(part) == 1 and part.get("text") and _TEXT in self._places:
+            return  # as most parts: text whose place is there
         signature = part.get("thoughtSignature")
-        kept = cleaned(part)
+        silent = part.get("thought") or part.get("text") == ""
         if part.get("functionCall"):
-            kept = {"functionCall": {}}
-        elif part.get("thought") or part.get("text") == "":
-            if not signature:
-                return
-        elif _is_place(part):
+            kept: dict[str, Any] = {"functionCall": {}}
+        elif silent and not signature:
+            return
+        elif _is_place(part) and not silent:
             kept = {"text": ""}
+        else:
+            kept = cleaned(part)
         kept |= {"thoughtSignature": cleaned(signature)} if signature else {}
         # Each text has one place, as the message has all its text in one. That also keeps the rule
         # of `Reader`: an event that differs in its text alone leaves the same state.
