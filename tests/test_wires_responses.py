@@ -340,6 +340,31 @@ def test_what_must_be_sent_back(stream: str, items: list[Any] | None) -> None:
     assert isinstance(last, DoneChunk) and last.state == (items and {"responses": {"items": items}})
 
 
+OUTPUT = [
+    SECRET,
+    TEXT | {"content": [{"type": "output_text", "text": "a"}]},
+    OTHER,
+    CALL | {"arguments": "{}"},
+]
+
+
+@each(
+    ("came", "items"),
+    [
+        ("", [SECRET, TEXT, OTHER, PLACE]),
+        (item("done", **SECRET), [SECRET, TEXT, PLACE]),
+        ("".join(item("done", **done) for done in OUTPUT), [SECRET, TEXT, OTHER, PLACE]),
+    ],
+)
+def test_reasoning_that_comes_with_the_end(came: str, items: list[Any]) -> None:
+    """A server that tells of no item that is done tells of all of them at the end."""
+    stream = said("a") + came + end(output=OUTPUT)
+    chunks, _ = play(datas(WIRE, stream.encode(), 1000), WIRE.reader())
+    assert [chunk.type for chunk in chunks] == ["content", "tool_call", "done"]
+    last = chunks[-1]
+    assert isinstance(last, DoneChunk) and last.state == {"responses": {"items": items}}
+
+
 A = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]}
 C, D = ({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"} for id in "cd")
 CALLS = [{"name": "f", "arguments": "{}", "id": id} for id in "cd"]

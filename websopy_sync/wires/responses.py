@@ -153,11 +153,11 @@ class ResponsesReader:
         )
 
     def _not_said(self, output: list[Any]) -> Iterator[StreamChunk]:
-        """The text and the calls of the whole response, if none has come before."""
-        called = any(item["type"] == _CALL for item in self._kept)
+        """What the whole response has, and has not come before: some servers send it only now."""
+        came = {item["type"] for item in self._kept}
         for item in output:
             kind = optional(item, "type", str)
-            if kind == _CALL and not called:
+            if kind not in came:
                 yield from self._item({"item": item})
             for part in optional(item, "content", list) if kind == "message" else ():
                 if not self._said:
