@@ -407,6 +407,18 @@ def test_a_failure_in_the_second_turn(
     sandbox.requests.clear()
 
 
+def test_an_answer_that_the_service_cut_in_a_call(make: Make, sandbox: Sandbox) -> None:
+    """The tool is not called without the arguments that may be missing."""
+    calls: list[None] = []
+    play(sandbox, [tool("clear", "", "id"), done(finish_reason="length")], ANSWERS)
+
+    def clear(path: str = "/") -> None:
+        calls.append(None)
+
+    run = make().ai.run("x", tools=[clear]).until_done()
+    assert not calls and "cut" in run.messages[-2]["content"]
+
+
 def test_a_cut_in_the_second_turn_is_resumed(make: Make, sandbox: Sandbox) -> None:
     """As for any stream."""
     turns = Turns()

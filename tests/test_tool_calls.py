@@ -574,3 +574,31 @@ def test_the_idle_limit_is_not_for_tools() -> None:
     scope.limit("idle", 0.01)
     scope.progress = True
     assert run(lambda: time.sleep(0.05), scope=scope) == ["null"]
+
+
+CUT = "Error: the answer was cut, perhaps before the arguments of this call"
+
+
+@each(
+    ("arguments", "truncated", "last"),
+    [
+        (["", '{"n": 1}'], True, "1"),
+        (['{"n": 1}', ""], True, CUT),
+        (["", "{}"], True, CUT),
+        (["", ""], False, "0"),
+        ([""], True, CUT),
+    ],
+)
+def test_the_last_call_of_an_answer_that_was_cut(
+    arguments: list[str], truncated: bool, last: str
+) -> None:
+    """A call that may be cut before its arguments is not run without them; the model is told."""
+
+    def tool(n: int = 0) -> int:
+        return n
+
+    caller = ToolCaller({"t": Tool("t", "", {}, tool)}, ToolOptions(), CancelScope(None))
+    calls = [ToolCall("t", text) for text in arguments]
+    results = caller.results(calls, contextvars.copy_context(), truncated=truncated)
+    assert results[-1] == last and CUT not in results[:-1]
+    assert caller.results([], contextvars.copy_context(), truncated=True) == []

@@ -122,7 +122,8 @@ class Turns:
         token = self._given.get("cancel_token")
         key = token and token.subscribe(lambda: self.scope.abort("cancelled"))
         try:
-            return self._caller.results(calls, context)
+            cut = self.transcript.message.truncated
+            return self._caller.results(calls, context, truncated=cut)
         finally:
             if token is not None:
                 token.unsubscribe(key)

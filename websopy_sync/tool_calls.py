@@ -81,6 +81,12 @@ class _Job:
             why = scalar_text(str(error)) if ours else f"wrong arguments ({type(error).__name__})"
             self.fail(f"{why:.500}", "wrong arguments", cause=error)
 
+    def check_whole(self) -> None:
+        """Refuse a call without arguments: the answer was cut, and perhaps before them."""
+        if not self.arguments and self.outcome is None:
+            told = "the answer was cut, perhaps before the arguments of this call"
+            self.fail(told, "its answer was cut")
+
     def run(self) -> None:
         """Call the tool, unless the run has gone on without it."""
         try:
@@ -116,12 +122,15 @@ class ToolCaller:
         self._scope = scope
         self._wake = Wake()
 
-    def results(self, calls: Sequence[ToolCall], context: contextvars.Context) -> list[str]:
+    def results(
+        self, calls: Sequence[ToolCall], context: contextvars.Context, *, truncated: bool = False
+    ) -> list[str]:
         """The results of these calls, in their order.
 
         Args:
             calls: What the model asks for.
             context: Each call runs in a copy of it.
+            truncated: Whether the service cut the answer, so that the last call may be in part.
 
         Raises:
             ToolError: A call failed, and `strict_tools` was asked for.
@@ -136,6 +145,8 @@ class ToolCaller:
         try:
             for job in jobs:
                 job.prepare(self._tools)
+                if truncated and job is jobs[-1]:
+                    job.check_whole()
                 self._settle(job)
             for job in jobs:
                 self._approve(job)
