@@ -1,6 +1,6 @@
-"""The wire of OpenAI Responses, and of the servers compatible with it.
+"""Reads the events of OpenAI Responses.
 
-Does no I/O. The source is OpenAI's API reference.
+Does no I/O. Knows nothing of requests.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..chunks import DoneChunk, StreamChunk
-from .base import ChatRequest, ReadResult, Wire
-from .lenient_json import cleaned
-from .openai_form import data_url, usage_in
-from .pieces import (
+from ...chunks import DoneChunk, StreamChunk
+from ..base import ReadResult
+from ..lenient_json import cleaned
+from ..openai_form import usage_in
+from ..pieces import (
     Texts,
     beyond_allowance,
     collected,
@@ -22,59 +22,15 @@ from .pieces import (
     text_in,
     whole_call,
 )
-from .turn_fields import calls_in, in_places, state_in
+from .turns import CALL, PLACES, STATE
 
-__all__ = ["Responses", "ResponsesReader"]
-
-STATE = "responses"
-"""The name of this format in the state of a message."""
-
-_CALL = "function_call"
-
-_PLACES = {"message": "text", _CALL: "call"}
-"""Items that a message has whole: of these only the place is kept."""
+__all__ = ["ResponsesReader"]
 
 _SENT_BACK = ("type", "id", "summary", "encrypted_content")
 """Fields of a reasoning item that the service takes back. It refuses others that it sends."""
 
-_PARAMETER_NAMES = {"max_tokens": "max_output_tokens"}
-"""Usual names of parameters that have another one here."""
-
 _REASONS = {"max_output_tokens": "length"}
 """Why a response is incomplete, in the words of `DoneChunk`."""
-
-
-class Responses(Wire):
-    """OpenAI Responses; see `Wire`."""
-
-    name = "responses"
-    base_url = "https://api.openai.com/v1"
-    path = "/responses"
-    models_path = "/models"
-    key_variable = "OPENAI_API_KEY"
-    request_id_headers: tuple[str, ...] = ("x-request-id", "apim-request-id")
-
-    def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Build the request's JSON; see `Wire.body`.
-
-        Args:
-            request: What the user asks for.
-        """
-        body: dict[str, Any] = {"input": [item for turn in request.turns for item in _items(turn)]}
-        if request.model is not None:
-            body["model"] = request.model
-        body["stream"] = True
-        if request.tools:
-            body["tools"] = [_tool(tool) for tool in request.tools]
-        if request.output_schema is not None:
-            form = {"type": "json_schema", "name": "answer", "schema": request.output_schema}
-            body["text"] = {"format": form}
-        names = _PARAMETER_NAMES
-        return body | {names.get(name, name): value for name, value in request.params.items()}
-
-    def reader(self) -> ResponsesReader:
-        """Make the reader of one response."""
-        return ResponsesReader()
 
 
 class ResponsesReader:
@@ -124,12 +80,12 @@ class ResponsesReader:
         """An item that is complete: a tool call stands there as a whole."""
         item = optional(fields, "item", dict)
         kind = item.get("type")
-        if kind == _CALL:
+        if kind == CALL:
             yield whole_call(item, item.get("arguments"), text_in(item, "call_id"))
         if kind == "reasoning" and text_in(item, "encrypted_content"):
             fields = {name: item[name] for name in _SENT_BACK if name in item}
             self._keep({"summary": [], **cleaned(fields)})
-        elif kind in tuple(_PLACES):
+        elif kind in tuple(PLACES):
             self._keep({"type": kind})
 
     def _keep(self, item: dict[str, Any]) -> None:
@@ -146,7 +102,7 @@ class ResponsesReader:
         kinds = {item["type"] for item in self._kept}
         yield DoneChunk(
             usage_in(response.get("usage"), "input_tokens", "output_tokens"),
-            _cut(fields["type"], response) or ("tool_calls" if _CALL in kinds else "stop"),
+            _cut(fields["type"], response) or ("tool_calls" if CALL in kinds else "stop"),
             text_in(response, "model"),
             text_in(response, "id"),
             state={STATE: {"items": self._kept}} if "reasoning" in kinds else None,
@@ -200,55 +156,3 @@ def _cut(event: str, response: Mapping[str, Any]) -> str | None:
     reason = text_in(optional(response, "incomplete_details", dict), "reason")
     cut = "incomplete" in (event.rpartition(".")[2], response.get("status"))
     return _REASONS.get(reason, reason) if reason else "length" if cut else None
-
-
-# --- what is sent --------------------------------------------------------------------------------
-
-
-def _items(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The items of a turn; one in the service's own form stays as it is."""
-    if turn.get("role") == "tool":
-        identity, content = turn.get("tool_call_id"), turn.get("content")
-        yield {"type": "function_call_output", "call_id": identity, "output": content}
-        return
-    texts = [_message(turn)] if turn.get("content") else []
-    kept = state_in(turn, STATE, "items")
-    items = in_places(kept, texts, map(_call, calls_in(turn)), kind_of=_kind)
-    while items and items[-1].get("type") == "reasoning":
-        items.pop()  # refused: the service wants to see what it led to
-    yield from items or [_message(turn)]
-
-
-def _kind(item: Mapping[str, Any]) -> str | None:
-    return _PLACES.get(str(item.get("type")))
-
-
-def _call(call: tuple[Any, Any, Any]) -> dict[str, Any]:
-    identity, name, arguments = call
-    fields = {"call_id": identity, "name": name, "arguments": arguments}
-    return {"type": "function_call", **fields}
-
-
-def _message(turn: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {name: value for name, value in turn.items() if name not in ("tool_calls", "state")}
-    out, content = turn.get("role") == "assistant", turn.get("content")
-    if out and isinstance(content, str):  # llama.cpp takes an answer in this form only
-        content = [{"type": "text", "text": content}]
-    if isinstance(content, list):
-        fields["content"] = [_part(part, out=out) for part in content]
-    return {"type": "message", **fields} if out else fields
-
-
-def _part(part: Any, *, out: bool) -> Any:
-    if part.get("type") == "text":
-        return {"type": "output_text" if out else "input_text", "text": part.get("text")}
-    if part.get("type") == "image":
-        return {"type": "input_image", "image_url": part.get("url") or data_url(part)}
-    if part.get("type") == "file":
-        return {"type": "input_file", "filename": part.get("name"), "file_data": data_url(part)}
-    return part
-
-
-def _tool(tool: Any) -> Any:
-    known = isinstance(tool, Mapping) and "parameters" in tool and "type" not in tool
-    return {"type": "function", **tool} if known else tool
