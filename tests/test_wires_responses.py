@@ -529,16 +529,22 @@ def test_parts() -> None:
         {"type": "file", "name": "n", "media_type": "text/plain", "data": "AA=="},
         {"type": "input_audio", "x": 1},
     ]
-    (user, model) = body_of(
-        {"role": "user", "content": parts}, {"role": "assistant", "content": parts[:1]}
+    (user, model, result) = body_of(
+        {"role": "user", "content": parts},
+        {"role": "assistant", "content": parts[:1]},
+        {"role": "tool", "tool_call_id": "c", "content": parts},
     )["input"]
-    assert user["content"] == [
-        {"type": "input_text", "text": "x"},
-        {"type": "input_image", "image_url": "data:image/png;base64,AA=="},
-        {"type": "input_image", "image_url": "https://x/y.png"},
-        {"type": "input_file", "filename": "n", "file_data": "data:text/plain;base64,AA=="},
-        {"type": "input_audio", "x": 1},
-    ]
+    assert (
+        user["content"]
+        == result["output"]
+        == [
+            {"type": "input_text", "text": "x"},
+            {"type": "input_image", "image_url": "data:image/png;base64,AA=="},
+            {"type": "input_image", "image_url": "https://x/y.png"},
+            {"type": "input_file", "filename": "n", "file_data": "data:text/plain;base64,AA=="},
+            {"type": "input_audio", "x": 1},
+        ]
+    )
     assert model["content"] == [{"type": "output_text", "text": "x"}]
 
 

@@ -31,6 +31,8 @@ def items_of(turns: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def _items(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     if turn.get("role") == "tool":
         identity, content = turn.get("tool_call_id"), turn.get("content")
+        if isinstance(content, list):
+            content = [_part(part, out=False) for part in content]
         yield {"type": "function_call_output", "call_id": identity, "output": content}
         return
     texts = [_message(turn)] if turn.get("content") else []
