@@ -69,6 +69,8 @@ class Lines:
     def read(self, data: str) -> ReadResult:
         if data.startswith("#"):
             return None
+        if data == "~":  # it says nothing
+            return ()
         words = [ContentChunk(word) for word in data.split()]
         self.done = DoneChunk(None, "!") if data.endswith("!") else None
         return [*words, DoneChunk()] if data.endswith(".") else words
@@ -151,7 +153,7 @@ def test_a_wire_that_is_not_resumable() -> None:
     assert caught.value.partial == Message("good")
 
 
-@each("end", ["fin", "cut", "reset", "silence"])
+@each("end", ["fin", "cut", "reset", "silence", "nothing"])
 def test_a_response_that_may_end_here(end: str) -> None:
     """PROMISE 11: the reader says whether the message is complete when the bytes end, however."""
 
@@ -165,12 +167,17 @@ def test_a_response_that_may_end_here(end: str) -> None:
             conn.reset()
         elif end == "silence":
             conn.wait_gone(GRACE + 5)
+        elif end == "nothing":  # events that say nothing, without end
+            for _ in range(30):
+                conn.send(http_chunk(event("~")))
+                time.sleep(0.2)
 
     with play(script) as server:
         started = time.monotonic()
         stream = ask_other(server.url, timeout=Timeouts(idle=30))
         assert stream.get_final_message() == Message("goodday!", finish_reason="!")
-        assert (time.monotonic() - started < GRACE) is (end != "silence")
+        took = time.monotonic() - started
+        assert (took > GRACE) is (end in ("silence", "nothing")) and took < GRACE + 2
     assert stream.state == "done"
 
 

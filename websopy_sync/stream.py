@@ -71,6 +71,9 @@ class ChatStream(ResponseStream[StreamChunk]):
         self._builder = MessageBuilder(keep=keep_message)
         self._max_answer_size = max_answer_size
         self._on_end = on_end
+        self._waits = False
+        """Whether the response is complete, and waits for what may follow. Nothing prolongs that
+        but chunks: a service may send events without end."""
         self._request_notified = False
         self._opener = program_thread()
         ends = hooks.notifier("on_done") or hooks.notifier("on_error")
@@ -290,13 +293,15 @@ def _take_and_lend(
 ) -> Iterator[StreamChunk]:
     stream = _chat(reading)
     stream._take(chunks, fits=room >= stream._reader.held)
+    complete = stream._reader.done is not None
+    waits, stream._waits = complete and stream._waits and not chunks, complete
     del stream  # leaving the loop must free it
     if chunks and _is_ping(chunks[-1]):
         yield from _lend_ping(chunks, reading)
-    else:
+    elif not waits:
         reading.scope.progress = True
         yield from _lend(chunks, reading)
-        if _chat(reading)._ending():
+        if _chat(reading)._waits:
             reading.scope.limit("idle", GRACE)
     if reading.scope.aborted and not _chat(reading)._settled:
         reading.scope.raise_aborted()
