@@ -26,6 +26,7 @@ SIGNED: dict[str, Any] = {
     "gemini": {
         "parts": [{"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "s1gnature"}]
     },
+    "openai": {"reasoning_content": "s1gnature"},
     "responses": {"items": [{"type": "reasoning", "encrypted_content": "s1gnature"}]},
 }
 """What the services that must get something back give, as `DoneChunk.state` has it."""

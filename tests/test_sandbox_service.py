@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import each
 
-from websopy_sync.sandbox import RecordedRequest, Sandbox, expect_tool_result
+from websopy_sync.sandbox import RecordedRequest, Sandbox, done, expect_tool_result, say
 from websopy_sync.sandbox.compiled_script import Script
 from websopy_sync.sandbox.default_answer import default_script
 from websopy_sync.sandbox.service import refusal, unexpected
@@ -131,3 +131,12 @@ def test_a_request_for_a_whole_response(wire: str) -> None:
         body = {"model": "m", "messages": [], "input": [], "stream": False}
         answer = requests.post(sandbox.url + path, json=body, timeout=5)
     assert answer.status_code == 400 and "stream: expected true" in answer.text
+
+
+@each(("options", "said"), [({}, False), ({"stream_options": {"include_usage": True}}, True)])
+def test_usage_for_those_who_ask(options: dict[str, Any], said: bool) -> None:
+    """OpenAI's own loop over `choices[0]` fails at an event that it did not ask for."""
+    with Sandbox([say("a"), done(1, 2, finish_reason="stop")], wire="openai") as sandbox:
+        body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
+        answer = requests.post(f"{sandbox.url}/chat/completions", json=body | options, timeout=5)
+    assert ('"choices":[],"usage"' in answer.text) is said and "[DONE]" in answer.text

@@ -12,7 +12,7 @@ from tables import each
 from websopy_sync.chunks import ContentChunk, DoneChunk, ToolCall, ToolCallChunk, Usage
 from websopy_sync.errors import ConfigError
 from websopy_sync.message import Message, MessageBuilder
-from websopy_sync.wires import ChatRequest
+from websopy_sync.wires import ChatRequest, find_wire
 from websopy_sync.wires.base import chunks_of
 from websopy_sync.wires.openai import OpenAI, OpenAIReader
 
@@ -252,6 +252,43 @@ def test_turns(turn: dict[str, Any], sent: dict[str, Any]) -> None:
     before = json.dumps(turn)
     assert body_of(turn)["messages"] == [sent]
     assert json.dumps(turn) == before
+
+
+DEEPSEEK = find_wire("deepseek")
+
+
+def thinking(*events: str) -> DoneChunk:
+    chunks, error = play(datas(DEEPSEEK, "".join(events).encode(), 7), DEEPSEEK.reader())
+    assert error is None and isinstance(chunks[-1], DoneChunk)
+    return chunks[-1]
+
+
+def test_reasoning_that_goes_back() -> None:
+    """PROMISE 48: DeepSeek refuses a request without the reasoning of its earlier turns."""
+    think = [event({"reasoning_content": piece}) for piece in ("h\ud83d", "\ude00m")]
+    end = thinking(*think, event(call(0, "{}", id="c", name="f")), STOP)
+    assert end.state == {"deepseek": {"reasoning_content": "h\U0001f600m"}}
+    turn = Message("", (ToolCall("f", "{}", "c"),), state=end.state).to_dict()
+    sent = {"role": "assistant", "content": None, "tool_calls": CALLS}
+    assert body_of(turn, wire=DEEPSEEK)["messages"] == [
+        {**sent, "content": turn["content"], "reasoning_content": "h\U0001f600m"}
+    ]
+    own = turn | {"reasoning_content": "mine"}
+    assert body_of(own, wire=DEEPSEEK)["messages"][0]["reasoning_content"] == "mine"
+    assert "reasoning_content" not in body_of(turn)["messages"][0]  # another service
+
+
+@each("field", ["reasoning", "content"])
+def test_what_does_not_go_back(field: str) -> None:
+    """Other servers refuse a field that they do not know."""
+    assert thinking(event({field: "hm"}), STOP).state is None
+
+
+@each("state", [None, "x", {"deepseek": "x"}, {"deepseek": {"reasoning_content": ["x"]}}])
+def test_state_of_another_form(state: Any) -> None:
+    """It came from a file, say."""
+    turn = {"role": "assistant", "content": "a", "state": state}
+    assert body_of(turn, wire=DEEPSEEK)["messages"] == [{"role": "assistant", "content": "a"}]
 
 
 def test_body() -> None:

@@ -28,7 +28,7 @@ from websopy_sync.wires.websopy import Websopy
         ("openrouter", OpenAI, "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
         ("llamacpp", OpenAI, "http://127.0.0.1:8080/v1", ""),
         ("vllm", OpenAI, "http://127.0.0.1:8000/v1", ""),
-        ("azure", OpenAI, "", "AZURE_OPENAI_API_KEY"),
+        ("azure", OpenAI, "", ""),
         (
             "gemini",
             Gemini,

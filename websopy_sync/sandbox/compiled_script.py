@@ -109,7 +109,7 @@ def _written(steps: Sequence[Step], service: Service) -> Iterator[Step]:
     for step in steps:
         if isinstance(step, Chunk):
             events = writer.write(step.chunk)
-            yield from (Event(event.data, event=event.event, id=step.id) for event in events)
+            yield from (Event(**attrs.asdict(event), id=step.id) for event in events)
         else:
             yield step
 

@@ -168,10 +168,19 @@ class Dispatcher:
         else:
             chosen = self._default(request)
         refused = unexpected(chosen.script.expected, request, self.service)
-        chosen = self._playback(refused) if refused else chosen
+        chosen = self._playback(refused) if refused else self._asked_for(chosen, request)
         if key and chosen.script.headers.status == 200:
             self._keep(key, chosen)
         return chosen
+
+    def _asked_for(self, chosen: Playback, request: RecordedRequest) -> Playback:
+        """The playback without the events that this request does not ask for."""
+        body = chosen.script.body
+        optional = {place for place, step in enumerate(body) if getattr(step, "on_request", False)}
+        if not optional or self.service.asks_for_usage(request.json):
+            return chosen
+        places = [place for place in chosen.places if place not in optional]
+        return attrs.evolve(chosen, places=places)
 
     def _default(self, request: RecordedRequest) -> Playback:
         if self._script is None:

@@ -43,11 +43,13 @@ class Event:
         data: Its data, as it is.
         event: Its type.
         id: The event's id; None has the sandbox number it, "" sends none.
+        on_request: Whether it goes only to a client that asks for it.
     """
 
     data: str
     event: str = attrs.field(default="message", kw_only=True)
     id: str | None = attrs.field(default=None, kw_only=True)
+    on_request: bool = attrs.field(default=False, kw_only=True)
 
 
 @attrs.frozen

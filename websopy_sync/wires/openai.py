@@ -26,6 +26,7 @@ from .pieces import (
     unknown_fields,
 )
 from .tool_pieces import ToolCallPieces
+from .turn_fields import own_state
 
 __all__ = ["OpenAI", "OpenAIReader"]
 
@@ -36,6 +37,10 @@ _KNOWN = {
     "function_call",
 }
 """Fields of an event, its choice and its delta that are read, or say nothing about the answer."""
+
+
+_SENT_BACK = "reasoning_content"
+"""A field that DeepSeek and others demand back with later requests. OpenAI itself has none."""
 
 
 class OpenAI(Wire):
@@ -67,7 +72,7 @@ class OpenAI(Wire):
             ConfigError: Several answers are asked for.
         """
         check_one_answer(request.params.get("n"))
-        body: dict[str, Any] = {"messages": [_turn(turn) for turn in request.turns]}
+        body: dict[str, Any] = {"messages": [_turn(turn, self.name) for turn in request.turns]}
         if request.model is not None:
             body["model"] = request.model
         body["stream"] = True
@@ -82,13 +87,19 @@ class OpenAI(Wire):
 
     def reader(self) -> OpenAIReader:
         """Make the reader of one response."""
-        return OpenAIReader()
+        return OpenAIReader(self.name)
 
 
 class OpenAIReader:
-    """Reads the events of one response; see `Reader`."""
+    """Reads the events of one response; see `Reader`.
 
-    def __init__(self) -> None:
+    Args:
+        name: The wire's name, under which the state of the message is kept.
+    """
+
+    def __init__(self, name: str = OpenAI.name) -> None:
+        self._name = name
+        self._thoughts: list[str] = []  # what the service must get back
         self._texts = Texts()
         self._calls = ToolCallPieces()
         self._reason: str | None = None
@@ -103,8 +114,10 @@ class OpenAIReader:
         return self._done() if self._reason and not self._calls.size else None
 
     def _done(self) -> DoneChunk:
+        self._thoughts = ["".join(self._thoughts)]  # joined once, however often this is asked for
+        state = {self._name: {_SENT_BACK: self._thoughts[0]}} if self._thoughts[0] else None
         extra = self._extra.fields or None
-        return DoneChunk(self._usage, self._reason, self._model, self._id, extra=extra)
+        return DoneChunk(self._usage, self._reason, self._model, self._id, state=state, extra=extra)
 
     def read(self, data: str) -> ReadResult:
         """Read the data of one event; see `Reader.read`."""
@@ -139,7 +152,10 @@ class OpenAIReader:
 
     def _delta(self, delta: dict[str, Any], extra: dict[str, Any]) -> Iterator[StreamChunk]:
         reasoning, text = _texts(delta)
-        yield from self._texts.think(reasoning)
+        thoughts = self._texts.think(reasoning)
+        if delta.get(_SENT_BACK):
+            self._thoughts += [chunk.text for chunk in thoughts]
+        yield from thoughts
         said = self._texts.say(text, extra)
         yield from said
         self._extra.note({} if said else extra)
@@ -187,9 +203,12 @@ def _texts(delta: dict[str, Any]) -> tuple[str, str]:
 # --- what is sent --------------------------------------------------------------------------------
 
 
-def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
+def _turn(turn: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A turn in OpenAI's form. What is in that form already stays as it is."""
-    fields = {name: value for name, value in turn.items() if name != "state"}
+    fields = {field: value for field, value in turn.items() if field != "state"}
+    thoughts = own_state(turn, name).get(_SENT_BACK)
+    if isinstance(thoughts, str):
+        fields.setdefault(_SENT_BACK, thoughts)
     if isinstance(fields.get("tool_calls"), list):
         fields["tool_calls"] = [_call(call) for call in fields["tool_calls"]]
     if isinstance(fields.get("content"), list):

@@ -157,7 +157,7 @@ class Texts:
         text = self._text.join(piece)
         return [ContentChunk(text, extra=extra or None)] if text else []
 
-    def think(self, piece: str) -> list[StreamChunk]:
+    def think(self, piece: str) -> list[ReasoningChunk]:
         """The chunk of a piece of reasoning, likewise."""
         text = self._reasoning.join(piece)
         return [ReasoningChunk(text)] if text else []

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..interrupts import is_interrupt
 
-__all__ = ["calls_in", "in_places", "is_system", "object_in", "state_in"]
+__all__ = ["calls_in", "in_places", "is_system", "object_in", "own_state", "state_in"]
 
 
 def is_system(turn: Mapping[str, Any]) -> bool:
@@ -49,6 +49,13 @@ def object_in(arguments: Any) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def own_state(turn: Mapping[str, Any], format: str) -> Mapping[str, Any]:
+    """The state of a turn in one format; empty for a turn that another service wrote."""
+    value: Any = turn.get("state")
+    own = value.get(format) if isinstance(value, Mapping) else None
+    return own if isinstance(own, Mapping) else {}
+
+
 def state_in(turn: Mapping[str, Any], format: str, field: str) -> list[dict[str, Any]]:
     """What the service must get back with a turn, in its order.
 
@@ -60,9 +67,7 @@ def state_in(turn: Mapping[str, Any], format: str, field: str) -> list[dict[str,
     Returns:
         New dicts; none for a turn that another service wrote.
     """
-    value: Any = turn.get("state")
-    for name in (format, field):
-        value = value.get(name) if isinstance(value, Mapping) else None
+    value = own_state(turn, format).get(field)
     listed = value if isinstance(value, list | tuple) else ()
     return [dict(part) for part in listed if isinstance(part, Mapping)]
 

@@ -26,10 +26,12 @@ class WrittenEvent:
     Attributes:
         data: Its data.
         event: Its type.
+        on_request: Whether it goes only to a client that asks for it; see `Service.asks_for_usage`.
     """
 
     data: str
     event: str = "message"
+    on_request: bool = False
 
 
 class Writer:
@@ -85,6 +87,10 @@ class Service:
         """Whether a request wants its response streamed: only such ones are played."""
         default = self.stream_default
         return default is None or body.get("stream", default) is True
+
+    def asks_for_usage(self, body: Mapping[str, Any]) -> bool:
+        """Whether a request wants the usage in an event that other clients do not get."""
+        return True
 
     def turns_in(self, body: Mapping[str, Any]) -> object:
         """The turns in a request's JSON, in the form of `ChatRequest`; what is none stays."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from ...chunks import (
     ContentChunk,
     DoneChunk,
@@ -34,6 +36,10 @@ class OpenAIService(Service):
     def writer(self) -> OpenAIWriter:
         """Make the writer of one response."""
         return OpenAIWriter()
+
+    def asks_for_usage(self, body: Mapping[str, Any]) -> bool:
+        """Whether `stream_options` ask for it; see `Service.asks_for_usage`."""
+        return field_at(body, "stream_options", "include_usage") is True
 
     def turns_in(self, body: Mapping[str, Any]) -> object:
         """The turns, in the form of `ChatRequest`; see `Service.turns_in`."""
@@ -97,7 +103,8 @@ def _ending(chunk: DoneChunk) -> list[WrittenEvent]:
         choice = {"index": 0, "delta": {}, "finish_reason": chunk.finish_reason}
         events.append(_event({"choices": [choice], **fields, **chunk.extra}))
     if chunk.usage:
-        events.append(_event({"choices": [], "usage": _usage(chunk.usage)}))
+        usage = _event({"choices": [], "usage": _usage(chunk.usage)})
+        events.append(attrs.evolve(usage, on_request=True))
     return [*events, WrittenEvent("[DONE]")]
 
 
