@@ -7,12 +7,17 @@ from typing import Any
 import pytest
 from tables import each
 
+from websopy_sync import WebsopyClient
 from websopy_sync.endpoint import Endpoint
 from websopy_sync.errors import ConfigError
+from websopy_sync.sandbox import Sandbox
 from websopy_sync.secret import Secret
 from websopy_sync.wires.openai import OpenAI
 
-VARIABLES = ("WEBSOPY_API_KEY", "WEBSOPY_BASE_URL", "WEBSOPY_WIRE", "OPENAI_API_KEY")
+VARIABLES = (
+    *("WEBSOPY_API_KEY", "WEBSOPY_BASE_URL", "WEBSOPY_MODEL", "WEBSOPY_WIRE"),
+    "OPENAI_API_KEY",
+)
 OPENAI = "https://api.openai.com/v1"
 
 
@@ -120,3 +125,18 @@ def test_what_is_missing(
     with pytest.raises(ConfigError, match=says) as caught:
         endpoint(monkeypatch, env, *given)
     assert "k3y" not in str(caught.value)
+
+
+@each(("set_to", "given", "model"), [("a", None, "a"), ("a", "b", "b"), ("", None, None)])
+def test_the_model(
+    set_to: str, given: str | None, model: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable names the model where the program does not: most services need one."""
+    monkeypatch.setenv("WEBSOPY_MODEL", set_to)
+    with Sandbox() as service:
+        with WebsopyClient("k", base_url=service.url, model=given, plugins=[]) as client:
+            monkeypatch.setenv("WEBSOPY_MODEL", "later")
+            client.ai.chat("x")
+            client.ai.chat("x", model="c")
+        named = [request.json.get("model") for request in service.requests]
+    assert named == [model, "c"]

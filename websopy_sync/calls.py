@@ -64,6 +64,7 @@ class Calls:
         self._options = options
         self._base_url = endpoint.base_url
         self._api_key = endpoint.api_key
+        self._model = endpoint.model
         self._transport = transport
         self._hooks = hooks
         self._budget = RetryBudget()
@@ -210,7 +211,7 @@ class Calls:
         turns = turns_of(messages)
         if isinstance(turns, ConfigError):
             raise turns
-        chat_request = chat_request_of(turns, fields, output_schema, model=self._options.model)
+        chat_request = chat_request_of(turns, fields, output_schema, model=self._model)
         body = body_of(self.wire, chat_request) | dict(options.extra_body or {})
         encoded = encode_body(body)
         if isinstance(encoded, ConfigError):

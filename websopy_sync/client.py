@@ -39,7 +39,7 @@ class WebsopyClient:
         base_url: `WEBSOPY_BASE_URL` when None, else the service's.
         wire: The service's format, by name or as a `Wire`; `WEBSOPY_WIRE` when None, else that of
             the Websopy service.
-        model: The model of each request that names none.
+        model: The model of each request that names none; `WEBSOPY_MODEL` when None.
         timeout: `Timeouts`, or seconds for the whole call; None for the defaults.
         max_retries: How often a call that failed may be sent again.
         session: A requests.Session whose proxies, certificates and own adapters are used; it stays
@@ -64,7 +64,7 @@ class WebsopyClient:
     @same_parameters(ClientOptions)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         options = ClientOptions(*args, **kwargs)
-        endpoint = Endpoint.of(options.wire, options.base_url, options.api_key)
+        endpoint = Endpoint.of(options.wire, options.base_url, options.api_key, model=options.model)
         self._base_url = endpoint.base_url
         transport = Transport(
             key_header=endpoint.wire.key_header, verify=options.verify, session=options.session

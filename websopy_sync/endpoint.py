@@ -1,7 +1,7 @@
 """Endpoint: the service that a client talks to, as options, environment and wire say together.
 
-Reads WEBSOPY_API_KEY, WEBSOPY_BASE_URL, WEBSOPY_WIRE and the key variable of a provider. Knows
-nothing of requests.
+Reads WEBSOPY_API_KEY, WEBSOPY_BASE_URL, WEBSOPY_MODEL, WEBSOPY_WIRE and the key variable of a
+provider. Knows nothing of requests.
 """
 
 from __future__ import annotations
@@ -29,15 +29,22 @@ class Endpoint:
         wire: The service's format.
         base_url: Its address, without a slash at the end.
         api_key: The key, or the function that gives it; an empty key is not sent.
+        model: The model of each request that names none; None for no model.
     """
 
     wire: Wire
     base_url: str
     api_key: Secret[KeySource]
+    model: str | None
 
     @classmethod
     def of(
-        cls, wire: str | Wire | None, base_url: str | None, api_key: Secret[KeySource] | None
+        cls,
+        wire: str | Wire | None,
+        base_url: str | None,
+        api_key: Secret[KeySource] | None,
+        *,
+        model: str | None = None,
     ) -> Endpoint:
         """The endpoint of a client's options.
 
@@ -45,6 +52,7 @@ class Endpoint:
             wire: A name, a wire, or None for WEBSOPY_WIRE, else the Websopy service's.
             base_url: The address; None for WEBSOPY_BASE_URL, else the wire's own.
             api_key: The key; None for one of the environment.
+            model: The model; None for WEBSOPY_MODEL.
 
         Raises:
             ConfigError: There is no such wire, no address, or no key where one is needed.
@@ -59,7 +67,9 @@ class Endpoint:
         if problem:
             raise ConfigError(problem)
         url = url.rstrip("/")
-        return cls(found, url, api_key or _key_of_environment(found, url))
+        if model is None:
+            model = os.environ.get("WEBSOPY_MODEL") or None
+        return cls(found, url, api_key or _key_of_environment(found, url), model)
 
 
 def _key_of_environment(wire: Wire, url: str) -> Secret[KeySource]:
