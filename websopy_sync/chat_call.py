@@ -62,7 +62,8 @@ def path_of(wire: Wire, model: object) -> str:
     if "{model}" not in wire.path:
         return wire.path
     if not isinstance(model, str) or not model:
-        raise ConfigError(f"model: the wire {wire.name!r} needs one; pass model= or set WEBSOPY_MODEL")
+        how = "pass model= or set WEBSOPY_MODEL"
+        raise ConfigError(f"model: the wire {wire.name!r} needs one; {how}")
     # Servers take the dots for steps up the path; `quote` fails at half a surrogate pair.
     if not model.isprintable() or model in (".", ".."):
         raise ConfigError("model: expected a printable name that is neither '.' nor '..'")
