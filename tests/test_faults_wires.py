@@ -87,6 +87,7 @@ def test_a_whole_answer(wire: str, service: Sandbox, client: WebsopyClient, ends
         "m-1",
         message.id,
         "hm",
+        state={"openai": {"reasoning_content": "hm"}} if wire == "openai" else None,
     )
     assert ends.ends == ["done"]
 
