@@ -568,3 +568,39 @@ def test_body() -> None:
         "max_output_tokens": 9,
         "reasoning": {"effort": "low"},
     }
+
+
+# --- the service's own SDK as a client of the sandbox --------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_sandbox_as_the_sdk_sees_it() -> None:
+    """OpenAI's own SDK reads what the sandbox writes as this package does, and sends it back."""
+    openai = pytest.importorskip("openai")
+    state = {"responses": {"items": [SECRET, TEXT, OTHER, PLACE]}}
+    steps = [think("hm"), say("a "), say("😀"), tool("f", {"x": "世"}, "c")]
+    ending = done(20, 150, finish_reason="tool_calls", model="m-1", answer_id="r", state=state)
+    asked: dict[str, Any] = {"model": "m", "store": False}
+    result = {"type": "function_call_output", "call_id": "c", "output": "1"}
+    with Sandbox(wire="responses") as service:
+        with openai.OpenAI(api_key="k3y", base_url=service.url, max_retries=0) as sdk:
+            service.play([*steps, ending])
+            with sdk.responses.stream(input="x", **asked) as stream:
+                theirs = stream.get_final_response()
+            items = [item.to_dict() for item in theirs.output]
+            service.play([expect_tool_result("f", content="1"), say("b"), ending])
+            back = [{"role": "user", "content": "x"}, *items, result]
+            assert sdk.responses.create(input=back, stream=True, **asked)
+        with WebsopyClient("k3y", base_url=service.url, wire="responses", plugins=[]) as client:
+            service.play([*steps, ending])
+            ours = client.ai.chat("x", **asked)
+    sent = body_of(ours.to_dict())["input"]
+    assert [item["type"] for item in items] == [item["type"] for item in sent]
+    assert [item for item in sent if item["type"] == "reasoning"] == [SECRET, OTHER]
+    assert [item.encrypted_content for item in theirs.output if item.type == "reasoning"] == [
+        "abc",
+        "def",
+    ]
+    assert theirs.output_text == ours.content == "a 😀"
+    assert (theirs.id, theirs.model) == (ours.id, ours.model)
+    assert theirs.usage.total_tokens == 170 == ours.usage.total_tokens

@@ -53,6 +53,12 @@ class ResponsesService(Service):
 _PARTS = {"message": "output_text", "reasoning": "reasoning_text"}
 """The kind of the text in each item that has one."""
 
+_ROLES: dict[str, dict[str, Any]] = {
+    "message": {"role": "assistant", "content": []},
+    "reasoning": {"summary": []},
+}
+"""What an item has from its start on."""
+
 
 class ResponsesWriter(Writer):
     """Writes one response, each text and each tool call as an item with its events.
@@ -62,8 +68,8 @@ class ResponsesWriter(Writer):
 
     def __init__(self) -> None:
         self._begun = False
-        self._items = 0
-        self._open: dict[str, Any] = {}  # the item that is not done
+        self._items: list[dict[str, Any]] = []  # those that are done
+        self._open: dict[str, Any] = {}  # the one that is not
         self._pieces: list[str] = []  # its text
         self._kept: list[dict[str, Any]] = []  # of the state, what is not written
 
@@ -73,9 +79,10 @@ class ResponsesWriter(Writer):
 
     def _begin(self) -> list[WrittenEvent]:
         self._begun = True
-        state = self.ending.state if self.ending else None
-        self._kept = [*(state or {}).get("responses", {}).get("items", ())]
-        return [_event("response.created", response=_response({}))]
+        done = self.ending or DoneChunk()
+        self._kept = [*(done.state or {}).get("responses", {}).get("items", ())]
+        response = {"status": "in_progress", "output": [], **_names(done)}
+        return [_event("response.created", response=response)]
 
     def _events(self, chunk: StreamChunk) -> list[WrittenEvent]:
         if isinstance(chunk, ContentChunk):
@@ -88,17 +95,21 @@ class ResponsesWriter(Writer):
             return [_event("error", code=chunk.code, message=chunk.message, param=None)]
         if isinstance(chunk, UnknownChunk):
             return [WrittenEvent(json_text(chunk.data))]
-        return [*self._before("end"), _ending(chunk)]
+        return [*self._before("end"), _ending(chunk, self._items)]
 
     def _delta(self, kind: str, text: str) -> list[WrittenEvent]:
         events = []
         if self._open.get("type") != kind:
             events = self._before(kind)
             kept = self._kept.pop(0) if kind == "reasoning" and self._next(kind) else {}
-            events.append(self._start({"type": kind, **kept}))
+            events.append(self._start({"type": kind, **_ROLES[kind], **kept}))
+            events.append(self._placed("content_part.added", part=_part(kind, "")))
         self._pieces.append(text)
+        return [*events, self._placed(f"{_PARTS[kind]}.delta", delta=text)]
+
+    def _placed(self, kind: str, **fields: Any) -> WrittenEvent:
         place = {"item_id": self._open["id"], "content_index": 0}
-        return [*events, self._indexed(f"response.{_PARTS[kind]}.delta", **place, delta=text)]
+        return self._indexed(f"response.{kind}", **place, **fields)
 
     def _call(self, chunk: ToolCallChunk) -> list[WrittenEvent]:
         tool, half = chunk.tool, len(chunk.tool.arguments) // 2
@@ -123,33 +134,35 @@ class ResponsesWriter(Writer):
         return bool(self._kept) and self._kept[0].get("type") == kind
 
     def _start(self, fields: Mapping[str, Any]) -> WrittenEvent:
-        self._items += 1
-        self._open = {"id": f"item-{self._items}", **fields}
+        self._open = {"id": f"item-{len(self._items) + 1}", **fields}
         item = {name: value for name, value in self._open.items() if name != "encrypted_content"}
-        return self._indexed("response.output_item.added", item=item | {"status": "in_progress"})
+        return self._indexed("response.output_item.added", item=item | _status(item, "in_progress"))
 
     def _stop(self, **fields: Any) -> list[WrittenEvent]:
         """End the item that is open, if one is."""
+        if not self._open:
+            return []
         item, text = self._open | fields, "".join(self._pieces)
         self._open, self._pieces = {}, []
         if text:
-            item["content"] = [{"type": _PARTS[item["type"]], "text": text}]
-        done = item | {"status": "completed"}
-        return [self._indexed("response.output_item.done", item=done)] if item else []
+            item["content"] = [_part(item["type"], text)]
+        item |= _status(item, "completed")
+        event = self._indexed("response.output_item.done", item=item)
+        self._items.append(item)
+        return [event]
 
     def _indexed(self, kind: str, **fields: Any) -> WrittenEvent:
-        return _event(kind, output_index=self._items - 1, **fields)
+        return _event(kind, output_index=len(self._items), **fields)
 
 
 _STATUSES = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-def _ending(chunk: DoneChunk) -> WrittenEvent:
+def _ending(chunk: DoneChunk, items: list[dict[str, Any]]) -> WrittenEvent:
     reason = _STATUSES.get(chunk.finish_reason or "")
     fields: dict[str, Any] = {"status": "incomplete" if reason else "completed"}
     fields |= {"incomplete_details": {"reason": reason}} if reason else {}
-    fields |= {"model": chunk.model} if chunk.model else {}
-    fields |= {"id": chunk.id} if chunk.id else {}
+    fields |= {"output": items, **_names(chunk)}
     if chunk.usage:
         fields["usage"] = {
             "input_tokens": chunk.usage.prompt_tokens,
@@ -158,11 +171,21 @@ def _ending(chunk: DoneChunk) -> WrittenEvent:
             "output_tokens_details": {"reasoning_tokens": chunk.usage.reasoning_tokens},
             "total_tokens": chunk.usage.total_tokens,
         }
-    return _event(f"response.{fields['status']}", response=_response(fields))
+    return _event(f"response.{fields['status']}", response=fields)
 
 
-def _response(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {"object": "response", "status": "in_progress", **fields}
+def _names(chunk: DoneChunk) -> dict[str, Any]:
+    model = {"model": chunk.model} if chunk.model else {}
+    return {"object": "response", **model} | ({"id": chunk.id} if chunk.id else {})
+
+
+def _status(item: Mapping[str, Any], status: str) -> dict[str, Any]:
+    return {} if item["type"] == "reasoning" else {"status": status}
+
+
+def _part(kind: str, text: str) -> dict[str, Any]:
+    annotations: dict[str, Any] = {"annotations": []} if kind == "message" else {}
+    return {"type": _PARTS[kind], "text": text, **annotations}
 
 
 def _event(kind: str, **fields: Any) -> WrittenEvent:
@@ -175,7 +198,7 @@ def _turns(items: Sequence[Any]) -> list[Any]:
     for item in items:
         kind = item.get("type") if isinstance(item, dict) else None
         if kind == "function_call":
-            call = {"id": item.get("call_id"), **item}
+            call = {**item, "id": item.get("call_id")}
             asked = turns[-1] if turns and isinstance(turns[-1], dict) else {}
             if asked.get("role") == "assistant":
                 earlier = asked.get("tool_calls")
