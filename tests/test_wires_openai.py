@@ -95,6 +95,12 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         "StreamServerError",
     ),
     (
+        "an error that is the whole object",
+        event({"content": "x"}) + 'data: {"object":"error","message":"m","code":400}\n\n' + DONE,
+        [["content", "x"], ["error", ["m", "400"]]],
+        "StreamServerError",
+    ),
+    (
         "usage before the finish reason",
         event({"content": "x"}, usage=USAGE) + STOP,
         [["content", "x"], ["done", ["stop", 7]]],
@@ -331,3 +337,12 @@ def test_a_tool_call_chunk_is_whole() -> None:
     chunk = reader.read(event({}, finish="tool_calls")[6:])
     assert chunk == ToolCallChunk(ToolCall("f", '{"a":1}', "c"))
     assert reader.done == DoneChunk(None, "tool_calls", "m", "1")
+
+
+def test_names_that_change() -> None:
+    """The model and the id are the first ones; some servers make up an id for each event."""
+    reader = OpenAIReader()
+    for name in ("first", "second"):
+        reader.read(event({"content": "a"}, id=name, model=f"m-{name}")[6:])
+    reader.read(event({}, finish="stop", id="", model="")[6:])
+    assert reader.done == DoneChunk(None, "stop", "m-first", "first")

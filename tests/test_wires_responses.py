@@ -427,6 +427,14 @@ def test_a_tool_loop_with_reasoning(tmp_path: Path) -> None:
         assert "abc" not in elsewhere and '"f"' in elsewhere
 
 
+@each("kind", ["keepalive", "ping"])
+def test_pings(kind: str) -> None:
+    """They are no progress; any other event is."""
+    reader = WIRE.reader()
+    assert reader.read(json.dumps({"type": kind})) is None
+    assert reader.read('{"type": "response.in_progress"}') is not None
+
+
 def test_reasoning_without_end() -> None:
     """PROMISE 16: what goes back is held in memory, so it counts for `max_answer_size`."""
     secret = SECRET | {"encrypted_content": "x" * 1000}
