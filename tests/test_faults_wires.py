@@ -245,7 +245,7 @@ def test_errors_by_status(wire: str, service: Sandbox, client: WebsopyClient) ->
     play(service, status(429, retry_after=100))
     with pytest.raises(RateLimitError) as limited:
         client.ai.chat("x")
-    assert limited.value.retry_after == 100
+    assert limited.value.retry_after == 100 and limited.value.code is not None
     with WebsopyClient("wrong", base_url=service.url, wire=wire, model="m", plugins=[]) as other:
         with pytest.raises(AuthenticationError):
             other.ai.chat("x")

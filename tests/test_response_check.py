@@ -130,3 +130,28 @@ def test_a_cancel_while_the_body_is_read_is_a_cancel() -> None:
     scope.abort("cancelled")
     with pytest.raises(StreamCancelledError):
         problem_of(Response(500), scope)
+
+
+@each(
+    ("body", "code"),
+    [
+        (b'{"error":{"message":"m","type":"invalid_request_error","code":"too_long"}}', "too_long"),
+        (b'{"error":{"message":"m","type":"server_error","code":null}}', "server_error"),
+        (b'{"type":"error","error":{"type":"overloaded_error","message":"m"}}', "overloaded_error"),
+        (b'[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}]', "RESOURCE_EXHAUSTED"),
+        (b'{"error":{"code":429}}', "429"),
+        (b'{"error":"model not found"}', None),
+        (b'{"error":{"code":"' + KEY.encode() + b'"}}', "***"),
+        (b"[]", None),
+        (b'"code"', None),
+        (b"<html>", None),
+        (b"", None),
+        (b"[" * 50_000, None),
+        (b'{"code":NaN}', None),
+        (b'{"code":"\xff\\ud83d"}', "\ufffd\ufffd"),
+    ],
+)
+def test_what_the_service_calls_an_error(body: bytes, code: str | None) -> None:
+    """Programs tell errors of one status apart by it."""
+    problem = problem_of(Response(400, body))
+    assert isinstance(problem, APIStatusError) and problem.code == code

@@ -202,6 +202,8 @@ class APIStatusError(APIError):
         headers: The response's headers, names in lower case; redacted too, and at most 4 KiB of
             each.
         retry_after: Seconds to wait, from `Retry-After`; None if the server did not say.
+        code: What the service calls the error, such as `context_length_exceeded`, from a body that
+            is JSON; its number if it has no word for it, None without either.
         **fields: The other fields of `APIError`.
     """
 
@@ -213,10 +215,12 @@ class APIStatusError(APIError):
         body: str = "",
         headers: Mapping[str, str] | None = None,
         retry_after: float | None = None,
+        code: str | None = None,
         **fields: Any,
     ) -> None:
         super().__init__(message, **fields)
         self.status_code = status_code
+        self.code = code
         self.body = body
         self.headers: dict[str, str] = dict(headers or {})
         self.retry_after = retry_after

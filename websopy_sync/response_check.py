@@ -11,10 +11,13 @@ from collections.abc import Sequence
 
 from .cancel import CancelScope
 from .errors import APIError, APIStatusError, StreamProtocolError
+from .interrupts import is_interrupt
 from .redaction import Redactor
 from .retry import may_pass, parse_retry_headers
 from .status_errors import status_error_class
 from .transport import HTTPResponse
+from .wires.lenient_json import parse
+from .wires.pieces import error_chunk
 
 __all__ = ["response_problem"]
 
@@ -82,4 +85,18 @@ def _status_error(
         headers=headers,
         retry_after=parse_retry_headers(response.headers, now=time.time()),
         retryable=may_pass(status, response.headers),
+        code=_code_in(body),
     )
+
+
+def _code_in(body: str) -> str | None:
+    """What the service calls an error; None when the body does not say."""
+    try:
+        value = parse(body)
+    except (ValueError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
+        return None
+    if isinstance(value, list) and value:  # Gemini's
+        value = value[0]
+    return error_chunk(value).code if isinstance(value, dict) else None
