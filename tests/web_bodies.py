@@ -39,6 +39,23 @@ class Ends:
         self.happened.set()
 
 
+class Said:
+    """A feed that says what it was made with."""
+
+    def __init__(self, *said: bytes) -> None:
+        self.said = list(said)
+        self.left = False
+
+    def take(self) -> bytes | None:
+        return self.said.pop(0) if self.said else None
+
+    def leave(self) -> None:
+        self.left = True
+
+    def join(self, seconds: float) -> None:
+        assert self.left
+
+
 @contextmanager
 def asked(*script: Steps | object, plugin: object = None) -> Iterator[tuple[ChatStream, Sandbox]]:
     """A stream of the sandbox's answer by this script.

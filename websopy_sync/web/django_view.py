@@ -13,33 +13,41 @@ from typing import TYPE_CHECKING, Unpack
 
 from ..run import ToolRun
 from ..stream import ChatStream
+from .answer_body import BodyOptions, body_of
 from .async_steps import AsyncSteps
-from .body import SSE_HEADERS, BodyOptions, sse_body
+from .body import EventStreamBody
 
 if TYPE_CHECKING:
     from django.http import StreamingHttpResponse
+    from django.http.response import HttpResponseBase
 
 
 def django_response(
-    stream: ChatStream | ToolRun, **options: Unpack[BodyOptions]
-) -> StreamingHttpResponse:
+    source: ChatStream | ToolRun | EventStreamBody, **options: Unpack[BodyOptions]
+) -> HttpResponseBase:
     """A Django response that streams the answer to the browser, for sync and async views.
 
     Args:
-        stream: The answer, or the run with tools, not read yet. The response closes it.
+        source: What `sse_body` takes, or a body, which brings its status. The response closes it.
         **options: `heartbeat`, `on_disconnect` and `buffer`, as `sse_body` takes them.
 
     Returns:
         A `StreamingHttpResponse` with `SSE_HEADERS`. Its `Content-Encoding` is `identity`, so that
         GZipMiddleware leaves it alone: before Django 6 that would hold the answer back to its end.
+        It is an empty `HttpResponse` if the status of the body is not 200.
 
     Raises:
         ConfigError: An option has no meaning. The stream is still the caller's.
     """
-    body = sse_body(stream, **options)
+    from django.http import HttpResponse  # noqa: PLC0415  only a caller of this has Django
+
+    body = body_of(source, **options)
+    if body.status != 200:
+        body.leave()
+        return HttpResponse(status=body.status, headers=dict(body.headers))
     # Django looks for a sync iterator first. In an async view the response gets an async one only.
     content = AsyncSteps(partial(next, body, None), body.leave) if _in_event_loop() else body
-    headers = {**SSE_HEADERS, "Content-Encoding": "identity"}
+    headers = {**body.headers, "Content-Encoding": "identity"}
     return _response_class(body.leave)(content, headers=headers)
 
 

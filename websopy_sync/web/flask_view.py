@@ -9,25 +9,34 @@ from typing import TYPE_CHECKING, Unpack
 
 from ..run import ToolRun
 from ..stream import ChatStream
-from .body import SSE_HEADERS, BodyOptions, sse_body
+from .answer_body import BodyOptions, body_of
+from .body import EventStreamBody
 
 if TYPE_CHECKING:
     import flask
 
 
-def flask_response(stream: ChatStream | ToolRun, **options: Unpack[BodyOptions]) -> flask.Response:
+def flask_response(
+    source: ChatStream | ToolRun | EventStreamBody, **options: Unpack[BodyOptions]
+) -> flask.Response:
     """A Flask response that streams the answer to the browser.
 
     Args:
-        stream: The answer, or the run with tools, not read yet. The response closes it.
+        source: What `sse_body` takes, or a body, which brings its status. The response closes it.
         **options: `heartbeat`, `on_disconnect` and `buffer`, as `sse_body` takes them.
 
     Returns:
-        A response with `SSE_HEADERS`, to return from the view.
+        A response with `SSE_HEADERS`, to return from the view. It is empty if the status of the
+        body is not 200.
 
     Raises:
         ConfigError: An option has no meaning. The stream is still the caller's.
     """
     from flask import Response  # noqa: PLC0415  only a caller of this has Flask
 
-    return Response(sse_body(stream, **options), headers=dict(SSE_HEADERS))
+    body = body_of(source, **options)
+    headers = dict(body.headers)
+    if body.status != 200:
+        body.close()
+        return Response(status=body.status, headers=headers)
+    return Response(body, headers=headers)
