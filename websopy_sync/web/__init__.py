@@ -4,11 +4,12 @@ Imports a framework only when its helper is called.
 """
 
 from .answer_body import OnDisconnect, sse_body
-from .body import SSE_HEADERS, EventStreamBody
+from .body import EventStreamBody
 from .django_view import django_response
 from .feed import Feed
 from .flask_view import flask_response
 from .page import page_messages
+from .page_format import SSE_HEADERS
 from .public_errors import public_error
 from .starlette_view import starlette_response
 

@@ -14,6 +14,7 @@ from ..run import ToolRun
 from ..stream import ChatStream
 from .body import EventStreamBody
 from .buffer import EventBuffer
+from .events import WebsopyFormat
 
 OnDisconnect = Literal["cancel", "finish"]
 
@@ -73,7 +74,9 @@ def sse_body(
         raise ConfigError(f"on_disconnect: expected cancel or finish, got {on_disconnect!r:.200}")
     interval = heartbeat / COMMENTS_PER_HEARTBEAT
     finish = on_disconnect == "finish"
-    return EventStreamBody(EventBuffer(stream, limit=buffer, finish=finish, interval=interval))
+    page_format = WebsopyFormat()
+    feed = EventBuffer(stream, page_format, limit=buffer, finish=finish, interval=interval)
+    return EventStreamBody(feed, headers=page_format.headers)
 
 
 def _check_positive(name: str, value: object, *, most: float) -> None:

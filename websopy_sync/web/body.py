@@ -9,26 +9,12 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Self
 
 from ..errors import StreamError
 from .async_steps import AsyncSteps
 from .feed import Feed
-
-SSE_HEADERS: Mapping[str, str] = MappingProxyType(
-    {
-        "Content-Type": "text/event-stream; charset=utf-8",
-        "Cache-Control": "no-store, no-transform",
-        "X-Accel-Buffering": "no",
-        "X-Content-Type-Options": "nosniff",
-    }
-)
-"""The headers of a response to a browser.
-
-No cache stores it, no proxy compresses it (which would delay it), nginx does not buffer it, and no
-browser takes it for another type.
-"""
+from .page_format import SSE_HEADERS
 
 JOIN_SECONDS = 1.0
 """Longest wait of close() for the reader thread, which ends in 50 ms unless a plugin is slow."""

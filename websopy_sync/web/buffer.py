@@ -15,8 +15,7 @@ from collections import deque
 from ..errors import WebsopyError
 from ..run import ToolRun
 from ..stream import ChatStream
-from .events import encode_chunk, events
-from .public_errors import public_error
+from .page_format import PageFormat
 
 KEEP_ALIVE = b": keep-alive\n\n"
 """A comment, which a browser skips."""
@@ -29,15 +28,23 @@ class EventBuffer:
 
     Args:
         stream: Read in the reader thread, which starts at the first `take()`.
+        page_format: Writes its events.
         limit: Bytes that may wait. At the limit the reader thread stops until some are taken.
         finish: Whether the reader thread reads on when the browser has left.
         interval: Seconds without an event after which `take()` returns a comment.
     """
 
     def __init__(
-        self, stream: ChatStream | ToolRun, *, limit: int, finish: bool, interval: float
+        self,
+        stream: ChatStream | ToolRun,
+        page_format: PageFormat,
+        *,
+        limit: int,
+        finish: bool,
+        interval: float,
     ) -> None:
         self._stream = stream
+        self._format = page_format
         self._limit = limit
         self._finish = finish
         self._interval = interval
@@ -116,7 +123,7 @@ class EventBuffer:
     def _read(self) -> None:
         try:
             with self._stream:
-                for data in events(self._stream):
+                for data in self._format.events(self._stream):
                     self._put(data)
         except BaseException as error:  # noqa: BLE001  a plugin's SystemExit too: none above here
             self._put(self._failure(error))
@@ -138,4 +145,4 @@ class EventBuffer:
         if not self._left:
             bug = not isinstance(error, WebsopyError)
             logger.warning("answer ended early: %s", type(error).__name__, exc_info=bug)
-        return encode_chunk(public_error(error), event="error")
+        return self._format.failure(error)
