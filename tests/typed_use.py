@@ -335,7 +335,10 @@ async def passing_on(client: WebsopyClient) -> None:
     async for piece in body:
         assert_type(piece, bytes)
     sse_body(client.ai.run("Hello", tools=[]))
+    sse_body(lambda cancel: client.ai.chat_stream("Hello", cancel_token=cancel), wait_for_status=2)
+    sse_body(lambda cancel: client.ai.run("Hello", tools=[], cancel_token=cancel))
     sse_body("Hello")  # type: ignore[arg-type]  # not a stream
+    sse_body(lambda: client.ai.chat_stream("Hello"))  # type: ignore[arg-type, misc]  # no token
     sse_body(client.ai.chat_stream("Hello"), on_disconnect="stop")  # type: ignore[arg-type]
 
 

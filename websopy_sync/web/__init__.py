@@ -8,6 +8,7 @@ from .body import EventStreamBody
 from .django_view import django_response
 from .feed import Feed
 from .flask_view import flask_response
+from .opening import AnswerSource
 from .page import page_messages
 from .page_format import SSE_HEADERS
 from .public_errors import public_error
@@ -15,6 +16,7 @@ from .starlette_view import starlette_response
 
 __all__ = [
     "SSE_HEADERS",
+    "AnswerSource",
     "EventStreamBody",
     "Feed",
     "OnDisconnect",

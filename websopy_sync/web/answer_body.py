@@ -10,11 +10,12 @@ import threading
 from typing import Literal, TypedDict, Unpack, get_args
 
 from ..errors import ConfigError
-from ..run import ToolRun
-from ..stream import ChatStream
+from ..interrupts import discreet
+from .async_steps import in_event_loop
 from .body import EventStreamBody
 from .buffer import EventBuffer
 from .events import WebsopyFormat
+from .opening import AnswerSource, Opening
 
 OnDisconnect = Literal["cancel", "finish"]
 
@@ -25,6 +26,7 @@ class BodyOptions(TypedDict, total=False):
     heartbeat: float
     on_disconnect: OnDisconnect
     buffer: int
+    wait_for_status: float
 
 
 BUFFER = 64 * 1024
@@ -39,53 +41,72 @@ docs/how-to/views.md has the table).
 """
 
 
+@discreet
 def sse_body(
-    stream: ChatStream | ToolRun,
+    source: AnswerSource,
     *,
     heartbeat: float = 15.0,
     on_disconnect: OnDisconnect = "cancel",
     buffer: int = BUFFER,
+    wait_for_status: float = 0.0,
 ) -> EventStreamBody:
     """The body of a response: the answer as an event stream, each event as it comes.
 
-    The body owns the stream: closing the body closes the stream.
+    The body owns the answer: closing the body ends it.
 
     Args:
-        stream: The answer, or the run with tools, not read yet. A failure becomes the last event,
+        source: A function that gets a cancel token and opens the answer with it:
+            `lambda cancel: client.ai.chat_stream(messages, cancel_token=cancel)`. The body calls it
+            in its own thread when it is read for the first time, with the context variables that
+            are set now. Heartbeats go out from then on, and a visitor who leaves cancels the
+            request before the service has answered. It may return a run with tools. An answer that
+            was opened before, and not read, is a source too. A failure becomes the last event,
             named `error`, with the text of `public_error`. Of a run, only the last answer has a
             done chunk.
         heartbeat: Seconds in which a browser that closed its connection is noticed. While the
             model is silent, comments, which browsers skip, go out three times as often.
         on_disconnect: What to do when the browser has left. "cancel" ends the answer at the
-            service. "finish" reads it to its end for the plugins and drops it; the process must
-            live that long.
-        buffer: Bytes that may wait for a slow browser. Above that (and one event) the stream is
+            service. "finish" reads it to its end for the plugins and drops it, and opens it
+            first if need be; the process must live that long.
+        buffer: Bytes that may wait for a slow browser. Above that (and one event) the answer is
             not read until the browser catches up.
+        wait_for_status: Open the answer now, and wait so many seconds for the service to answer.
+            What fails by then is raised here, where you can still choose an HTTP status; what
+            fails later is the last event. For a function that opens the answer.
 
     Returns:
         An iterator of bytes, for `for` and `async for`, with a `close()`.
 
     Raises:
-        ConfigError: An option has no meaning. The stream is still the caller's.
+        ConfigError: The source or an option has no meaning, or `wait_for_status` would block an
+            event loop. An answer that was opened before is still the caller's.
+        BaseException: What failed within `wait_for_status`, as it is.
     """
-    _check_positive("heartbeat", heartbeat, most=threading.TIMEOUT_MAX)
-    _check_positive("buffer", buffer, most=math.inf)
+    _check_number("heartbeat", heartbeat, most=threading.TIMEOUT_MAX)
+    if wait_for_status != 0:
+        _check_number("wait_for_status", wait_for_status, most=threading.TIMEOUT_MAX)
+    _check_number("buffer", buffer, most=math.inf)
     if on_disconnect not in get_args(OnDisconnect):
         raise ConfigError(f"on_disconnect: expected cancel or finish, got {on_disconnect!r:.200}")
+    if wait_for_status and in_event_loop():
+        raise ConfigError("wait_for_status: would block the event loop; call this in a thread")
     interval = heartbeat / COMMENTS_PER_HEARTBEAT
     finish = on_disconnect == "finish"
     page_format = WebsopyFormat()
-    feed = EventBuffer(stream, page_format, limit=buffer, finish=finish, interval=interval)
+    opening = Opening(source)
+    feed = EventBuffer(opening, page_format, limit=buffer, finish=finish, interval=interval)
+    if wait_for_status:
+        feed.open(wait_for_status)
     return EventStreamBody(feed, headers=page_format.headers)
 
 
-def _check_positive(name: str, value: object, *, most: float) -> None:
+def _check_number(name: str, value: object, *, most: float) -> None:
     if not isinstance(value, int | float) or not 0 < value <= most:
         raise ConfigError(f"{name}: expected a number above 0, got {value!r:.200}")
 
 
 def body_of(
-    source: ChatStream | ToolRun | EventStreamBody, **options: Unpack[BodyOptions]
+    source: AnswerSource | EventStreamBody, **options: Unpack[BodyOptions]
 ) -> EventStreamBody:
     """The body that a framework's response streams: one that was made before, or a new one.
 

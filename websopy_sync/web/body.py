@@ -13,11 +13,8 @@ from typing import Self
 
 from ..errors import StreamError
 from .async_steps import AsyncSteps
-from .feed import Feed
+from .feed import JOIN_SECONDS, Feed
 from .page_format import SSE_HEADERS
-
-JOIN_SECONDS = 1.0
-"""Longest wait of close() for the reader thread, which ends in 50 ms unless a plugin is slow."""
 
 
 class EventStreamBody:

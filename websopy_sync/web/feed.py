@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+JOIN_SECONDS = 1.0
+"""Longest wait for a thread to end: 50 ms, unless a plugin or the function of a source is slow."""
+
 
 class Feed(Protocol):
     """The bytes of one event stream, for one reader."""

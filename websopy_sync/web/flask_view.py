@@ -7,30 +7,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from ..run import ToolRun
-from ..stream import ChatStream
+from ..interrupts import discreet
 from .answer_body import BodyOptions, body_of
 from .body import EventStreamBody
+from .opening import AnswerSource
 
 if TYPE_CHECKING:
     import flask
 
 
+@discreet
 def flask_response(
-    source: ChatStream | ToolRun | EventStreamBody, **options: Unpack[BodyOptions]
+    source: AnswerSource | EventStreamBody, **options: Unpack[BodyOptions]
 ) -> flask.Response:
     """A Flask response that streams the answer to the browser.
 
     Args:
         source: What `sse_body` takes, or a body, which brings its status. The response closes it.
-        **options: `heartbeat`, `on_disconnect` and `buffer`, as `sse_body` takes them.
+        **options: `heartbeat`, `on_disconnect`, `buffer` and `wait_for_status`, as `sse_body` takes
+            them.
 
     Returns:
         A response with `SSE_HEADERS`, to return from the view. It is empty if the status of the
         body is not 200.
 
     Raises:
-        ConfigError: An option has no meaning. The stream is still the caller's.
+        ConfigError: An option has no meaning. A stream is still the caller's.
+        BaseException: What failed within `wait_for_status`.
     """
     from flask import Response  # noqa: PLC0415  only a caller of this has Flask
 
