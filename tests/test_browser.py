@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import attrs
 import pytest
+from browsers import chromium
 from web_apps.running import running
 
 from websopy_sync.sandbox import (
@@ -34,7 +34,6 @@ from websopy_sync.sandbox import (
 )
 
 if importlib.util.find_spec("selenium"):
-    from selenium import webdriver
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.remote.webdriver import WebDriver
@@ -49,38 +48,13 @@ AXE = CHAT / "node_modules" / "axe-core" / "axe.min.js"
 HEARTBEAT = 1.0
 """Seconds; the back ends are started with it."""
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--lang=en-US",
-    "--accept-lang=en-US",
-    "--window-size=1100,800",
-)
-
-
 # --- the browser -----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
     """One Chromium for all tests here, with a profile of its own."""
-    if not importlib.util.find_spec("selenium"):
-        pytest.skip("needs selenium")
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and chromedriver):
-        pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    with webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver)) as driver:
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
         yield driver
 
 

@@ -3,7 +3,7 @@
 Imports a framework only when its helper is called.
 """
 
-from .answer_body import OnDisconnect, sse_body
+from .answer_body import FormatName, OnDisconnect, sse_body
 from .body import EventStreamBody
 from .django_view import django_response
 from .feed import Feed
@@ -19,6 +19,7 @@ __all__ = [
     "AnswerSource",
     "EventStreamBody",
     "Feed",
+    "FormatName",
     "OnDisconnect",
     "django_response",
     "flask_response",

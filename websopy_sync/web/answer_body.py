@@ -7,17 +7,26 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Literal, TypedDict, Unpack, get_args
 
 from ..errors import ConfigError
 from ..interrupts import discreet
+from .ai_sdk import AISDKFormat
 from .async_steps import in_event_loop
 from .body import EventStreamBody
 from .buffer import EventBuffer
 from .events import WebsopyFormat
 from .opening import AnswerSource, Opening
+from .page_format import PageFormat
 
 OnDisconnect = Literal["cancel", "finish"]
+FormatName = Literal["websopy", "ai-sdk"]
+
+FORMATS: Mapping[FormatName, Callable[[], PageFormat]] = MappingProxyType(
+    {"websopy": WebsopyFormat, "ai-sdk": AISDKFormat}
+)
 
 
 class BodyOptions(TypedDict, total=False):
@@ -27,6 +36,7 @@ class BodyOptions(TypedDict, total=False):
     on_disconnect: OnDisconnect
     buffer: int
     wait_for_status: float
+    format: FormatName
 
 
 BUFFER = 64 * 1024
@@ -49,6 +59,7 @@ def sse_body(
     on_disconnect: OnDisconnect = "cancel",
     buffer: int = BUFFER,
     wait_for_status: float = 0.0,
+    format: FormatName = "websopy",
 ) -> EventStreamBody:
     """The body of a response: the answer as an event stream, each event as it comes.
 
@@ -73,6 +84,8 @@ def sse_body(
         wait_for_status: Open the answer now, and wait so many seconds for the service to answer.
             What fails by then is raised here, where you can still choose an HTTP status; what
             fails later is the last event. For a function that opens the answer.
+        format: What the events are: "websopy" for the service's own chunks, "ai-sdk" for the UI
+            message stream that `useChat` of the AI SDK reads (docs/how-to/use-the-ai-sdk.md).
 
     Returns:
         An iterator of bytes, for `for` and `async for`, with a `close()`.
@@ -92,12 +105,18 @@ def sse_body(
         raise ConfigError("wait_for_status: would block the event loop; call this in a thread")
     interval = heartbeat / COMMENTS_PER_HEARTBEAT
     finish = on_disconnect == "finish"
-    page_format = WebsopyFormat()
+    page_format = _format_named(format)
     opening = Opening(source)
     feed = EventBuffer(opening, page_format, limit=buffer, finish=finish, interval=interval)
     if wait_for_status:
         feed.open(wait_for_status)
     return EventStreamBody(feed, headers=page_format.headers)
+
+
+def _format_named(name: FormatName) -> PageFormat:
+    if name not in get_args(FormatName):
+        raise ConfigError(f"format: expected {' or '.join(FORMATS)}, got {name!r:.200}")
+    return FORMATS[name]()
 
 
 def _check_number(name: str, value: object, *, most: float) -> None:

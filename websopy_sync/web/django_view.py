@@ -29,13 +29,13 @@ def django_response(
 
     Args:
         source: What `sse_body` takes, or a body, which brings its status. The response closes it.
-        **options: `heartbeat`, `on_disconnect`, `buffer` and `wait_for_status`, as `sse_body` takes
-            them.
+        **options: `heartbeat`, `on_disconnect`, `buffer`, `wait_for_status` and `format`, as
+            `sse_body` takes them.
 
     Returns:
-        A `StreamingHttpResponse` with `SSE_HEADERS`. Its `Content-Encoding` is `identity`, so that
-        GZipMiddleware leaves it alone: before Django 6 that would hold the answer back to its end.
-        It is an empty `HttpResponse` if the status of the body is not 200.
+        A `StreamingHttpResponse` with the headers of the body. Its `Content-Encoding` is
+        `identity`, so that GZipMiddleware leaves it alone: before Django 6 that would hold the
+        answer back to its end. It is an empty `HttpResponse` if the status of the body is not 200.
 
     Raises:
         ConfigError: An option has no meaning. A stream is still the caller's.

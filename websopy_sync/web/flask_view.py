@@ -24,12 +24,12 @@ def flask_response(
 
     Args:
         source: What `sse_body` takes, or a body, which brings its status. The response closes it.
-        **options: `heartbeat`, `on_disconnect`, `buffer` and `wait_for_status`, as `sse_body` takes
-            them.
+        **options: `heartbeat`, `on_disconnect`, `buffer`, `wait_for_status` and `format`, as
+            `sse_body` takes them.
 
     Returns:
-        A response with `SSE_HEADERS`, to return from the view. It is empty if the status of the
-        body is not 200.
+        A response with the headers of the body, to return from the view. It is empty if the status
+        of the body is not 200.
 
     Raises:
         ConfigError: An option has no meaning. A stream is still the caller's.

@@ -26,11 +26,11 @@ def starlette_response(
 
     Args:
         source: What `sse_body` takes, or a body, which brings its status. The response closes it.
-        **options: `heartbeat`, `on_disconnect`, `buffer` and `wait_for_status`, as `sse_body` takes
-            them.
+        **options: `heartbeat`, `on_disconnect`, `buffer`, `wait_for_status` and `format`, as
+            `sse_body` takes them.
 
     Returns:
-        A `StreamingResponse` with `SSE_HEADERS`, for sync and async views. It is an empty
+        A `StreamingResponse` with the headers of the body, for sync and async views. It is an empty
         `Response` if the status of the body is not 200.
 
     Raises:
