@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import closing
 
@@ -55,3 +56,41 @@ def test_a_body_takes_no_options(needs: Callable[[object, str], None]) -> None:
     needs(can_import("flask"), "Flask")
     with pytest.raises(ConfigError, match="no options beside a body, got heartbeat"):
         flask_response(EventStreamBody(Said()), heartbeat=5.0)
+
+
+def test_an_adapter_to_asgi_is_warned_of(needs: Callable[[object, str], None]) -> None:
+    """None of them notices a browser that has left: docs/how-to/views.md has what was measured."""
+    needs(can_import("flask") and can_import("asgiref"), "Flask and asgiref")
+    from asgiref.sync import ThreadSensitiveContext  # noqa: PLC0415  it may be missing
+    from asgiref.wsgi import WsgiToAsgi  # noqa: PLC0415
+    from flask import Flask  # noqa: PLC0415
+
+    app = Flask("chat")
+    app.add_url_rule("/", "chat", lambda: flask_response(EventStreamBody(Said(b"a"))))
+    sent: list[dict[str, object]] = []
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    async def serve() -> None:
+        async with ThreadSensitiveContext():  # it ends its thread
+            await WsgiToAsgi(app)({**scope, "http_version": "1.1"}, receive, send)
+
+    with pytest.warns(RuntimeWarning, match=r"asgiref\.wsgi never .* with a WSGI server") as told:
+        asyncio.run(serve())
+    assert told[0].filename == __file__
+    assert [message.get("body") for message in sent] == [None, b"a", None]
+
+
+def test_a_wsgi_server_is_not_warned_of(needs: Callable[[object, str], None]) -> None:
+    """Warnings are errors here."""
+    needs(can_import("flask"), "Flask")
+    from flask import Flask  # noqa: PLC0415  it may be missing
+
+    app = Flask("chat")
+    app.add_url_rule("/", "chat", lambda: flask_response(EventStreamBody(Said(b"a"))))
+    assert app.test_client().get("/").data == b"a"
