@@ -189,6 +189,27 @@ def test_stop_from_elsewhere_is_told() -> None:
     assert isinstance(told, ErrorChunk) and told.code == "cancelled"
 
 
+def test_stop_does_not_wait_for_a_slow_browser() -> None:
+    """What waits for it still comes, and then that the answer was stopped."""
+    tokens = []
+    with opener([say("x" * 1000)] * 100, silence()) as (opens, sandbox):
+
+        def opens_and_keeps(cancel: CancelToken) -> ChatStream:
+            tokens.append(cancel)
+            return opens(cancel)
+
+        with sse_body(opens_and_keeps, heartbeat=0.3, buffer=1) as body:
+            assert next(body) == SIGN
+            assert sandbox.wait_request()
+            reader = reader_of(body)
+            tokens[0].cancel()
+            reader.join(1.0)
+            assert not reader.is_alive()
+            told = chunks_of(body)
+    assert isinstance(told[-1], ErrorChunk) and told[-1].code == "cancelled"
+    assert len(told) < 5
+
+
 def test_finish_opens_and_reads_on_for_the_plugins() -> None:
     """The visitor has left before the service answered, or before the body was read at all."""
     for read in (True, False):

@@ -168,7 +168,10 @@ class EventBuffer:
     def _put(self, data: bytes) -> None:
         """Add an event once there is room; drop it when the browser has left."""
         with self._changed:
-            self._changed.wait_for(lambda: self._left or self._size < self._limit)
+            # Cancelled from elsewhere, it goes on although the browser is slow: the connection to
+            # the service stays open until the stream has raised.
+            while self._size >= self._limit and not (self._left or self._opening.cancelled):
+                self._changed.wait(self._interval)
             if not self._left:
                 self._pieces.append(data)
                 self._size += len(data)

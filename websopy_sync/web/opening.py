@@ -48,6 +48,11 @@ class Opening:
         """Whether there is an answer."""
         return self._answer is not None
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether the answer was cancelled, by cancel() or by who has its token."""
+        return self._token.cancelled
+
     def open(self) -> Answer:
         """The answer. Blocks until the function of the source returns.
 
@@ -61,7 +66,7 @@ class Opening:
             finally:
                 self._open = None  # it may hold much
         assert self._answer is not None  # a source is one or the other
-        if self._token.cancelled:  # cancel() may have come too early to find the answer
+        if self.cancelled:  # cancel() may have come too early to find the answer
             self._answer.cancel()
         return self._answer
 
