@@ -26,7 +26,19 @@ from websopy_sync.chunks import (
     UnknownChunk,
     Usage,
 )
-from websopy_sync.sandbox import Sandbox, Steps, cut, done, error, say, silence, think, tool, wait
+from websopy_sync.sandbox import (
+    Sandbox,
+    Steps,
+    cut,
+    done,
+    error,
+    say,
+    silence,
+    status,
+    think,
+    tool,
+    wait,
+)
 from websopy_sync.web import SSE_HEADERS, sse_body
 from websopy_sync.web.ai_sdk import AISDKFormat
 
@@ -282,6 +294,26 @@ def test_why_a_tool_failed_is_not_told() -> None:
     results = [part for part in parts_of(data)[:-1] if part["type"] == "tool-output-error"]
     assert [part["errorText"] for part in results] == ["The tool failed.", "The call was refused."]
     assert b"secret" not in data and b"KeyError" not in data
+
+
+@pytest.mark.parametrize(
+    ("second", "options", "told"),
+    [
+        (status(503, {"error": {"message": "fire"}}), {}, "The service could not answer."),
+        ([say("half"), cut()], {}, "The answer broke off."),
+        ([], {"max_turns": 1}, "Something went wrong."),
+    ],
+    ids=["refused", "cut", "too many turns"],
+)
+def test_results_are_there_when_the_next_answer_fails(
+    second: Steps, options: dict[str, Any], told: str
+) -> None:
+    """The tools have run, and each result is written once."""
+    with running(CALLING, second, **options) as run:
+        parts = parts_of(b"".join(sse_body(run, format="ai-sdk")))
+    kinds = [part["type"] for part in parts[:-1]]
+    assert kinds.count("tool-output-available") == 2 and "finish" not in kinds
+    assert parts[-2] == {"type": "error", "errorText": told}
 
 
 def test_calls_that_nobody_runs_have_no_result() -> None:

@@ -171,6 +171,7 @@ def test_too_many_turns() -> None:
     """A visitor pays for none of them."""
     assert len(page_messages({"messages": [USER] * 1000})) == 1000
     assert len(page_messages({"messages": [USER, QUESTION]}, max_messages=2)) == 2
+    assert len(page_messages({"messages": [USER]}, max_messages=1)) == 1
     for turns, limit in (([USER] * 1001, {}), ([USER, QUESTION, USER], {"max_messages": 2})):
         with pytest.raises(ConfigError, match=f"expected at most {len(turns) - 1}, got"):
             page_messages({"messages": turns}, **limit)

@@ -10,7 +10,9 @@ from websopy_sync.web.page_json import DEEPEST, read_json
 
 
 def nested(levels: int) -> str:
-    return '{"a":[' * (levels // 2) + "]}" * (levels // 2)
+    """Lists and objects in turn; the outermost is a list if the levels are odd."""
+    pairs = '{"a":[' * (levels // 2) + "]}" * (levels // 2)
+    return f"[{pairs}]" if levels % 2 else pairs
 
 
 @each(
@@ -44,6 +46,7 @@ def test_what_a_page_reads(text: str, value: Any) -> None:
         '{"a": {"constructor": {"prototype": {}}}}',
         "[" * 100_000,
         "[" * 100_000 + "]" * 100_000,
+        nested(DEEPEST + 1),
         nested(DEEPEST + 2),
     ],
 )

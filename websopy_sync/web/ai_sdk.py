@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ..chunks import DoneChunk, ErrorChunk, StreamChunk, ToolCallChunk, UnknownChunk
-from ..errors import StreamCancelledError
+from ..errors import StreamCancelledError, WebsopyError
 from ..run import ToolRun
 from ..tool_call import ToolCall
 from ..tool_calls import FAILED, REFUSED
@@ -60,9 +60,14 @@ class AISDKFormat:
         """One message. Each answer of a run is a step of it, and has the results of its calls."""
         message = _Message(_Results(chunks), self._new_id)
         yield _encode([{"type": "start"}, {"type": "start-step"}])
-        for chunk in chunks:
-            if data := _encode(message.add(chunk)):
+        try:
+            for chunk in chunks:
+                if data := _encode(message.add(chunk)):
+                    yield data
+        except WebsopyError:  # the tools may have run, and a page would wait for their results
+            if data := _encode(message.add_results()):
                 yield data
+            raise
         yield _encode(message.end()) + END
 
     def failure(self, error: BaseException) -> bytes:
@@ -154,10 +159,14 @@ class _Message:
             yield {"type": f"{self._block}-end", "id": str(self._blocks)}
             self._block = ""
 
-    def _end_step(self) -> Iterator[Part]:
+    def add_results(self) -> Iterator[Part]:
+        """The results of the last answer's tool calls, as far as they are there."""
         for call_id, result in zip(self._calls, self._results.take(len(self._calls)), strict=False):
             yield _result_part(call_id, result)
         self._calls = []
+
+    def _end_step(self) -> Iterator[Part]:
+        yield from self.add_results()
         self._step_done = False
         yield {"type": "finish-step"}
 
