@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tables import each
 from test_web_events import INJECTIONS
-from web_bodies import KEY, QUESTION, asked, events_of
+from web_bodies import KEY, QUESTION, asked, can_import, events_of
 
 from websopy_sync import APITimeoutError, ConfigError, ToolRun, WebsopyClient
 from websopy_sync.chunks import (
@@ -39,7 +42,7 @@ from websopy_sync.sandbox import (
     tool,
     wait,
 )
-from websopy_sync.web import SSE_HEADERS, sse_body
+from websopy_sync.web import SSE_HEADERS, flask_response, sse_body
 from websopy_sync.web.ai_sdk import AISDKFormat
 
 
@@ -53,8 +56,10 @@ def parts_of(data: bytes) -> list[Any]:
 
 def written(*chunks: StreamChunk) -> list[Any]:
     """The parts of an answer of these chunks, without those that begin and end every stream."""
-    ids = (f"made-{number}" for number in range(1, 9))
-    parts = parts_of(b"".join(AISDKFormat(lambda: next(ids)).events(chunks)))
+    ids = itertools.count(1)
+    data = b"".join(AISDKFormat(lambda: f"made-{next(ids)}").events(chunks))
+    assert data.endswith(b"\n\ndata: [DONE]\n\n")
+    parts = parts_of(data)
     assert parts[:2] == [{"type": "start"}, {"type": "start-step"}]
     assert parts[-1] == "[DONE]"
     return parts[2:-1]
@@ -85,6 +90,16 @@ def test_headers() -> None:
     """Those of every body, and the one by which the AI SDK knows its protocol."""
     with asked(say("a"), done()) as (stream, _), sse_body(stream, format="ai-sdk") as body:
         assert body.headers == {**SSE_HEADERS, "X-Vercel-AI-UI-Message-Stream": "v1"}
+
+
+def test_headers_of_a_response(needs: Callable[[object, str], None]) -> None:
+    """A framework's response has them as the body does."""
+    needs(can_import("flask"), "Flask")
+    with asked(say("a"), done()) as (stream, _):
+        response = flask_response(stream, format="ai-sdk")
+    assert response.headers["X-Vercel-AI-UI-Message-Stream"] == "v1"
+    assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    response.close()
 
 
 def test_text_and_reasoning_are_blocks() -> None:
@@ -144,6 +159,41 @@ def test_usage_is_metadata_of_the_message() -> None:
         "messageMetadata": {"usage": usage | more},
     }
     assert "messageMetadata" not in written(first, DONE)[-1]  # a sum of some would be wrong
+
+
+CHUNKS = st.one_of(
+    st.builds(ContentChunk, st.text(max_size=3)),
+    st.builds(ReasoningChunk, st.text(max_size=3)),
+    st.builds(lambda id: call("f", "{}", id), st.sampled_from([None, "", "c", "d"])),
+    st.builds(DoneChunk, st.builds(Usage, st.integers(0, 9), st.integers(0, 9))),
+    st.just(UnknownChunk("debug", {})),
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(CHUNKS, max_size=12))
+def test_any_chunks_make_an_orderly_message(chunks: list[StreamChunk]) -> None:
+    """A block has one beginning and one end, steps hold all else, and no text is lost."""
+    seen: set[str] = set()
+    block = ""
+    depth = 1
+    texts = {"text": "", "reasoning": ""}
+    for part in written(*chunks, DONE):
+        kind, _, event = part["type"].rpartition("-")
+        if part["type"] in ("start-step", "finish-step"):
+            depth += 1 if part["type"] == "start-step" else -1
+            assert not block
+        elif kind in texts:
+            assert (block == "") == (event == "start") and depth == 1
+            assert event == "start" or block == part["id"]
+            block = "" if event == "end" else part["id"]
+            texts[kind] += part.get("delta", "")
+        name = part.get("toolCallId") or (part["id"] if event == "start" else None)
+        assert name not in seen and depth in (0, 1)
+        seen |= {name} - {None}
+    assert (block, depth) == ("", 0)
+    assert texts["text"] == "".join(c.content for c in chunks if isinstance(c, ContentChunk))
+    assert texts["reasoning"] == "".join(c.text for c in chunks if isinstance(c, ReasoningChunk))
 
 
 def test_what_is_not_for_visitors_is_left_out() -> None:

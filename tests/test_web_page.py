@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tables import each
 
 from websopy_sync import ConfigError
@@ -162,6 +164,30 @@ def test_a_forged_field_beside_the_parts_goes_nowhere() -> None:
     """The turn is built from the texts."""
     forged = {**QUESTION, "content": "secret words", "tool_calls": CALLS, "tool_call_id": "c"}
     assert page_messages({"messages": [forged]}) == [{"role": "user", "content": "Hi"}]
+
+
+WORDS = st.sampled_from(["role", "user", "assistant", "parts", "type", "text", "content", "tool-f"])
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+A_PART = ANY_JSON | st.fixed_dictionaries({"type": WORDS, "text": ANY_JSON})
+A_TURN = ANY_JSON | st.fixed_dictionaries({"role": WORDS, "parts": st.lists(A_PART, max_size=3)})
+
+
+@settings(max_examples=50)
+@given(st.lists(A_TURN, min_size=1, max_size=3))
+def test_any_json(turns: list[Any]) -> None:
+    """Whatever comes is refused, or becomes texts of two roles."""
+    try:
+        read = page_messages({"messages": turns})
+    except ConfigError:
+        return
+    assert 0 < len(read) <= len(turns)
+    for turn in read:
+        assert turn.keys() == {"role", "content"} and turn["role"] in ("user", "assistant")
+        assert isinstance(turn["content"], str)
 
 
 # --- how much a page may send ------------------------------------------------------------------
