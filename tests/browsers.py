@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-if importlib.util.find_spec("selenium"):
-    from selenium import webdriver
-
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
 
@@ -41,6 +38,8 @@ def chromium(profile: Path) -> Iterator[WebDriver]:
     """
     if not importlib.util.find_spec("selenium"):
         pytest.skip("needs selenium")
+    from selenium import webdriver  # noqa: PLC0415  conftest.py imports this file; most tests need none
+
     browser, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (browser and chromedriver):
         pytest.skip("needs chromium and chromedriver")

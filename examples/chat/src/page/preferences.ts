@@ -1,13 +1,15 @@
-/** Language and colours: the visitor's choice, else what the browser says. */
+/** Language, colours, and whether the chats are listed: the visitor's choice, else what the browser says. */
 import { computed, ref, watchEffect } from 'vue'
 
-import { texts, type Language } from './texts'
+import { texts, type Language } from '../texts'
+import { store, stored } from './storage'
 
 type Theme = 'light' | 'dark'
 
 export function usePreferences() {
-  const language = ref<Language>(stored('language', ['zh', 'en']) ?? spoken())
-  const theme = ref<Theme>(stored('theme', ['light', 'dark']) ?? preferred())
+  const language = ref<Language>(choice('language', ['zh', 'en']) ?? spoken())
+  const theme = ref<Theme>(choice('theme', ['light', 'dark']) ?? preferred())
+  const listOpen = ref(choice('chat-list', ['open', 'closed']) !== 'closed')
   const t = computed(() => texts[language.value])
 
   watchEffect(() => {
@@ -26,7 +28,12 @@ export function usePreferences() {
     store('theme', theme.value)
   }
 
-  return { t, theme, switchLanguage, switchTheme }
+  function switchList() {
+    listOpen.value = !listOpen.value
+    store('chat-list', listOpen.value ? 'open' : 'closed')
+  }
+
+  return { t, theme, listOpen, switchLanguage, switchTheme, switchList }
 }
 
 function spoken(): Language {
@@ -37,20 +44,6 @@ function preferred(): Theme {
   return matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'
 }
 
-// A browser may refuse to store anything, and say so by an exception.
-
-function stored<T extends string>(name: string, allowed: T[]): T | undefined {
-  try {
-    return allowed.find((value) => value === localStorage.getItem(name))
-  } catch {
-    return undefined
-  }
-}
-
-function store(name: string, value: string) {
-  try {
-    localStorage.setItem(name, value)
-  } catch {
-    // then it holds for this visit
-  }
+function choice<T extends string>(name: string, allowed: T[]): T | undefined {
+  return allowed.find((value) => value === stored(name))
 }
