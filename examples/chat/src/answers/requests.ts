@@ -55,8 +55,11 @@ async function refusal(response: Response): Promise<AnswerError> {
   const body = await response.json().catch(() => null)
   const code = body?.error?.code
   const retryAt = retryMoment(response.headers.get('Retry-After'))
-  return new AnswerError(typeof code === 'string' ? code : 'internal', retryAt)
+  return new AnswerError(typeof code === 'string' ? code : (CODES[response.status] ?? 'internal'), retryAt)
 }
+
+/** What a response without a code of its own says, a proxy's for one. */
+const CODES: Record<number, string> = { 429: 'rate_limited', 502: 'unreachable', 503: 'restarting', 504: 'timeout' }
 
 /** Django's token against forged requests; Flask sets none, and needs none for JSON. */
 function token(): Record<string, string> {

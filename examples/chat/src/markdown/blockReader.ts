@@ -8,8 +8,8 @@ import { mendTail } from './mendTail'
 import { parse, type Env, type Token } from './parser'
 import { beginning, splitLongBlock } from './splitLongBlock'
 
-/** Characters that are parsed at once. Three milliseconds, on a slow machine. */
-const PIECE = 16_384
+/** Characters that are parsed at once. To show them takes ten times as long as to parse them. */
+export const PIECE = 6_000
 
 export class BlockReader {
   /** Blocks that do not change any more. */
