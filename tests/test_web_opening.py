@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from discretion import assert_discreet
 from tables import each
-from web_bodies import KEY, QUESTION, Ends, Opens, asked, chunks_of, events_of, opener
+from web_bodies import KEY, QUESTION, Ends, Opens, asked, chunks_of, events_of, opener, until
 
 from websopy_sync.cancel import CancelToken
 from websopy_sync.chunks import ContentChunk, DoneChunk, ErrorChunk, StreamChunk
@@ -192,7 +192,7 @@ def test_stop_from_elsewhere_is_told() -> None:
 def test_stop_does_not_wait_for_a_slow_browser() -> None:
     """What waits for it still comes, and then that the answer was stopped."""
     tokens = []
-    with opener([say("x" * 1000)] * 100, silence()) as (opens, sandbox):
+    with opener([say("x" * 1000)] * 100, silence()) as (opens, _):
 
         def opens_and_keeps(cancel: CancelToken) -> ChatStream:
             tokens.append(cancel)
@@ -200,7 +200,7 @@ def test_stop_does_not_wait_for_a_slow_browser() -> None:
 
         with sse_body(opens_and_keeps, heartbeat=0.3, buffer=1) as body:
             assert next(body) == SIGN
-            assert sandbox.wait_request()
+            assert until(lambda: body._feed._size)  # type: ignore[attr-defined]  # a buffer has one
             reader = reader_of(body)
             tokens[0].cancel()
             reader.join(1.0)
@@ -381,10 +381,12 @@ def test_a_function_that_returns_something_else() -> None:
         Sandbox([say("AI"), silence()]) as sandbox,
         WebsopyClient(api_key=KEY, base_url=sandbox.url, plugins=[]) as client,
     ):
+        kept: list[object] = []  # the garbage collector would close it
         question = {"messages": [{"role": "user", "content": QUESTION}]}
 
         def native(cancel: CancelToken) -> Any:
-            return client.events("POST", "/ai/chat", json=question, cancel_token=cancel)
+            kept.append(client.events("POST", "/ai/chat", json=question, cancel_token=cancel))
+            return kept[0]
 
         with pytest.raises(ConfigError, match="must return a ChatStream or a ToolRun, got EventSt"):
             sse_body(native, wait_for_status=5.0)
@@ -464,6 +466,20 @@ def test_a_failure_after_the_status_is_the_last_event() -> None:
             ContentChunk("AI"),
             ErrorChunk("The answer broke off.", "interrupted"),
         ]
+
+
+def test_an_answer_that_fails_as_soon_as_it_is_there_has_its_status() -> None:
+    """It was opened in time, so its failure is an event, whichever thread is faster."""
+
+    def opens_and_closes(cancel: CancelToken) -> ChatStream:
+        stream = opens(cancel)
+        stream.close()
+        return stream
+
+    with opener(silence()) as (opens, _):
+        for _ in range(5):
+            (told,) = chunks_of(sse_body(opens_and_closes, wait_for_status=5.0))
+            assert isinstance(told, ErrorChunk) and told.code == "cancelled"
 
 
 class TimeUpError(Exception):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from web_bodies import Said, asked, can_import, chunks_of
 
 from websopy_sync.chunks import ContentChunk, DoneChunk, Usage
-from websopy_sync.sandbox import done, say
+from websopy_sync.sandbox import done, say, silence
 from websopy_sync.web import SSE_HEADERS, EventStreamBody, starlette_response
 
 
@@ -38,3 +39,21 @@ def test_a_body_that_was_made_before(needs: Callable[[object, str], None]) -> No
     gone = starlette_response(EventStreamBody(feed, status=404, headers={"X-Mine": "1"}))
     assert (gone.status_code, gone.headers["X-Mine"], gone.body) == (404, "1", b"")
     assert feed.left
+
+
+def test_a_browser_that_has_gone_before_the_headers(needs: Callable[[object, str], None]) -> None:
+    """The body was not begun then, and does not wait for the garbage collector."""
+    needs(can_import("starlette"), "Starlette")
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: object) -> None:
+        raise OSError("gone")
+
+    with asked(say("AI"), silence()) as (stream, sandbox):
+        response = starlette_response(stream)
+        with contextlib.suppress(Exception):  # Starlette's own
+            asyncio.run(response({"type": "http"}, receive, send))  # type: ignore[arg-type]
+        assert sandbox.wait_disconnect(timeout=1.0)
+        assert response
