@@ -40,7 +40,7 @@ let last = Promise.resolve()
 /** One piece of code at a time, with room between two for what the visitor does. */
 function idle(): Promise<void> {
   last = last.then(() => new Promise((resolve) => {
-    if ('requestIdleCallback' in globalThis) requestIdleCallback(() => resolve(), { timeout: 200 })
+    if ('requestIdleCallback' in globalThis) requestIdleCallback(() => resolve(), { timeout: 2000 })
     else setTimeout(resolve, 20) // Safari
   }))
   return last

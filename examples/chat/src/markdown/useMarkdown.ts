@@ -8,8 +8,8 @@ import type { Block } from './blocks'
 /** Blocks that the browser lays out, and Vue compares, as one. */
 const SECTION = 24
 
-/** Milliseconds of parsing in one frame; Vue and the layout need more. */
-const BUDGET = 2
+/** Milliseconds of parsing in one frame; Vue and the layout need ten times as long. */
+const BUDGET = 1
 
 export function useMarkdown(text: () => string, complete: () => boolean) {
   const sections = shallowRef<Block[][]>([])
