@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { BlockReader, PIECE } from '../src/markdown/blockReader'
+import { BlockReader, LONGEST } from '../src/markdown/blockReader'
 import { grouped } from '../src/markdown/blocks'
 import { parse } from '../src/markdown/parser'
 
@@ -92,8 +92,8 @@ test('long code is divided, and is whole when copied', () => {
 
 test('code that ends just where it would be divided is closed', () => {
   const opening = '```\n', closing = '```\n'
-  for (let length = PIECE - 80; length < PIECE + 20; length++) {
-    const code = `${'x'.repeat(99)}\n`.repeat(PIECE / 100 + 1).slice(0, length - opening.length - closing.length - 1) + '\n'
+  for (let length = LONGEST - 80; length < LONGEST + 20; length++) {
+    const code = `${'x'.repeat(99)}\n`.repeat(LONGEST / 100 + 1).slice(0, length - opening.length - closing.length - 1) + '\n'
     const blocks = read(`${opening}${code}${closing}after`, [])
     expect(blocks.at(-1)!.tokens[1]?.content).toBe('after')
     expect(blocks[0]!.code!.texts.join('')).toBe(code)

@@ -8,8 +8,11 @@ import { mendTail } from './mendTail'
 import { parse, type Env, type Token } from './parser'
 import { beginning, splitLongBlock } from './splitLongBlock'
 
-/** Characters that are parsed at once. With 16,000, to show them took up to 200 ms on two busy cores. */
-export const PIECE = 4_000
+/** Characters that are parsed at once. To show 16,000 took up to 200 ms on two busy cores. */
+const PIECE = 4_000
+
+/** A longer block is divided, or it would be parsed again and again while it grows. */
+export const LONGEST = 16_000
 
 export class BlockReader {
   /** Blocks that do not change any more. */
@@ -19,6 +22,8 @@ export class BlockReader {
   /** How much of the text is in whole blocks. */
   private start = 0
   private prefix = ''
+  /** How much is parsed by the next step: more when the last one saw no end of its block. */
+  private size = PIECE
   private code?: CodeParts
   private readonly env: Env = {}
   private readonly ranks = new HeadingRanks()
@@ -35,7 +40,7 @@ export class BlockReader {
    * @returns Whether there is more to read.
    */
   step(text: string, complete: boolean): boolean {
-    const piece = beginning(text.slice(this.start, this.start + PIECE + 1), PIECE)
+    const piece = beginning(text.slice(this.start, this.start + this.size + 1), this.size)
     const more = this.start + piece.length < text.length
     const parsed = this.prefix + (more || complete ? piece : mendTail(piece))
     const groups = grouped(parse(parsed, this.env))
@@ -59,9 +64,10 @@ export class BlockReader {
       this.keep(groups.slice(0, settled - 1))
       this.moveTo(at)
       this.growing = this.numbered(groups.slice(settled - 1), this.ranks.copy())
-    } else if (more) {
+    } else if (more && this.size === LONGEST) {
       this.divide(parsed, groups)
     } else {
+      if (more) this.size = Math.min(2 * this.size, LONGEST)
       this.growing = this.numbered(groups, this.ranks.copy())
     }
   }
@@ -74,13 +80,14 @@ export class BlockReader {
     const code = kept.at(-1)?.[0]?.type === 'fence' && prefix ? this.whole.at(-1)!.code : undefined
     this.moveTo(at)
     // A prefix that is itself long would be parsed with each piece.
-    this.prefix = prefix.length < PIECE / 4 ? prefix : ''
+    this.prefix = prefix.length < LONGEST / 4 ? prefix : ''
     this.code = this.prefix ? code : undefined
     this.growing = []
   }
 
   private moveTo(at: number) {
     this.start += at - this.prefix.length
+    this.size = PIECE
     this.prefix = ''
     this.code = undefined
   }
