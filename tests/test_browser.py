@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
 import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import attrs
 import pytest
+from chat_page import AXE, ENTER, ESCAPE, HEARTBEAT, NULL, SHIFT, SPACE, TAB, Page
 from web_apps.running import running
 
 from websopy_sync.sandbox import (
     Sandbox,
-    Steps,
     chunk,
     done,
     error,
@@ -33,137 +30,10 @@ from websopy_sync.sandbox import (
     wait,
 )
 
-if importlib.util.find_spec("selenium"):
-    from selenium import webdriver
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
+if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
-    from selenium.webdriver.remote.webelement import WebElement
-    from selenium.webdriver.support.wait import WebDriverWait
 
 pytestmark = pytest.mark.slow
-
-CHAT = Path(__file__).parent.parent / "examples" / "chat"
-AXE = CHAT / "node_modules" / "axe-core" / "axe.min.js"
-
-HEARTBEAT = 1.0
-"""Seconds; the back ends are started with it."""
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--lang=en-US",
-    "--accept-lang=en-US",
-    "--window-size=1100,800",
-)
-
-
-# --- the browser -----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    """One Chromium for all tests here, with a profile of its own."""
-    if not importlib.util.find_spec("selenium"):
-        pytest.skip("needs selenium")
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and chromedriver):
-        pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    with webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver)) as driver:
-        yield driver
-
-
-@attrs.frozen
-class Page:
-    """The chat page in the browser, and the service behind its back end."""
-
-    driver: WebDriver
-    sandbox: Sandbox
-    url: str
-
-    def ask(self, question: str, *script: Steps | Any) -> None:
-        """Type a question and press Enter; the service answers by the script."""
-        self.sandbox.play(script)
-        self.field.send_keys(question, Keys.ENTER)
-
-    @property
-    def field(self) -> WebElement:
-        return self.one("#draft")
-
-    @property
-    def act(self) -> WebElement:
-        """The button that sends or stops."""
-        return self.one("[data-test=act]")
-
-    def one(self, selector: str) -> WebElement:
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def texts(self, selector: str) -> list[str]:
-        """Text exactly as it is in the document."""
-        script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)"
-        return list(self.driver.execute_script(script, selector))
-
-    @property
-    def writing(self) -> list[str]:
-        """The answer that is being written."""
-        return self.texts("[data-test=current] .text")
-
-    @property
-    def turns(self) -> list[str]:
-        """The conversation so far, without the answer that is being written."""
-        return self.texts("[role=log] .text")
-
-    def until(self, condition: Callable[[], Any], *, seconds: float = 5.0) -> None:
-        """Wait for what the page is to show."""
-        WebDriverWait(self.driver, seconds, poll_frequency=0.02).until(lambda _: condition())
-
-    def until_turns(self, *turns: str) -> None:
-        self.until(lambda: self.turns == list(turns))
-
-    def complaints(self) -> list[str]:
-        """What the browser has logged since the last look, a violated policy for one."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
-
-
-@pytest.fixture(scope="module", params=["flask", "django"])
-def site(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, Sandbox]]:
-    """The example, as its users start it, with the sandbox as its service."""
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"needs {request.param}")
-    if not (CHAT / "dist" / "index.html").exists():
-        pytest.skip("needs the page: npm --prefix examples/chat ci && … run build")
-    program = (sys.executable, str(CHAT / f"{request.param}_app.py"))
-    log = tmp_path_factory.mktemp(request.param) / "log"
-    with Sandbox(framing="close") as sandbox:  # so that no connection outlives its test
-        environment = {"WEBSOPY_API_KEY": "test", "WEBSOPY_BASE_URL": sandbox.url}
-        options = ("--port", "{port}", "--heartbeat", str(HEARTBEAT))
-        with running((*program, *options), log, ready="/", environment=environment) as server:
-            yield server.url, sandbox
-
-
-@pytest.fixture
-def page(driver: WebDriver, site: tuple[str, Sandbox]) -> Iterator[Page]:
-    """The page, freshly opened; whatever it asked is over when the test is."""
-    url, sandbox = site
-    driver.get(url)
-    page = Page(driver, sandbox, url)
-    page.complaints()
-    yield page
-    driver.get("about:blank")
-    assert sandbox.wait_closed(timeout=2 * HEARTBEAT)
 
 
 # --- text that comes -------------------------------------------------------------------------
@@ -189,7 +59,7 @@ def test_text_grows_piece_by_piece(page: Page) -> None:
         word.set()
     page.until_turns("写一篇关于 AI 的文章", "AI 正在改变世界...")
     assert page.writing == []
-    assert page.texts(".note") == ["20 prompt + 150 answer tokens"]
+    assert page.notes == ["20 prompt + 150 answer tokens"]
     assert page.complaints() == []
 
 
@@ -211,7 +81,7 @@ def test_a_fast_answer_is_whole(page: Page) -> None:
     """Text that comes faster than the screen is drawn is all there."""
     pieces = [f"{number} " for number in range(3000)]
     page.ask("count", [say(piece) for piece in pieces], done())
-    page.until_turns("count", "".join(pieces))
+    page.until_turns("count", "".join(pieces).strip())
 
 
 INJECTIONS = [
@@ -234,10 +104,12 @@ INJECTIONS = [
 
 
 def test_no_text_becomes_anything_but_itself(page: Page) -> None:
-    """What the model writes is text on the page, to the character."""
+    """What the model writes is copied to the character, and makes no element but its Markdown's."""
     page.ask("all of them", [[say(text), say("|")] for text in INJECTIONS], done())
     page.until(lambda: len(page.turns) == 2)
-    assert page.turns[1].split("|")[:-1] == INJECTIONS
+    answer = page.one(".assistant .actions [data-test=copy]")
+    assert page.copied(answer) == "".join(f"{text}|" for text in INJECTIONS)
+    assert page.all("[role=log] :is(script, img, iframe, style, object, [onerror])") == []
     assert page.driver.title == "Websopy Chat"
     assert page.complaints() == []
 
@@ -267,17 +139,24 @@ def test_the_browsers_own_parser_reads_the_same(driver: WebDriver, tmp_path: Pat
 # --- answers that end early ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["button", "escape"])
+STOPS: dict[str, Callable[[Page], None]] = {
+    "button": lambda page: page.act.click(),
+    "escape": lambda page: page.field.send_keys(ESCAPE),
+    "escape_elsewhere": lambda page: page.one("[data-test=theme]").send_keys(ESCAPE),
+}
+
+
+@pytest.mark.parametrize("way", STOPS)
 def test_stop_ends_the_answer_at_the_service(page: Page, way: str) -> None:
     """What had arrived stays in the conversation, and is part of the next question."""
     left = len(page.sandbox.disconnects)
     page.ask("go on", say("kept"), silence())
     page.until(lambda: page.writing == ["kept"])
     assert page.act.get_attribute("aria-label") == "Stop"
-    page.act.click() if way == "button" else page.field.send_keys(Keys.ESCAPE)
+    STOPS[way](page)
     assert page.sandbox.wait_disconnect(left + 1, timeout=HEARTBEAT + 0.5)
     page.until_turns("go on", "kept")
-    assert page.texts(".note") == ["Stopped"]
+    assert page.notes == ["Stopped"]
     page.ask("and now?", say("more"), done())
     page.until_turns("go on", "kept", "and now?", "more")
     assert page.sandbox.requests[-1].json["messages"] == [
@@ -287,24 +166,35 @@ def test_stop_ends_the_answer_at_the_service(page: Page, way: str) -> None:
     ]
 
 
+def test_stop_before_the_first_word(page: Page) -> None:
+    """It is told as what it is, and is no fault; the service is left."""
+    left = len(page.sandbox.disconnects)
+    page.ask("go on", silence())
+    page.until(lambda: page.stopping and page.texts(".dots") == [""])
+    page.act.click()
+    page.until(lambda: page.notes == ["Stopped before the first word"])
+    assert page.failures == [] and not page.stopping
+    assert page.sandbox.wait_disconnect(left + 1, timeout=2 * HEARTBEAT + 0.5)
+
+
 def test_a_refused_question_is_told_and_the_next_one_works(page: Page) -> None:
     """In a text of the page's own, without a word of the service."""
     page.ask("first", status(401, {"error": {"message": "bad key test", "code": "key"}}))
-    page.until(lambda: page.texts("[role=alert]") != [""])
-    assert "The service did not accept the question." in page.texts("[role=alert]")[0]
+    page.until(lambda: page.failures)
+    assert "The service did not accept the question." in page.failures[0]
     assert "key" not in page.one("body").text
     page.ask("second", say("yes"), done())
     page.until_turns("first", "second", "yes")
-    assert page.texts("[role=alert]") == [""]
+    assert page.texts("[data-test=failure] button") == []  # the failed one is history
 
 
 def test_a_late_failure_keeps_what_had_arrived(page: Page) -> None:
     """It is marked as broken off, and the next message works."""
     page.ask("first", say("half"), error("machine 7 is on fire", "fire"))
     page.until_turns("first", "half")
-    assert "The service could not answer." in page.texts("[role=alert]")[0]
+    assert "The service could not answer." in page.failures[0]
     assert "fire" not in page.one("body").text
-    assert page.texts(".note") == ["Broke off"]
+    assert page.texts("[data-test=failure] button") == ["Retry"]
     page.ask("second", say("whole"), done())
     page.until_turns("first", "half", "second", "whole")
 
@@ -374,16 +264,13 @@ def test_a_cut_answer_says_so(page: Page, reason: str, english: str, chinese: st
     """In a plain line under it, in both languages: it is no fault, and looks like none."""
     page.ask("go on", say("half"), done(1, 2, finish_reason=reason))
     page.until_turns("go on", "half")
-    assert page.texts(".note") == [english, "1 prompt + 2 answer tokens"]
-    colours = {
-        note.value_of_css_property("color")
-        for note in page.driver.find_elements(By.CSS_SELECTOR, ".note")
-    }
+    assert page.notes == [english, "1 prompt + 2 answer tokens"]
+    colours = {note.value_of_css_property("color") for note in page.all("[role=log] .note")}
     assert len(colours) == 1
-    assert page.texts("[role=alert]") == [""]
-    page.one("header button").click()
-    assert page.texts(".note")[0] == chinese
-    page.one("header button").click()
+    assert page.failures == []
+    page.one("[data-test=language]").click()
+    assert page.notes[0] == chinese
+    page.one("[data-test=language]").click()
 
 
 @pytest.mark.parametrize("reason", ["stop", "tool_calls", "a word of the service's own", None])
@@ -391,19 +278,19 @@ def test_other_reasons_say_nothing(page: Page, reason: str | None) -> None:
     """An answer that is whole needs no words."""
     page.ask("go on", say("whole"), done(finish_reason=reason))
     page.until_turns("go on", "whole")
-    assert page.texts(".note") == []
+    assert page.notes == []
 
 
 def test_reasoning_is_folded(page: Page) -> None:
     """It is there for who opens it, is no part of the text, and is not sent back."""
     more = threading.Event()
     page.ask("think", no_ids(), think("two "), think("and <b>two"), wait(more), say("4"), done())
-    page.until(lambda: page.texts("[data-test=current] .thought") == ["two and <b>two"])
-    assert page.writing == [] and page.texts("[data-test=current] .dots") == [""]
+    page.until(lambda: page.texts("[data-test=current] summary") == ["Thinking…"])
+    assert page.texts(".thought") == [] and page.texts("[data-test=current] .dots") == [""]
+    page.one("summary").click()
+    page.until(lambda: page.texts(".thought") == ["two and <b>two"])
     more.set()
     page.until_turns("think", "4")
-    assert not page.one(".thought").is_displayed()
-    page.one("summary").click()
     assert page.one(".thought").text == "two and <b>two"
     page.ask("and now?", say("more"), done())
     page.until_turns("think", "4", "and now?", "more")
@@ -414,8 +301,14 @@ def test_an_answer_of_tool_calls_is_told_in_words(page: Page) -> None:
     """The page runs no tools, so the next question leaves the calls out."""
     script = tool("search", {"q": "secret"}), tool("<b>weather", {})
     page.ask("look it up", *script, done(finish_reason="tool_calls"))
-    page.until(lambda: page.texts(".note") == ["Asked for tools: search, <b>weather"])
-    assert page.turns == ["look it up"]
+    page.until(lambda: page.texts(".tool code") != [] and not page.stopping)
+    assert page.texts(".tool summary") == [
+        "Asked for the tool search",
+        "Asked for the tool <b>weather",
+    ]
+    page.one(".tool summary").click()
+    assert page.one(".tool pre").text == '{\n  "q": "secret"\n}'
+    assert page.turns == ["look it up"] and page.notes == []
     page.ask("without tools", say("well"), done())
     page.until_turns("look it up", "without tools", "well")
     assert [turn["role"] for turn in page.sandbox.requests[-1].json["messages"]] == ["user", "user"]
@@ -461,16 +354,16 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     active = page.driver.switch_to
     assert active.active_element == page.field
     page.sandbox.play([say("yes"), silence()])
-    page.field.send_keys("two", Keys.SHIFT + Keys.ENTER + Keys.NULL, "lines")
+    page.field.send_keys("two", SHIFT + ENTER + NULL, "lines")
     assert page.turns == []
-    page.field.send_keys(Keys.ENTER)
+    page.field.send_keys(ENTER)
     page.until(lambda: page.writing == ["yes"])
     assert page.turns == ["two\nlines"]
-    page.field.send_keys("typed meanwhile", Keys.ENTER)
+    page.field.send_keys("typed meanwhile", ENTER)
     assert page.field.get_attribute("value") == "typed meanwhile"
-    page.field.send_keys(Keys.TAB)
+    page.field.send_keys(TAB)
     assert active.active_element == page.act
-    page.act.send_keys(Keys.SPACE)
+    page.act.send_keys(SPACE)
     page.until_turns("two\nlines", "yes")
     assert active.active_element == page.field
 
@@ -487,34 +380,31 @@ def test_enter_that_takes_over_an_input_methods_word_does_not_send(page: Page) -
 
 
 def test_a_screen_reader_hears_each_answer_once(page: Page) -> None:
-    """The log is live and has whole turns only; the answer that grows is not live."""
+    """When it is whole, from a line of its own: the conversation, which grows, is not live."""
     more = threading.Event()
-    page.ask("hello", no_ids(), say("half"), wait(more), say(" and half"), done())
+    page.ask("hello", no_ids(), say("half"), wait(more), say(" and **half**"), done())
     page.until(lambda: page.writing == ["half"])
-    log, current = page.one("[role=log]"), page.one("[data-test=current]")
-    assert log.get_attribute("aria-live") == "polite"
+    current = page.one("[data-test=current]")
     assert current.get_attribute("aria-busy") == "true"
-    live = (
-        "return arguments[0].closest('[aria-live]:not([aria-live=off]),[role=status],[role=log]')"
-    )
-    assert page.driver.execute_script(live, current) is None
-    assert page.texts("[role=status]") == ["The answer is being written…"]
+    live = "return arguments[0].closest('[aria-live], [role=log]').getAttribute('aria-live')"
+    assert page.driver.execute_script(live, current) == "off"
+    said = "[data-test=announcement][role=status]"
+    assert page.texts(said) == ["The answer is being written…"]
     more.set()
     page.until_turns("hello", "half and half")
-    assert log.get_attribute("textContent").count("half and half") == 1
-    assert page.texts("[role=status]") == [""]
+    page.until(lambda: page.texts(said) == ["half and **half**"])
 
 
 def test_two_languages(page: Page) -> None:
     """Every word changes, the document's language with them, and the choice is kept."""
     assert page.one("html").get_attribute("lang") == "en"
-    page.one("header button").click()
+    page.one("[data-test=language]").click()
     assert page.one("html").get_attribute("lang") == "zh-CN"
     assert page.one("h2").text == "今天写点什么？"
     assert page.act.get_attribute("aria-label") == "发送"
     page.driver.refresh()
     assert page.driver.title == "Websopy 对话"
-    page.one("header button").click()
+    page.one("[data-test=language]").click()
     assert page.driver.title == "Websopy Chat"
 
 
@@ -552,25 +442,14 @@ def test_accessibility_rules_hold(page: Page, theme: str) -> None:
         pytest.skip("needs axe-core: npm --prefix examples/chat ci")
     if page.one("html").get_attribute("data-theme") != theme:
         page.one("[data-test=theme]").click()
-    assert violations(page.driver) == []
+    assert page.violations() == []
     page.ask("hello", think("hm"), say("a"), tool("f", {}), done(1, 2, finish_reason="length"))
     page.until_turns("hello", "a")
     page.one("summary").click()
     page.ask("go on", say("b"), silence())
     page.until(lambda: page.writing == ["b"])
-    assert violations(page.driver) == []
+    assert page.violations() == []
     page.act.click()
     page.ask("fail", error("no"))
-    page.until(lambda: page.texts("[role=alert]") != [""])
-    assert violations(page.driver) == []
-
-
-def violations(driver: WebDriver) -> list[str]:
-    """The rules of axe-core that the page breaks, and where."""
-    driver.execute_script(AXE.read_text("utf-8"))
-    run = """
-        axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice'] })
-            .then((result) => arguments[0](result.violations.map(
-                (broken) => broken.id + ': ' + broken.nodes.map((node) => node.html).join(' '))))
-    """
-    return list(driver.execute_async_script(run))
+    page.until(lambda: page.failures)
+    assert page.violations() == []

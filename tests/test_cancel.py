@@ -305,6 +305,21 @@ def test_abort_wakes_a_blocked_receive(pair: tuple[socket.socket, socket.socket]
     thread.join()
 
 
+def test_the_close_of_an_aborted_connection_resets_it() -> None:
+    """After a FIN alone, a service that found the window full was seen to hang for a minute."""
+    scope = CancelScope(None)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        service, _ = listener.accept()
+        with service:
+            scope.hold(client)
+            scope.abort("cancelled")
+            client.close()
+            assert service.recv(1) == b""
+            with pytest.raises(OSError):  # noqa: PT011  Linux and macOS differ
+                service.send(b"x")  # after a FIN it would go out
+
+
 def test_abort_before_the_socket_is_there(pair: tuple[socket.socket, socket.socket]) -> None:
     """A scope that was aborted before shuts its socket down in hold()."""
     here, _ = pair

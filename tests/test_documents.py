@@ -50,6 +50,7 @@ SERVERS = {
     "websopy-sync sandbox --port 8899": 8899,
     "pip install . flask django && python examples/chat/flask_app.py --sandbox": 8000,
     "flask --app flask_chat run": 5000,
+    "flask --app ai_chat run": 5000,
     "python mysite/manage.py runserver": 8000,
     "uvicorn fastapi_chat:api": 8000,
 }
@@ -132,7 +133,7 @@ def typed_here(document: str) -> list[Command]:
 
 def test_every_block_has_a_language() -> None:
     """A block of commands that is not marked would never be typed."""
-    known = {"bash", "console", "python", "text", "ini", "toml"}
+    known = {"bash", "console", "python", "text", "ini", "toml", "js", "jsx", "vue"}
     for document in DOCUMENTS:
         for language, line, _ in blocks(document):
             assert language in known or language.startswith("{"), f"{document}:{line}"

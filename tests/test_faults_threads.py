@@ -745,10 +745,12 @@ class Gone:
 
     def __call__(self, conn: Conn) -> None:
         conn.read_request()
-        conn.head()
-        conn.body(HALF)
-        conn.wait_gone()
-        self.gone.set()
+        try:
+            conn.head()
+            conn.body(HALF)  # it fails when the client has left already
+            conn.wait_gone()
+        finally:
+            self.gone.set()
 
 
 @pytest.mark.parametrize("way", ["close", "cancel", "with", "loop", "garbage"])

@@ -118,6 +118,7 @@ PROGRAMS = {
     "my_print_defaults": "mariadb-client-core",  # run by mariadb-install-db
     "nginx": "nginx-light",
     "openssl": "openssl",
+    "redis-server": "redis-server",
 }
 """The Debian package of each program that is started here and that no base system has."""
 

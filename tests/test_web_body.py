@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from web_bodies import KEY, QUESTION, Ends, asked, chunks_of, until
+from web_bodies import KEY, QUESTION, Ends, Said, asked, chunks_of, until
 
 from websopy_sync.chunks import ContentChunk, DoneChunk, ErrorChunk, StreamChunk
 from websopy_sync.client import WebsopyClient
@@ -315,9 +315,22 @@ def test_no_thread_to_step_in_is_a_typed_error(no_thread_to_be_had: Callable[[st
         assert sandbox.wait_disconnect(timeout=1.0)
 
 
+def test_a_body_of_any_feed() -> None:
+    """What has take, leave and join can be read, with a status and headers of its own."""
+    feed = Said(b"a", b"b")
+    body = EventStreamBody(feed, status=409, headers={"X-Mine": "1"})
+    assert (body.status, body.headers) == (409, {"X-Mine": "1"})
+    assert list(body) == [b"a", b"b"]
+    assert feed.left
+    assert EventStreamBody(Said()).status == 200
+    assert EventStreamBody(Said()).headers == SSE_HEADERS
+
+
 def test_nothing_is_imported_until_it_is_asked_for() -> None:
-    """Neither Flask nor Django is a dependency."""
-    code = "import sys, websopy_sync.web; print({'flask', 'django'} & set(sys.modules))"
+    """No framework is a dependency."""
+    code = (
+        "import sys, websopy_sync.web; print({'flask', 'django', 'starlette'} & set(sys.modules))"
+    )
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30
     )

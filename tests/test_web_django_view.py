@@ -10,11 +10,11 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from web_bodies import asked, can_import, chunks_of
+from web_bodies import Said, asked, can_import, chunks_of
 
 from websopy_sync.chunks import ContentChunk, DoneChunk, Usage
 from websopy_sync.sandbox import done, say, silence, wait
-from websopy_sync.web import SSE_HEADERS, django_response
+from websopy_sync.web import SSE_HEADERS, EventStreamBody, django_response
 
 
 def test_django_response(needs: Callable[[object, str], None], django_set_up: None) -> None:
@@ -103,6 +103,20 @@ def test_a_middleware_may_wrap_a_django_response(
         response = django_response(stream)
         response.streaming_content = (piece.upper() for piece in response.streaming_content)
         assert b'"CONTENT":"AI"' in asyncio.run(consume(response))[0]
+
+
+def test_a_body_that_was_made_before(
+    needs: Callable[[object, str], None], django_set_up: None
+) -> None:
+    """It brings its status and headers; with another status than 200 nothing is read of it."""
+    needs(can_import("django"), "Django")
+    response = django_response(EventStreamBody(Said(b"a"), headers={"X-Mine": "1"}))
+    assert (response.status_code, response["X-Mine"]) == (200, "1")
+    assert list(response) == [b"a"]
+    feed = Said(b"a")
+    gone = django_response(EventStreamBody(feed, status=404, headers={"X-Mine": "1"}))
+    assert (gone.status_code, gone["X-Mine"], gone.content) == (404, "1", b"")
+    assert feed.left
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tables import each
 
 from websopy_sync import ConfigError
@@ -70,3 +72,165 @@ def test_turn_that_a_page_may_not_send(turn: Any) -> None:
     with pytest.raises(ConfigError, match=r"messages\[1\]") as caught:
         page_messages({"messages": [USER, turn, USER]})
     assert "secret" not in str(caught.value)
+
+
+# --- what useChat of the AI SDK sends ----------------------------------------------------------
+
+QUESTION = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}
+
+ANSWER = {
+    "id": "m2",
+    "role": "assistant",
+    "metadata": {"usage": {"inputTokens": 1}},
+    "parts": [
+        {"type": "step-start"},
+        {"type": "reasoning", "text": "hm", "state": "done"},
+        {"type": "text", "text": "Let me see.", "state": "done"},
+        {
+            "type": "tool-look",
+            "toolCallId": "c",
+            "state": "output-available",
+            "input": {"q": "a"},
+            "output": {"found": "a"},
+        },
+        {"type": "dynamic-tool", "toolName": "f", "toolCallId": "d", "state": "input-available"},
+        {"type": "step-start"},
+        {"type": "text", "text": "It is open.", "state": "streaming", "providerMetadata": {}},
+        {"type": "a type of later versions"},
+    ],
+}
+
+
+def test_turns_of_the_ai_sdk() -> None:
+    """The texts of each turn; what else an answer of ours had is not sent back to the model."""
+    two = {"role": "user", "parts": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
+    body = {"id": "c1", "messages": [QUESTION, ANSWER, two], "trigger": "submit-message"}
+    assert page_messages(body) == [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Let me see.\n\nIt is open."},
+        {"role": "user", "content": "a\n\nb"},
+    ]
+
+
+@each(
+    "parts",
+    [[], [{"type": "step-start"}], [{"type": "text", "text": ""}], [{"type": "reasoning"}]],
+)
+def test_an_answer_without_a_text_is_left_out(parts: Any) -> None:
+    """It was stopped before its first word, or it failed. Services refuse an empty turn."""
+    empty = {"role": "assistant", "parts": parts}
+    assert page_messages({"messages": [QUESTION, empty, USER]}) == [
+        {"role": "user", "content": "Hi"},
+        USER,
+    ]
+    with pytest.raises(ConfigError, match="expected a text, got none"):
+        page_messages({"messages": [empty]})
+
+
+TEXTS = [{"type": "text", "text": "secret words"}]
+
+
+@each(
+    "turn",
+    [
+        {"role": "system", "parts": TEXTS},
+        {"role": "tool", "parts": TEXTS},
+        {"role": ["user"], "parts": TEXTS},
+        {"parts": TEXTS},
+        {"role": "user", "parts": None},
+        {"role": "user", "parts": "secret words"},
+        {"role": "user", "parts": {"0": TEXTS[0]}},
+        {"role": "user", "parts": []},
+        {"role": "user", "parts": [{"type": "text", "text": ""}]},
+        {"role": "user", "parts": ["secret words"]},
+        {"role": "user", "parts": [{"type": "text", "text": 7}]},
+        {"role": "user", "parts": [{"type": "text"}]},
+        {"role": "user", "parts": [*TEXTS, {"type": "file", "url": "http://169.254.169.254/"}]},
+        {"role": "user", "parts": [*TEXTS, {"type": "tool-f", "output": "secret words"}]},
+        {"role": "user", "parts": [*TEXTS, {"type": "data-x", "data": "secret words"}]},
+        {"role": "user", "parts": [*TEXTS, {"type": ["text"], "text": "secret words"}]},
+        {"role": "assistant", "parts": ["secret words"]},
+        {"role": "assistant", "parts": [{"type": "text", "text": ["secret words"]}]},
+    ],
+)
+def test_turn_of_the_ai_sdk_that_a_page_may_not_send(turn: Any) -> None:
+    """As strict as for the other form: what a user adds would be left out without a word."""
+    with pytest.raises(ConfigError, match=r"messages\[1\]") as caught:
+        page_messages({"messages": [QUESTION, turn, QUESTION]})
+    assert "secret" not in str(caught.value)
+
+
+def test_a_forged_field_beside_the_parts_goes_nowhere() -> None:
+    """The turn is built from the texts."""
+    forged = {**QUESTION, "content": "secret words", "tool_calls": CALLS, "tool_call_id": "c"}
+    assert page_messages({"messages": [forged]}) == [{"role": "user", "content": "Hi"}]
+
+
+WORDS = st.sampled_from(["role", "user", "assistant", "parts", "type", "text", "content", "tool-f"])
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+A_PART = ANY_JSON | st.fixed_dictionaries({"type": WORDS, "text": ANY_JSON})
+A_TURN = ANY_JSON | st.fixed_dictionaries({"role": WORDS, "parts": st.lists(A_PART, max_size=3)})
+
+
+@settings(max_examples=50)
+@given(st.lists(A_TURN, min_size=1, max_size=3))
+def test_any_json(turns: list[Any]) -> None:
+    """Whatever comes is refused, or becomes texts of two roles."""
+    try:
+        read = page_messages({"messages": turns})
+    except ConfigError:
+        return
+    assert 0 < len(read) <= len(turns)
+    for turn in read:
+        assert turn.keys() == {"role", "content"} and turn["role"] in ("user", "assistant")
+        assert isinstance(turn["content"], str)
+
+
+# --- how much a page may send ------------------------------------------------------------------
+
+
+def test_too_many_turns() -> None:
+    """A visitor pays for none of them."""
+    assert len(page_messages({"messages": [USER] * 1000})) == 1000
+    assert len(page_messages({"messages": [USER, QUESTION]}, max_messages=2)) == 2
+    assert len(page_messages({"messages": [USER]}, max_messages=1)) == 1
+    for turns, limit in (([USER] * 1001, {}), ([USER, QUESTION, USER], {"max_messages": 2})):
+        with pytest.raises(ConfigError, match=f"expected at most {len(turns) - 1}, got"):
+            page_messages({"messages": turns}, **limit)
+
+
+def test_too_much_text() -> None:
+    """Bytes of all turns together; what is left out of an answer does not count."""
+    turns = [{"role": "user", "content": "猫"}, {"role": "assistant", "content": "\ud83d"}]
+    assert page_messages({"messages": turns}, max_bytes=6) == turns
+    with pytest.raises(ConfigError, match="expected at most 5 bytes of text, got 6"):
+        page_messages({"messages": turns}, max_bytes=5)
+    long = {"role": "assistant", "parts": [{"type": "reasoning", "text": "x" * 2_000_000}]}
+    assert len(page_messages({"messages": [QUESTION, long]})) == 1
+    with pytest.raises(ConfigError, match="expected at most 1048576 bytes"):
+        page_messages({"messages": [{"role": "user", "content": "x" * 1_048_577}]})
+
+
+@each("limits", [{"max_messages": 0}, {"max_messages": "5"}, {"max_bytes": -1}, {"max_bytes": 1.5}])
+def test_limits_that_are_none(limits: Any) -> None:
+    """The view's own mistake is told, whatever was sent."""
+    with pytest.raises(ConfigError, match="expected an int above 0"):
+        page_messages({"messages": [USER]}, **limits)
+
+
+def test_no_frame_holds_what_was_sent() -> None:
+    """Crash reporters show the locals of a traceback."""
+    try:
+        page_messages({"messages": [USER, {"role": "system", "content": "secret words"}]})
+    except ConfigError as error:
+        trace = error.__traceback__
+    frames = []
+    while trace:
+        frames.append(trace.tb_frame)
+        trace = trace.tb_next
+    assert len(frames) > 2
+    assert "secret" not in repr([frame.f_locals for frame in frames[1:]])

@@ -20,10 +20,21 @@ from pathlib import Path
 import attrs
 import pytest
 from documents import saved_files
+from tables import each
 from web_apps.running import Server, free_port, running
 
-from websopy_sync.chunks import ContentChunk, DoneChunk, StreamChunk
-from websopy_sync.sandbox import Sandbox, done, say, silence, status, wait
+from websopy_sync.chunks import ContentChunk, DoneChunk, ErrorChunk, StreamChunk
+from websopy_sync.sandbox import (
+    Sandbox,
+    Steps,
+    before_headers,
+    done,
+    pause,
+    say,
+    silence,
+    status,
+    wait,
+)
 from websopy_sync.sse import Decoder
 from websopy_sync.wires.websopy import parse_chunk
 
@@ -44,11 +55,13 @@ class Kind:
     """A way to serve: the command, with `{port}` in it, and what it needs.
 
     threaded: whether one of its processes can serve many at once.
+    waits: whether it waits for a slow browser, rather than keep what it was given.
     """
 
     command: tuple[str, ...]
     needs: tuple[str, ...]
     threaded: bool = True
+    waits: bool = True
 
 
 def python(*arguments: str) -> tuple[str, ...]:
@@ -66,9 +79,13 @@ KINDS = {
         (*GUNICORN, *GTHREAD, "web_apps.flask_app:app"), ("flask", "gunicorn")
     ),
     "gunicorn-sync": Kind(
-        (*GUNICORN, "--workers", "2", "web_apps.flask_app:app"),
+        (*GUNICORN, "--workers", "5", "web_apps.flask_app:app"),
         ("flask", "gunicorn"),
         threaded=False,
+    ),
+    "gunicorn-gevent": Kind(
+        (*GUNICORN, "--worker-class", "gevent", "web_apps.flask_app:app"),
+        ("flask", "gunicorn", "gevent"),
     ),
     "waitress": Kind(
         python(
@@ -91,6 +108,11 @@ KINDS = {
         python("uvicorn", "--port", "{port}", "--factory", "django.core.asgi:get_asgi_application"),
         ("django", "uvicorn"),
     ),
+    "django-daphne": Kind(
+        python("daphne", "-p", "{port}", "web_apps.django_asgi:application"),
+        ("django", "daphne"),
+        waits=False,
+    ),
     "fastapi-uvicorn": Kind(
         python("uvicorn", "--port", "{port}", "web_apps.fastapi_app:app"), ("fastapi", "uvicorn")
     ),
@@ -98,9 +120,15 @@ KINDS = {
         python("hypercorn", "--bind", "127.0.0.1:{port}", "web_apps.fastapi_app:app"),
         ("fastapi", "hypercorn"),
     ),
+    "fastapi-daphne": Kind(
+        python("daphne", "-p", "{port}", "web_apps.fastapi_app:app"),
+        ("fastapi", "daphne"),
+        waits=False,
+    ),
 }
 
 THREADED = [name for name, kind in KINDS.items() if kind.threaded]
+WAITING = [name for name in THREADED if KINDS[name].waits]
 
 
 ENVIRONMENT = {"DJANGO_SETTINGS_MODULE": "web_apps.django_app", "HEARTBEAT": str(HEARTBEAT)}
@@ -139,9 +167,9 @@ def get(port: int, path: str) -> Iterator[HTTPResponse]:
         connection.close()
 
 
-def chat(sandbox: Sandbox, path: str = "/chat") -> str:
+def chat(sandbox: Sandbox, path: str = "/chat", question: str = "hello") -> str:
     """The path that asks this service."""
-    return f"{path}?{urllib.parse.urlencode({'upstream': sandbox.url, 'q': 'hello'})}"
+    return f"{path}?{urllib.parse.urlencode({'upstream': sandbox.url, 'q': question})}"
 
 
 def chunks(answer: HTTPResponse) -> Iterator[StreamChunk]:
@@ -153,8 +181,24 @@ def chunks(answer: HTTPResponse) -> Iterator[StreamChunk]:
             yield parse_chunk(event.data)
 
 
+def visitor(port: int, path: str) -> socket.socket:
+    """A browser that has asked and not read yet."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    return connection
+
+
+def read_until(browser: socket.socket, word: bytes) -> None:
+    """Read what comes, up to this word."""
+    received = b""
+    while word not in received:
+        more = browser.recv(65536)
+        assert more, received
+        received += more
+
+
 def slow_browser(port: int, path: str) -> socket.socket:
-    """A browser that has asked and not read yet, with little room of its own."""
+    """The same with little room of its own."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     # Loopback's segments of 64 KB would have the kernel take megabytes from the server at once.
@@ -189,9 +233,10 @@ def test_headers_reach_the_browser(server: Server) -> None:
         assert list(chunks(answer)) == [DoneChunk()]
 
 
-def test_a_refused_question_has_a_status_of_the_views_choice(server: Server) -> None:
+@each("path", ["/chat", "/waiting-chat"])
+def test_a_refused_question_has_a_status_of_the_views_choice(server: Server, path: str) -> None:
     """What fails before the first chunk is no stream yet."""
-    with Sandbox(status(401)) as sandbox, get(server.port, chat(sandbox)) as answer:
+    with Sandbox(status(401)) as sandbox, get(server.port, chat(sandbox, path)) as answer:
         assert answer.status == 502
         assert b"401" in answer.read()
 
@@ -209,7 +254,56 @@ def test_a_vanished_browser_is_noticed_within_a_heartbeat(server: Server, spoken
         assert time.monotonic() - left < HEARTBEAT + 0.25
 
 
+MODELS: dict[str, Steps] = {
+    "before headers": [before_headers(silence())],
+    "silent": [say("AI"), silence()],
+    "trickling": [[say("x"), pause(0.1)] * 50, silence()],
+    "talkative": [[say("x" * 50_000)] * 200, silence()],
+}
+"""What the model does when its visitor leaves or presses Stop."""
+
+
+@pytest.mark.timing
+def test_leaving_is_noticed_within_a_heartbeat(server: Server) -> None:
+    """Whatever the model does, and before the service has answered: four visitors at once."""
+    with ExitStack() as stack:
+        services = {name: stack.enter_context(Sandbox(model)) for name, model in MODELS.items()}
+        visitors = [
+            stack.enter_context(visitor(server.port, chat(service, "/opening-chat", name)))
+            for name, service in services.items()
+        ]
+        for name, browser in zip(services, visitors, strict=True):
+            assert services[name].wait_request(), name
+            read_until(browser, b": keep-alive" if name == "before headers" else b'"content":"')
+        left = time.monotonic()
+        for browser in visitors:
+            browser.close()
+        for name, service in services.items():
+            assert service.wait_disconnect(timeout=left + HEARTBEAT + 0.25 - time.monotonic()), name
+
+
+@pytest.mark.timing
 @pytest.mark.parametrize("server", THREADED, indirect=True)
+def test_stop_from_another_request(server: Server) -> None:
+    """It takes effect at once, before the service has answered too, and the page is told."""
+    with ExitStack() as stack:
+        services = {name: stack.enter_context(Sandbox(model)) for name, model in MODELS.items()}
+        answers = [
+            stack.enter_context(get(server.port, chat(service, "/opening-chat", name)))
+            for name, service in services.items()
+        ]
+        for name, service in services.items():
+            assert service.wait_request()
+            with get(server.port, chat(service, "/stop", name)) as answer:
+                assert answer.read() == b"<CancelToken cancelled>"
+        pressed = time.monotonic()
+        for name, service in services.items():
+            assert service.wait_disconnect(timeout=pressed + HEARTBEAT - time.monotonic()), name
+        for name, answer in zip(services, answers, strict=True):
+            assert [*chunks(answer)][-1] == ErrorChunk("The answer was stopped.", "cancelled"), name
+
+
+@pytest.mark.parametrize("server", WAITING, indirect=True)
 def test_slow_browsers_cost_a_bounded_buffer(server: Server) -> None:
     """100 of them, reading a byte now and then of 4 MB each: the service is made to wait."""
     with Sandbox([[say("x" * 50_000)] * 80, done()]) as sandbox, ExitStack() as stack:
@@ -276,7 +370,13 @@ def test_fifty_streams_leave_room_for_a_ping(server: Server) -> None:
 # --- what is special to one ------------------------------------------------------------------
 
 
-ASGI = ["django-uvicorn", "fastapi-uvicorn", "fastapi-hypercorn"]
+ASGI = [
+    "django-uvicorn",
+    "django-daphne",
+    "fastapi-uvicorn",
+    "fastapi-hypercorn",
+    "fastapi-daphne",
+]
 
 
 @pytest.mark.parametrize("server", ASGI, indirect=True)

@@ -43,7 +43,7 @@ from websopy_sync import (
 )
 from websopy_sync.hooks import StoredConversation
 from websopy_sync.sandbox import Sandbox, done, expect_tool_result, say, think, tool
-from websopy_sync.web import page_messages, sse_body
+from websopy_sync.web import FormatName, flask_response, page_messages, sse_body
 from websopy_sync.wires import Wire
 
 
@@ -358,7 +358,15 @@ async def passing_on(client: WebsopyClient) -> None:
     async for piece in body:
         assert_type(piece, bytes)
     sse_body(client.ai.run("Hello", tools=[]))
+    sse_body(lambda cancel: client.ai.chat_stream("Hello", cancel_token=cancel), wait_for_status=2)
+    sse_body(lambda cancel: client.ai.run("Hello", tools=[], cancel_token=cancel))
+    sse_body(client.ai.chat_stream("Hello"), format="ai-sdk")
+    flask_response(lambda cancel: client.ai.chat_stream("Hello"), format="ai-sdk", heartbeat=5)
+    name: FormatName = "ai-sdk"
+    sse_body(client.ai.chat_stream("Hello"), format=name)
+    sse_body(client.ai.chat_stream("Hello"), format="sse")  # type: ignore[arg-type]
     sse_body("Hello")  # type: ignore[arg-type]  # not a stream
+    sse_body(lambda: client.ai.chat_stream("Hello"))  # type: ignore[arg-type, misc]  # no token
     sse_body(client.ai.chat_stream("Hello"), on_disconnect="stop")  # type: ignore[arg-type]
 
 
@@ -366,6 +374,9 @@ def what_a_page_sent(client: WebsopyClient, body: object) -> None:
     """The turns go into a call as they are."""
     turns = assert_type(page_messages(body), list[dict[str, str]])
     client.ai.chat_stream(turns)
+    client.ai.chat_stream([{"role": "system", "content": "Be brief"}, *turns])
+    page_messages(body, max_messages=20, max_bytes=10_000)
+    page_messages(body, max_bytes="1 MB")  # type: ignore[arg-type]
 
 
 def scripts() -> Sandbox:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from websopy_sync.cancel import CancelToken
 from websopy_sync.chunks import StreamChunk
 from websopy_sync.client import WebsopyClient
 from websopy_sync.hooks import hookimpl
@@ -19,6 +20,9 @@ KEY = "sk-secret-key"
 
 
 QUESTION = "the question nobody else may see"
+
+
+Opens = Callable[[CancelToken], ChatStream]
 
 
 class Ends:
@@ -39,6 +43,23 @@ class Ends:
         self.happened.set()
 
 
+class Said:
+    """A feed that says what it was made with."""
+
+    def __init__(self, *said: bytes) -> None:
+        self.said = list(said)
+        self.left = False
+
+    def take(self) -> bytes | None:
+        return self.said.pop(0) if self.said else None
+
+    def leave(self) -> None:
+        self.left = True
+
+    def join(self, seconds: float) -> None:
+        assert self.left
+
+
 @contextmanager
 def asked(*script: Steps | object, plugin: object = None) -> Iterator[tuple[ChatStream, Sandbox]]:
     """A stream of the sandbox's answer by this script.
@@ -52,6 +73,21 @@ def asked(*script: Steps | object, plugin: object = None) -> Iterator[tuple[Chat
         ) as client,
     ):
         yield client.ai.chat_stream(QUESTION, resume=False), sandbox
+
+
+@contextmanager
+def opener(*script: Steps | object, plugin: object = None) -> Iterator[tuple[Opens, Sandbox]]:
+    """A function that opens such a stream with a cancel token."""
+    with (
+        Sandbox(list(script)) as sandbox,  # type: ignore[arg-type]  # steps, nested or not
+        WebsopyClient(
+            api_key=KEY, base_url=sandbox.url, max_retries=0, plugins=[plugin] if plugin else []
+        ) as client,
+    ):
+        yield (
+            lambda cancel: client.ai.chat_stream(QUESTION, resume=False, cancel_token=cancel),
+            sandbox,
+        )
 
 
 def events_of(pieces: Iterable[bytes]) -> list[ServerSentEvent]:

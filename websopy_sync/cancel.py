@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from .errors import StreamCancelledError, StreamError
 from .interrupts import is_interrupt
-from .sockets import shut_down
+from .sockets import abort
 from .timeouts import Deadlines
 
 __all__ = ["CancelScope", "CancelToken", "Wake"]
@@ -208,7 +208,7 @@ class CancelScope(Deadlines):
     def _shut_down(self, sock: Any) -> None:
         # In a forked child this would end the parent's stream: both share the connection.
         if os.getpid() == self._pid:
-            shut_down(sock)
+            abort(sock)
 
     def disown(self) -> None:
         """In a forked child: leave the connection to the parent, untouched."""

@@ -9,12 +9,14 @@ import _socket
 import math
 import select
 import socket
+import struct
+import sys
 import threading
 from typing import Any
 
 from .interrupts import ignoring
 
-__all__ = ["keep_alive", "shut_down", "wait_for"]
+__all__ = ["abort", "keep_alive", "shut_down", "wait_for"]
 
 LONGEST_POLL = 2**31 - 1
 """Milliseconds; poll() takes a C int."""
@@ -57,6 +59,26 @@ def shut_down(sock: Any, how: int = socket.SHUT_RDWR) -> None:
         plain = _plain(sock)
         if plain is not None:
             _socket.socket.shutdown(plain, how)
+
+
+_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+"""SO_LINGER: on, for 0 seconds."""
+
+
+def abort(sock: Any) -> None:
+    """Shut a connection down in both directions, and have its close() reset it.
+
+    After a FIN alone, a peer that found the window full stays blocked in its send() for a minute:
+    the kernel replies to its probes that there is still no room (Linux, `tcp_fin_timeout`).
+
+    Args:
+        sock: A socket, or any object that holds one.
+    """
+    with ignoring(OSError):  # gone already
+        plain = _plain(sock)
+        if plain is not None:
+            _socket.socket.setsockopt(plain, socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    shut_down(sock)
 
 
 def _plain(sock: Any) -> _socket.socket | None:

@@ -27,10 +27,16 @@ from .tool_errors import ToolError
 from .tool_results import result_text
 from .tools import Tool
 
-__all__ = ["MAX_RESULT_SIZE", "ToolCaller"]
+__all__ = ["FAILED", "MAX_RESULT_SIZE", "REFUSED", "ToolCaller"]
 
 MAX_RESULT_SIZE = 1024 * 1024
 """Most characters of a result. A larger one is reported to the model as an error."""
+
+FAILED = "Error: "
+"""How the result of a call that failed begins."""
+
+REFUSED = "The call was refused"
+"""How the result of a call that `approve` refused begins."""
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -104,7 +110,7 @@ class _Job:
 
     def refuse(self, reason: str) -> None:
         """Have a refusal as the result, which is no error."""
-        self.result = f"The call was refused{': ' if reason else ''}{scalar_text(reason)}"
+        self.result = f"{REFUSED}{': ' if reason else ''}{scalar_text(reason)}"
 
 
 class ToolCaller:
@@ -230,7 +236,7 @@ class ToolCaller:
         if self._options.strict_tools:
             raise _strict(error, job, told)
         _log.warning("%s failed: %s", job.title, logged)
-        job.result = f"Error: {told}"
+        job.result = f"{FAILED}{told}"
 
     def _check_limits(self) -> float:
         """The seconds that are left. Raises when there are none, or the scope was aborted."""

@@ -18,7 +18,7 @@ from .errors import ConfigError
 from .json_schema import arguments_of, parameters_of
 from .tool_call import ToolCall
 
-__all__ = ["Tool", "ToolLike", "read_tools", "tool_dicts"]
+__all__ = ["Tool", "ToolLike", "function_problem", "read_tools", "tool_dicts"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The names that OpenAI's and Anthropic's services take."""
@@ -46,13 +46,13 @@ def _is_schema(tool: Tool, attribute: attrs.Attribute[Any], schema: object) -> N
 
 
 def _is_function(tool: Tool, attribute: attrs.Attribute[Any], function: object) -> None:
-    problem = _function_problem(function)
+    problem = function_problem(function)
     if problem:
         raise ConfigError(f"tool {tool.name!r}: expected a function, got {problem}")
 
 
-def _function_problem(function: object) -> str:
-    """What is wrong with a tool's function, "" if nothing."""
+def function_problem(function: object) -> str:
+    """What is wrong with a function that is to be called, "" if nothing."""
     if not callable(function):
         return type(function).__name__
     inner: Any = function
@@ -102,7 +102,7 @@ class Tool:
         """
         if isinstance(function, Tool):
             return function
-        problem = _function_problem(function)
+        problem = function_problem(function)
         if problem:
             raise ConfigError(f"tool: expected a function, got {problem}")
         name = getattr(function, "__name__", type(function).__name__)

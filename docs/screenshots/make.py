@@ -1,156 +1,215 @@
-"""Makes the pictures in this folder: the chat example in Chromium, against the sandbox.
+"""Makes the pictures in this folder: the chat page in Chromium, over the server of its tests.
 
     python docs/screenshots/make.py
 
-needs Chromium with its driver, Selenium, Flask and the built page (see examples/chat/README.md);
-on Debian also `fonts-inter fonts-noto-cjk fonts-noto-color-emoji`, or other fonts are drawn.
+needs Chromium with its driver, Selenium, attrs, pytest and the built page (see
+examples/chat/README.md); on Debian also `fonts-inter fonts-noto-cjk fonts-noto-color-emoji
+fonts-dejavu-core`, or other fonts are drawn.
 """
 
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from os import environ
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 from selenium import webdriver
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
-from selenium.webdriver.support.wait import WebDriverWait
-
-from websopy_sync.sandbox import Sandbox, Steps, done, error, say, silence
 
 HERE = Path(__file__).resolve().parent
-APP = HERE.parent.parent / "examples" / "chat" / "flask_app.py"
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from chat_page import KeptPage  # noqa: E402
+from page_server import PageServer, Refusal  # noqa: E402
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run")
 
 SCALE = 1.5
 """Pixels of the picture for each of the page."""
 
-CHINESE = """AI 正在改变世界，而且是以一种安静的方式：它先学会了等待，然后学会了边想边说。
+WIDE, NARROW = (1100, 760), (390, 780)
 
-一、从提交到对话
+CHINESE = """AI 正在改变世界，而且是以一种安静的方式：它先学会了**等待**，然后学会了边想边说。
+
+### 一、从提交到对话
+
 过去，我们提交一个问题，然后面对空白的屏幕。现在，第一个字在几百毫秒内就到了，等待变成了阅读。
 
-二、从答案到过程
-文字一段一段地出现，读者可以随时打断、追问、换一个方向 🌱。回答不再是一件成品，而是一次共同的"""
+### 二、从答案到过程
 
-ENGLISH = (
+- 文字一段一段地出现，读者可以随时打断、追问、换一个方向 🌱
+- 回答不再是一件成品，而是一次共同的"""
+
+CODE = """Give the question to `chat_stream`, and loop over the chunks:
+
+```python
+from websopy_sync import WebsopyClient
+
+with WebsopyClient() as client:
+    # One chunk after the other, as they come.
+    for chunk in client.ai.chat_stream("Why is the sky blue?"):
+        if chunk.type == "content":
+            print(chunk.content, end="", flush=True)
+```
+
+Leaving the loop early cancels the answer at the service, so nothing runs on unseen.
+"""
+
+TABLE = """All three bring news to a page. They differ in who may speak, and what a lost line costs:
+
+| Transport | Direction | Reconnects | Bytes an event |
+|---|---|---|--:|
+| Server-sent events | server → page | by itself | 8 |
+| WebSocket | both | by hand | 2–14 |
+| Long polling | server → page | by itself | 300–800 |
+
+For an answer that is only read, **server-sent events** are enough.
+
+> The simplest thing that works is also the one that proxies understand.
+"""
+
+WEATHER = '{"city": "Hangzhou", "days": 2}'
+THOUGHT = """The visitor asks for a haiku, so: five, seven and five syllables.
+
+**First byte** has two syllables; *waiting* has two. The last line should turn."""
+HAIKU = "A cursor that blinks —\nsomewhere a model draws breath.\nThe first byte: a leaf."
+EVENTS = (
     "A server-sent event is a few lines of text that end with a blank one. The server keeps the "
     "response open and writes an event whenever it has something to say, so the reader sees each "
     "word as soon as it exists. If the connection drops, the reader comes back with the id of the "
     "last event"
 )
 
-QUESTION = "写一篇关于 AI 的文章"
-
 
 @attrs.frozen
 class Scene:
-    """One picture: how the page is set up, what is asked, and what shows that it is ready."""
+    """One picture: how the page is set up, and what happens before it is taken."""
 
     name: str
-    size: tuple[int, int]
-    dark: bool
-    language: str
-    turns: tuple[tuple[str, Steps], ...]
-    ready: str
-    stop: bool = False
+    play: Callable[[KeptPage], None]
+    size: tuple[int, int] = WIDE
+    dark: bool = False
+    language: str = "en-US"
+
+
+def ask(page: KeptPage, question: str, *texts: str) -> None:
+    """Send a question, and begin its answer."""
+    asked = len(page.server.methods)
+    page.send(question)
+    page.until(lambda: len(page.server.methods) > asked)
+    if texts:
+        page.server.text(*texts)
+        page.until(lambda: page.writing)
+
+
+def answered(page: KeptPage, question: str, *texts: str) -> None:
+    """Send a question, and answer it."""
+    ask(page, question, *texts)
+    page.server.say({"type": "done", "finishReason": "stop"}, end=True)
+    page.until(lambda: not page.all("[data-test=current]"))
+
+
+def streaming(page: KeptPage) -> None:
+    answered(page, "你好！", "你好！想写点什么？")
+    ask(page, "写一篇关于 AI 的文章", CHINESE)
+
+
+def code(page: KeptPage) -> None:
+    answered(page, "How do I stream an answer in Python?", CODE)
+    page.until(lambda: page.all(".hljs-keyword"))
+
+
+def table(page: KeptPage) -> None:
+    answered(page, "Compare SSE, WebSocket and long polling", TABLE)
+
+
+def tools(page: KeptPage) -> None:
+    ask(page, "Do I need an umbrella in Hangzhou tomorrow?")
+    call = {"name": "forecast", "arguments": WEATHER, "id": "1"}
+    page.server.say({"type": "tool_call", "tool": call})
+    page.server.text("Yes: light rain from ten in the morning, **18 °C** at most. It clears up by ")
+    page.until(lambda: page.writing)
+    page.one(".tool summary").click()
+
+
+def reasoning(page: KeptPage) -> None:
+    ask(page, "A haiku about waiting for the first byte")
+    page.server.say({"type": "reasoning", "content": THOUGHT})
+    page.until(lambda: page.all("summary"))
+    page.one("summary").click()
+    time.sleep(1.6)
+    page.server.text(HAIKU)
+    page.server.done()
+    page.until(lambda: page.all(".actions [data-test=retry]"))
+
+
+def stopped(page: KeptPage) -> None:
+    ask(page, "Explain server-sent events in five sentences", EVENTS)
+    page.act.click()
+    page.until(lambda: page.notes == ["Stopped"])
+
+
+def failed(page: KeptPage) -> None:
+    answered(page, "写一篇关于 AI 的文章", CHINESE.partition("\n\n### 二")[0])
+    page.server.refusals.append(Refusal(429, {"Retry-After": "30"}, "rate_limited"))
+    page.send("再写一段")
+    page.until(lambda: page.failures)
+
+
+def resumed(page: KeptPage) -> None:
+    ask(page, "Explain server-sent events in five sentences", EVENTS)
+    time.sleep(1.2)  # it is saved every second
+    page.server.refusals += [Refusal(503)] * 9
+    page.driver.refresh()
+    page.until(lambda: page.notes)
+
+
+def drawer(page: KeptPage) -> None:
+    for question in ("写一篇关于 AI 的文章", "用五句话解释服务器推送事件"):
+        answered(page, question, CHINESE)
+        page.driver.get(page.url + "/?new")
+    answered(page, "你好！", "你好！想写点什么？")
+    page.one("[data-test=show-chats]").click()
 
 
 SCENES = (
-    Scene(
-        "light",
-        (1100, 760),
-        dark=False,
-        language="zh-CN",
-        turns=(
-            ("你好！", [say("你好！想写点什么？"), done(4, 9)]),
-            (QUESTION, [say(CHINESE), silence()]),
-        ),
-        ready="共同的",
-    ),
-    Scene(
-        "dark",
-        (1100, 760),
-        dark=True,
-        language="en-US",
-        turns=(
-            ("Name one good idea of HTTP", [say("A response may take its time."), done(26, 7)]),
-            ("Explain server-sent events in five sentences", [say(ENGLISH), silence()]),
-        ),
-        ready="last event",
-        stop=True,
-    ),
-    Scene(
-        "narrow",
-        (390, 780),
-        dark=False,
-        language="zh-CN",
-        turns=(
-            (QUESTION, [say(CHINESE.partition("\n\n二")[0]), done(20, 150)]),
-            ("再写一段", [error("overloaded")]),
-        ),
-        ready="服务未能作答",
-    ),
+    Scene("light", streaming, language="zh-CN"),
+    Scene("dark", code, dark=True),
+    Scene("narrow", failed, NARROW, language="zh-CN"),
+    Scene("empty", lambda page: None),
+    Scene("empty-dark", lambda page: None, dark=True, language="zh-CN"),
+    Scene("code", code),
+    Scene("table", table),
+    Scene("tools", tools),
+    Scene("reasoning", reasoning, dark=True),
+    Scene("stopped", stopped),
+    Scene("error", failed),
+    Scene("resumed", resumed),
+    Scene("narrow-code", code, NARROW, dark=True),
+    Scene("narrow-table", table, NARROW),
+    Scene("narrow-chats", drawer, NARROW, language="zh-CN"),
 )
 
 
 def main() -> None:
-    """Make them all."""
-    with ExitStack() as stack:
-        sandbox = stack.enter_context(Sandbox())
-        url = stack.enter_context(served(sandbox))
-        for scene in SCENES:
-            with browser(scene) as driver:
-                take(scene, driver, sandbox, url)
-            print(HERE / f"{scene.name}.png")
-
-
-@contextmanager
-def served(sandbox: Sandbox) -> Iterator[str]:
-    """The example on Flask, asking this sandbox."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, str(APP), "--port", str(port), "--heartbeat", "1"],
-        env={**environ, "WEBSOPY_API_KEY": "sandbox", "WEBSOPY_BASE_URL": sandbox.url},
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        until(lambda: answers(url) or process.poll() is not None)
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def answers(url: str) -> bool:
-    """Whether the page is there."""
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except OSError:
-        return False
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for it, at most 20 seconds."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        if time.monotonic() > deadline:
-            sys.exit("the example did not start")
-        time.sleep(0.05)
+    """Make them all, or those that the command line names."""
+    for scene in SCENES:
+        if len(sys.argv) > 1 and scene.name not in sys.argv:
+            continue
+        server = PageServer(ROOT / "examples" / "chat" / "dist")
+        with server.running(), browser(scene) as driver:
+            driver.get(server.url)
+            scene.play(KeptPage(driver, server.url, server))
+            driver.execute_script("scrollTo(0, document.documentElement.scrollHeight)")
+            time.sleep(0.4)  # for the last frame
+            driver.save_screenshot(str(HERE / f"{scene.name}.png"))
+        print(HERE / f"{scene.name}.png")
 
 
 @contextmanager
@@ -172,29 +231,6 @@ def browser(scene: Scene) -> Iterator[WebDriver]:
             media = {"features": [colours, still]}
             driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
             yield driver
-
-
-def take(scene: Scene, driver: WebDriver, sandbox: Sandbox, url: str) -> None:
-    """Play a scene and take its picture."""
-    driver.get(url)
-    wait = WebDriverWait(driver, 10)
-    for number, (question, script) in enumerate(scene.turns, 1):
-        sandbox.play(script)
-        driver.find_element(By.ID, "draft").send_keys(question, Keys.ENTER)
-        if number < len(scene.turns):
-            wait.until(lambda _, n=number: len(whole(driver)) == 2 * n)
-    wait.until(lambda _: scene.ready in driver.find_element(By.TAG_NAME, "main").text)
-    if scene.stop:
-        driver.find_element(By.CSS_SELECTOR, "[data-test=act]").click()
-        wait.until(lambda _: len(whole(driver)) == 2 * len(scene.turns))
-    driver.execute_script("scrollTo(0, document.documentElement.scrollHeight)")
-    time.sleep(0.3)  # for the last frame
-    driver.save_screenshot(str(HERE / f"{scene.name}.png"))
-
-
-def whole(driver: WebDriver) -> list[object]:
-    """The turns that are in the conversation."""
-    return list(driver.find_elements(By.CSS_SELECTOR, "[role=log] .turn"))
 
 
 if __name__ == "__main__":

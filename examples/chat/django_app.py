@@ -43,12 +43,17 @@ def favicon(request: HttpRequest) -> FileResponse:
 @require_POST
 def chat(request: HttpRequest) -> Any:
     """Stream an answer to the page."""
+    client = settings.WEBSOPY_CLIENT
     try:
-        stream = settings.WEBSOPY_CLIENT.ai.chat_stream(page_messages(_json(request)))
+        messages = page_messages(_json(request))
+        return django_response(
+            lambda cancel: client.ai.chat_stream(messages, cancel_token=cancel),
+            wait_for_status=2,  # what fails by then has a status of its own
+            heartbeat=settings.WEBSOPY_HEARTBEAT,
+        )
     except WebsopyError as error:
         body, status = page.failure(error)
         return JsonResponse(body, status=status)
-    return django_response(stream, heartbeat=settings.WEBSOPY_HEARTBEAT)
 
 
 def _json(request: HttpRequest) -> Any:

@@ -36,10 +36,14 @@ def create_app(client: WebsopyClient | None = None, *, heartbeat: float = 15.0) 
         # get_json() accepts only JSON, and so no form of another site: a foreign page cannot send
         # requests in a visitor's name.
         try:
-            stream = client.ai.chat_stream(page_messages(request.get_json()))
+            messages = page_messages(request.get_json())
+            return flask_response(
+                lambda cancel: client.ai.chat_stream(messages, cancel_token=cancel),
+                wait_for_status=2,  # what fails by then has a status of its own
+                heartbeat=heartbeat,
+            )
         except WebsopyError as error:
             return page.failure(error)
-        return flask_response(stream, heartbeat=heartbeat)
 
     return app
 

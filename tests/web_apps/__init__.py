@@ -1,5 +1,7 @@
 """Small applications for the real servers of test_web_servers.py: in Flask, Django and FastAPI.
 
-`/chat?upstream=URL&q=QUESTION` passes an answer on, `/ping` answers at once;
-`/threads` (under ASGI) counts those that pass an answer on.
+`/chat?upstream=URL&q=QUESTION` passes on an answer that the view has opened, `/opening-chat` one
+that the body opens, `/waiting-chat` too, after it has waited for the service's status.
+`/stop?q=QUESTION` stops one of the last two. `/ping` answers at once; `/threads` (under ASGI)
+counts those that pass an answer on.
 """

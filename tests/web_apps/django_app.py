@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import path
 
-from web_apps.asking import HEARTBEAT, ask, relaying
+from web_apps.asking import HEARTBEAT, ask, opener, relaying, stop
 from websopy_sync.errors import APIStatusError
 from websopy_sync.web import django_response
 
@@ -38,9 +38,28 @@ async def async_chat(request: HttpRequest) -> HttpResponseBase:
     return django_response(stream, heartbeat=HEARTBEAT)
 
 
+def opening_chat(request: HttpRequest) -> HttpResponseBase:
+    return django_response(opener(request.META["QUERY_STRING"]), heartbeat=HEARTBEAT)
+
+
+def waiting_chat(request: HttpRequest) -> HttpResponseBase:
+    source = opener(request.META["QUERY_STRING"])
+    try:
+        return django_response(source, heartbeat=HEARTBEAT, wait_for_status=5.0)
+    except APIStatusError as error:
+        return JsonResponse({"error": error.status_code}, status=502)
+
+
+def stop_chat(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(stop(request.META["QUERY_STRING"]))
+
+
 urlpatterns = [
     path("ping", ping),
     path("threads", threads),
     path("chat", chat),
     path("async-chat", async_chat),
+    path("opening-chat", opening_chat),
+    path("waiting-chat", waiting_chat),
+    path("stop", stop_chat),
 ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
-from web_apps.asking import HEARTBEAT, ask, relaying
+from web_apps.asking import HEARTBEAT, ask, opener, relaying, stop
 from websopy_sync.errors import APIStatusError
 from websopy_sync.stream import ChatStream
-from websopy_sync.web import SSE_HEADERS, sse_body
+from websopy_sync.web import starlette_response
 
 gc.disable()  # a browser that has gone must be noticed without its help
 
@@ -19,7 +19,7 @@ app = FastAPI()
 
 
 def response(stream: ChatStream) -> Response:
-    return StreamingResponse(sse_body(stream, heartbeat=HEARTBEAT), headers=SSE_HEADERS)
+    return starlette_response(stream, heartbeat=HEARTBEAT)
 
 
 @app.get("/ping")
@@ -43,3 +43,22 @@ def chat(request: Request) -> Response:
 @app.get("/async-chat")
 async def async_chat(request: Request) -> Response:
     return response(await run_in_threadpool(ask, request.url.query))
+
+
+@app.get("/opening-chat")
+async def opening_chat(request: Request) -> Response:
+    return starlette_response(opener(request.url.query), heartbeat=HEARTBEAT)
+
+
+@app.get("/waiting-chat")
+def waiting_chat(request: Request) -> Response:
+    source = opener(request.url.query)
+    try:
+        return starlette_response(source, heartbeat=HEARTBEAT, wait_for_status=5.0)
+    except APIStatusError as error:
+        return JSONResponse({"error": error.status_code}, status_code=502)
+
+
+@app.get("/stop")
+def stop_chat(request: Request) -> Response:
+    return PlainTextResponse(stop(request.url.query))

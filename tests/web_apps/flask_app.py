@@ -7,7 +7,7 @@ import socket
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
-from web_apps.asking import HEARTBEAT, ask
+from web_apps.asking import HEARTBEAT, ask, opener, stop
 from websopy_sync.errors import APIStatusError
 from websopy_sync.web import flask_response
 
@@ -26,6 +26,25 @@ def chat() -> ResponseReturnValue:
     except APIStatusError as error:
         return {"error": error.status_code}, 502
     return flask_response(stream, heartbeat=HEARTBEAT)
+
+
+@app.get("/opening-chat")
+def opening_chat() -> ResponseReturnValue:
+    return flask_response(opener(request.query_string.decode()), heartbeat=HEARTBEAT)
+
+
+@app.get("/waiting-chat")
+def waiting_chat() -> ResponseReturnValue:
+    source = opener(request.query_string.decode())
+    try:
+        return flask_response(source, heartbeat=HEARTBEAT, wait_for_status=5.0)
+    except APIStatusError as error:
+        return {"error": error.status_code}, 502
+
+
+@app.get("/stop")
+def stop_chat() -> str:
+    return stop(request.query_string.decode())
 
 
 @app.get("/user-timeout")

@@ -1,21 +1,30 @@
-"""Streams an answer on to a browser: for WSGI and ASGI servers, Flask and Django.
+"""Streams an answer on to a browser: Flask, Django, FastAPI, and any WSGI or ASGI server.
 
-Imports a framework only when its helper is called. FastAPI and Starlette need no helper.
+Imports a framework only when its helper is called.
 """
 
-from .body import SSE_HEADERS, EventStreamBody, OnDisconnect, sse_body
+from .answer_body import FormatName, OnDisconnect, sse_body
+from .body import EventStreamBody
 from .django_view import django_response
+from .feed import Feed
 from .flask_view import flask_response
+from .opening import AnswerSource
 from .page import page_messages
+from .page_format import SSE_HEADERS
 from .public_errors import public_error
+from .starlette_view import starlette_response
 
 __all__ = [
     "SSE_HEADERS",
+    "AnswerSource",
     "EventStreamBody",
+    "Feed",
+    "FormatName",
     "OnDisconnect",
     "django_response",
     "flask_response",
     "page_messages",
     "public_error",
     "sse_body",
+    "starlette_response",
 ]

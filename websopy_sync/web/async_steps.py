@@ -14,6 +14,15 @@ from typing import Self
 from ..errors import StreamError
 
 
+def in_event_loop() -> bool:
+    """Whether this code runs in an event loop, which must not be blocked."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 class AsyncSteps:
     """Awaits one call of `step` at a time, until `step` returns None.
 

@@ -1,8 +1,8 @@
 """The bounded buffer between the model and a browser, and the thread that fills it.
 
-The thread reads the stream, so that the server's thread or task can send comments while the model
-is silent. A failed write is the only sign of a lost browser: no WSGI server looks for one.
-Knows neither the body (body.py) nor a framework.
+The thread opens the answer and reads it, so that the server's thread or task can send comments
+while the model is silent. A failed write is the only sign of a lost browser: no WSGI server looks
+for one. Knows neither the body (body.py) nor a framework.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import logging
 import threading
 from collections import deque
 
-from ..errors import WebsopyError
-from ..run import ToolRun
-from ..stream import ChatStream
-from .events import encode_chunk, events
-from .public_errors import public_error
+from ..errors import ConfigError, WebsopyError
+from .feed import JOIN_SECONDS
+from .opening import Opening
+from .page_format import PageFormat
 
 KEEP_ALIVE = b": keep-alive\n\n"
 """A comment, which a browser skips."""
@@ -25,33 +24,70 @@ logger: logging.Logger = logging.getLogger("websopy_sync.web")
 
 
 class EventBuffer:
-    """The events of a stream that wait for a browser; the body takes, the reader thread puts.
+    """The events of an answer that wait for a browser; the body takes, the reader thread puts.
 
     Args:
-        stream: Read in the reader thread, which starts at the first `take()`.
+        opening: Opened and read in the reader thread, which starts at the first `take()`.
+        page_format: Writes its events.
         limit: Bytes that may wait. At the limit the reader thread stops until some are taken.
         finish: Whether the reader thread reads on when the browser has left.
         interval: Seconds without an event after which `take()` returns a comment.
     """
 
     def __init__(
-        self, stream: ChatStream | ToolRun, *, limit: int, finish: bool, interval: float
+        self,
+        opening: Opening,
+        page_format: PageFormat,
+        *,
+        limit: int,
+        finish: bool,
+        interval: float,
     ) -> None:
-        self._stream = stream
+        self._opening = opening
+        self._format = page_format
         self._limit = limit
         self._finish = finish
         self._interval = interval
-        # Hooks see the context variables of the view that made the body.
+        # The source and hooks see the context variables of the view that made the body.
         self._context = contextvars.copy_context()
         # Its lock is an RLock: the garbage collector may call leave() in a thread that holds it.
         self._changed = threading.Condition()
         self._pieces: deque[bytes] = deque()
         self._size = 0
+        self._greeted = False  # take() was called
         self._left = False  # take() is not called any more
         self._complete = False  # _put() is not called any more
         self._reader: threading.Thread | None = None
+        self._awaited = False  # open() waits, and raises what fails
+        self._error: BaseException | None = None
 
     # Called by the body
+
+    def open(self, seconds: float) -> None:
+        """Open the answer now, and wait for it.
+
+        Args:
+            seconds: Wait no longer than this. What fails later becomes the last event.
+
+        Raises:
+            BaseException: What failed.
+        """
+        with self._changed:
+            self._awaited = True
+            try:
+                self._start()
+                self._changed.wait_for(lambda: self._opening.done or self._complete, seconds)
+            except BaseException:  # Ctrl-C, a time limit of the view
+                self.leave()
+                raise
+            finally:
+                self._awaited = False
+        if self._error is not None:
+            self.join(JOIN_SECONDS)
+            try:
+                raise self._error
+            finally:
+                self._error = None  # its traceback holds this buffer
 
     def take(self) -> bytes | None:
         """Wait for events.
@@ -62,15 +98,17 @@ class EventBuffer:
         with self._changed:
             if not (self._reader or self._complete or self._left):
                 self._start()
+            # Most servers send the headers with the first piece, so a comment goes out at once.
+            greet, self._greeted = not (self._greeted or self._opening.done), True
             self._changed.wait_for(
-                lambda: self._pieces or self._complete or self._left, self._interval
+                lambda: self._pieces or self._complete or self._left, 0 if greet else self._interval
             )
             taken = b"".join(self._pieces)
             self._clear()
             return None if not taken and (self._complete or self._left) else taken or KEEP_ALIVE
 
     def leave(self) -> None:
-        """End the stream, or let the reader thread finish it; nobody takes its events any more.
+        """End the answer, or let the reader thread finish it; nobody takes its events any more.
 
         Returns at once. Any thread may call it, again too.
         """
@@ -81,12 +119,12 @@ class EventBuffer:
                 self._start()
             reader = self._reader
         if reader is None:
-            self._stream.close()
+            self._opening.close()
         elif not self._finish:
-            self._stream.cancel()
+            self._opening.cancel()
 
     def join(self, seconds: float) -> None:
-        """Wait for the reader thread, unless it finishes the stream or is the caller."""
+        """Wait for the reader thread, unless it finishes the answer or is the caller."""
         reader = self._reader
         finishing = self._finish and not self._complete
         if reader and not finishing and reader is not threading.current_thread():
@@ -100,8 +138,8 @@ class EventBuffer:
         try:
             reader.start()
         except RuntimeError as error:  # the system has no thread left: the last event says so
-            self._stream.close()
-            self._put(self._failure(error))
+            self._opening.close()
+            self._fail(error)
             self._complete = True
         else:
             self._reader = reader
@@ -115,11 +153,13 @@ class EventBuffer:
 
     def _read(self) -> None:
         try:
-            with self._stream:
-                for data in events(self._stream):
+            with self._opening.open() as answer:
+                with self._changed:
+                    self._changed.notify_all()
+                for data in self._format.events(answer):
                     self._put(data)
         except BaseException as error:  # noqa: BLE001  a plugin's SystemExit too: none above here
-            self._put(self._failure(error))
+            self._fail(error)
         finally:
             with self._changed:
                 self._complete = True
@@ -128,14 +168,23 @@ class EventBuffer:
     def _put(self, data: bytes) -> None:
         """Add an event once there is room; drop it when the browser has left."""
         with self._changed:
-            self._changed.wait_for(lambda: self._left or self._size < self._limit)
+            # Cancelled from elsewhere, it goes on although the browser is slow: the connection to
+            # the service stays open until the stream has raised.
+            while self._size >= self._limit and not (self._left or self._opening.cancelled):
+                self._changed.wait(self._interval)
             if not self._left:
                 self._pieces.append(data)
                 self._size += len(data)
                 self._changed.notify_all()
 
-    def _failure(self, error: BaseException) -> bytes:
+    def _fail(self, error: BaseException) -> None:
+        """Hand an error to the view that waits in open(), or else to the browser."""
+        with self._changed:
+            if self._awaited and not self._opening.done:
+                self._error = error
+                return
         if not self._left:
-            bug = not isinstance(error, WebsopyError)
+            # A ConfigError is the view's: only its text says what is wrong there.
+            bug = isinstance(error, ConfigError) or not isinstance(error, WebsopyError)
             logger.warning("answer ended early: %s", type(error).__name__, exc_info=bug)
-        return encode_chunk(public_error(error), event="error")
+        self._put(self._format.failure(error))

@@ -5,50 +5,52 @@ Django is no dependency: it is imported when a response is made.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
-from ..run import ToolRun
-from ..stream import ChatStream
-from .async_steps import AsyncSteps
-from .body import SSE_HEADERS, BodyOptions, sse_body
+from ..interrupts import discreet
+from .answer_body import BodyOptions, body_of
+from .async_steps import AsyncSteps, in_event_loop
+from .body import EventStreamBody
+from .opening import AnswerSource
 
 if TYPE_CHECKING:
     from django.http import StreamingHttpResponse
+    from django.http.response import HttpResponseBase
 
 
+@discreet
 def django_response(
-    stream: ChatStream | ToolRun, **options: Unpack[BodyOptions]
-) -> StreamingHttpResponse:
+    source: AnswerSource | EventStreamBody, **options: Unpack[BodyOptions]
+) -> HttpResponseBase:
     """A Django response that streams the answer to the browser, for sync and async views.
 
     Args:
-        stream: The answer, or the run with tools, not read yet. The response closes it.
-        **options: `heartbeat`, `on_disconnect` and `buffer`, as `sse_body` takes them.
+        source: What `sse_body` takes, or a body, which brings its status. The response closes it.
+        **options: `heartbeat`, `on_disconnect`, `buffer`, `wait_for_status` and `format`, as
+            `sse_body` takes them.
 
     Returns:
-        A `StreamingHttpResponse` with `SSE_HEADERS`. Its `Content-Encoding` is `identity`, so that
-        GZipMiddleware leaves it alone: before Django 6 that would hold the answer back to its end.
+        A `StreamingHttpResponse` with the headers of the body. Its `Content-Encoding` is
+        `identity`, so that GZipMiddleware leaves it alone: before Django 6 that would hold the
+        answer back to its end. It is an empty `HttpResponse` if the status of the body is not 200.
 
     Raises:
-        ConfigError: An option has no meaning. The stream is still the caller's.
+        ConfigError: An option has no meaning. A stream is still the caller's.
+        BaseException: What failed within `wait_for_status`.
     """
-    body = sse_body(stream, **options)
+    from django.http import HttpResponse  # noqa: PLC0415  only a caller of this has Django
+
+    body = body_of(source, **options)
+    if body.status != 200:
+        body.leave()
+        return HttpResponse(status=body.status, headers=dict(body.headers))
     # Django looks for a sync iterator first. In an async view the response gets an async one only.
-    content = AsyncSteps(partial(next, body, None), body.leave) if _in_event_loop() else body
-    headers = {**SSE_HEADERS, "Content-Encoding": "identity"}
+    content = AsyncSteps(partial(next, body, None), body.leave) if in_event_loop() else body
+    headers = {**body.headers, "Content-Encoding": "identity"}
     return _response_class(body.leave)(content, headers=headers)
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _response_class(leave: Callable[[], None]) -> type[StreamingHttpResponse]:

@@ -1,25 +1,34 @@
-"""Chunks as the bytes of server-sent events, safe for any browser.
+"""The format "websopy": chunks as the service writes them, each as one event.
 
-Whatever the model writes, it cannot end a line, an event or a script: all of it is one line of
-JSON with the dangerous characters escaped, and ids and event names are made here. A browser gets
-the fields that this version knows: a later one may not be for visitors. Does no I/O.
+A browser gets the fields that this version knows: a later one may not be for visitors. Does no
+I/O.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
 from ..chunks import DoneChunk, ErrorChunk, StreamChunk, UnknownChunk
-from ..sse import ServerSentEvent, encode
 from ..wires.websopy.writer import dump_chunk
+from .json_event import encode_json
+from .page_format import SSE_HEADERS
+from .public_errors import public_error
 
-# A page could take the first three for markup; the others end a line of JavaScript. In JSON all
-# five occur in strings only, so an escape is right wherever one stands. JSON escapes CR, LF and
-# NUL by itself, and the wire leaves no lone surrogate in a chunk.
-_UNSAFE = re.compile("[<>&\u2028\u2029]")
+
+class WebsopyFormat:
+    """The format that the service's own guide has page code for."""
+
+    headers: Mapping[str, str] = SSE_HEADERS
+
+    def events(self, chunks: Iterable[StreamChunk]) -> Iterator[bytes]:
+        """The events of a stream or a run."""
+        return events(chunks)
+
+    def failure(self, error: BaseException) -> bytes:
+        """An event named `error`, with an error chunk. It needs no id: see `encode_chunk`."""
+        return encode_chunk(public_error(error), event="error")
 
 
 def events(chunks: Iterable[StreamChunk]) -> Iterator[bytes]:
@@ -65,8 +74,4 @@ def encode_chunk(chunk: StreamChunk, *, event: str = "message", id: str = "") ->
 
     An error needs no id: a browser that resumes wants what follows the last chunk.
     """
-    return encode(ServerSentEvent(event, _UNSAFE.sub(_escape, dump_chunk(chunk)), id))
-
-
-def _escape(match: re.Match[str]) -> str:
-    return f"\\u{ord(match[0]):04x}"
+    return encode_json(dump_chunk(chunk), event=event, id=id)

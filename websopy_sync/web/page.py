@@ -8,36 +8,94 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ConfigError
+from ..interrupts import discreet
 
 __all__ = ["page_messages"]
 
+MAX_MESSAGES = 1000
+MAX_BYTES = 1024 * 1024
 
-def page_messages(body: Any) -> list[dict[str, str]]:
+
+@discreet
+def page_messages(
+    body: Any, *, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES
+) -> list[dict[str, str]]:
     """The turns in the JSON that a page sent, checked: texts of the user and the assistant only.
 
     A visitor's browser could also send instructions of the system, tool results that no tool gave,
     or images for you to pay. Add turns of that kind on your server.
 
+    `useChat` of the AI SDK sends each turn as `{"role", "parts": […]}`. Its texts are joined by
+    empty lines. Of an assistant's turn the other parts are left out (reasoning, tool calls), and so
+    is the turn if it has no text. A user's turn may have texts only.
+
     Args:
         body: The JSON of the request: `{"messages": [{"role", "content"}, …]}`. Its other fields
             are left out.
+        max_messages: The most turns that it may have.
+        max_bytes: The most bytes of text in all turns together, as UTF-8.
 
     Returns:
         New turns with a role and a content each.
 
     Raises:
-        ConfigError: It has no messages, or another role, content or field in one. It is a
-            ValueError, and quotes no text.
+        ConfigError: It has no messages, or another role, content or field in one, or too much of
+            it. It is a ValueError, and quotes no text.
     """
-    turns = body.get("messages") if isinstance(body, dict) else None
-    if not isinstance(turns, list) or not turns:
+    _check_limit("max_messages", max_messages)
+    _check_limit("max_bytes", max_bytes)
+    sent = body.get("messages") if isinstance(body, dict) else None
+    if not isinstance(sent, list) or not sent:
         raise ConfigError("messages: expected a list of turns")
-    for index, turn in enumerate(turns):
-        if not isinstance(turn, dict) or turn.keys() != {"role", "content"}:
-            raise ConfigError(f"messages[{index}]: expected a role and a content, and nothing else")
-        if turn["role"] not in ("user", "assistant"):
-            raise ConfigError(f"messages[{index}]: expected the role user or assistant")
-        if not isinstance(turn["content"], str):
-            got = type(turn["content"]).__name__
-            raise ConfigError(f"messages[{index}]: expected str content, got {got}")
-    return [dict(turn) for turn in turns]
+    if len(sent) > max_messages:
+        raise ConfigError(f"messages: expected at most {max_messages}, got {len(sent)}")
+    read = [_turn(turn, f"messages[{index}]") for index, turn in enumerate(sent)]
+    turns = [turn for turn in read if turn]
+    if not turns:
+        raise ConfigError("messages: expected a text, got none")
+    size = sum(len(turn["content"].encode("utf-8", "surrogatepass")) for turn in turns)
+    if size > max_bytes:
+        raise ConfigError(f"messages: expected at most {max_bytes} bytes of text, got {size}")
+    return turns
+
+
+def _check_limit(name: str, value: object) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name}: expected an int above 0, got {value!r:.200}")
+
+
+def _turn(turn: Any, name: str) -> dict[str, str] | None:
+    """A turn of its two fields; None for an answer of the AI SDK without a text."""
+    if not isinstance(turn, dict):
+        raise ConfigError(f"{name}: expected a role and a content, and nothing else")
+    if "parts" not in turn and turn.keys() != {"role", "content"}:
+        raise ConfigError(f"{name}: expected a role and a content, and nothing else")
+    role = turn.get("role")
+    if role not in ("user", "assistant"):
+        raise ConfigError(f"{name}: expected the role user or assistant")
+    if "parts" in turn:
+        content = "\n\n".join(_texts(turn["parts"], role, f"{name}.parts"))
+        if not content and role == "user":
+            raise ConfigError(f"{name}: expected a text, got none")
+        return {"role": role, "content": content} if content else None
+    if not isinstance(turn["content"], str):
+        raise ConfigError(f"{name}: expected str content, got {type(turn['content']).__name__}")
+    return {"role": role, "content": turn["content"]}
+
+
+def _texts(parts: Any, role: str, name: str) -> list[str]:
+    """The texts in the parts of a UI message of the AI SDK."""
+    if not isinstance(parts, list):
+        raise ConfigError(f"{name}: expected a list, got {type(parts).__name__}")
+    texts = []
+    for index, part in enumerate(parts):
+        if not isinstance(part, dict):
+            got = type(part).__name__
+            raise ConfigError(f"{name}[{index}]: expected a part, got {got}")
+        if part.get("type") == "text":
+            if not isinstance(part.get("text"), str):
+                raise ConfigError(f"{name}[{index}]: expected a str text")
+            texts.append(part["text"])
+        elif role == "user":
+            raise ConfigError(f"{name}[{index}]: expected a part of type text")
+    return [text for text in texts if text]

@@ -1,0 +1,48 @@
+import { expect, test } from 'vitest'
+
+import { retryMoment } from '../src/answers/retryAfter'
+import { partsOf } from '../src/chats/answerParts'
+import { untilAborted } from '../src/chats/untilAborted'
+import { titleOf } from '../src/chats/turns'
+import { clockTime } from '../src/page/useCountdown'
+
+test.each([
+  [null, undefined],
+  ['', undefined],
+  ['7', 8000],
+  [' 0 ', 1000],
+  ['soon', undefined],
+  ['Thu, 01 Jan 1970 00:01:00 GMT', 60_000],
+])('Retry-After %j is the moment %j', (header, moment) => {
+  expect(retryMoment(header, 1000)).toBe(moment)
+})
+
+test.each([[0, '0 s'], [59, '59 s'], [60, '1:00 min'], [3605, '60:05 min']])('%i seconds are %j', (seconds, time) => {
+  expect(clockTime(seconds)).toBe(time)
+})
+
+test('tools stand where they were asked for', () => {
+  const tool = (name: string, at: number) => ({ name, arguments: '{}', at })
+  const parts = partsOf({ content: 'abcdef', tools: [tool('x', 0), tool('y', 3), tool('z', 3)] })
+  expect(parts.map((part) => part.text ?? part.tool!.name)).toEqual(['x', 'abc', 'y', 'z', 'def'])
+})
+
+test('a title cuts no emoji in half', () => {
+  const title = titleOf({ id: '', changed: 0, turns: [{ role: 'user', content: ` a\n${'🌱'.repeat(90)}` }] })
+  expect(title).toBe(`a ${'🌱'.repeat(58)}`)
+})
+
+test('an abort ends an iterator that waits', async () => {
+  async function* waiting() {
+    yield 1
+    await new Promise(() => {})
+  }
+  const aborter = new AbortController()
+  const seen: number[] = []
+  const reading = (async () => {
+    for await (const item of untilAborted(waiting(), aborter.signal)) seen.push(item)
+  })()
+  setTimeout(() => aborter.abort(new Error('enough')), 10)
+  await expect(reading).rejects.toThrow('enough')
+  expect(seen).toEqual([1])
+})

@@ -1,0 +1,149 @@
+"""The thread that gives signs of life, and ends the answers that have nobody left.
+
+An answer ends without its producer when its lease runs out, and without its followers when the
+grace is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+
+from .answer import Answer
+from .answers import Answers
+from .log import Beat, Log, Terms, Write
+from .page_events import ending, numbered
+from .settings import Settings
+
+logger: logging.Logger = logging.getLogger("websopy_relay")
+
+
+class Keeper:
+    """Keeps the leases of this process; `run` is its thread.
+
+    Args:
+        answers: What is kept.
+        log: Where the signs of life go.
+        terms: Those of this process.
+        settings: How long an answer goes on that nobody follows.
+    """
+
+    def __init__(self, answers: Answers, log: Log, terms: Terms, settings: Settings) -> None:
+        self._answers = answers
+        self._log = log
+        self._terms = terms
+        self._settings = settings
+        self._is_closing = False
+        self._next_beat = 0.0
+        self._followed: frozenset[str] = frozenset()
+
+    def run(self) -> None:
+        """Keep until `finish()`."""
+        while not self._is_closing and not self._answers.is_forgotten:
+            self._count_those_who_left()
+            if time.monotonic() >= self._next_beat:
+                self._beat()
+            with self._answers.lock:
+                self._end_the_unfollowed()
+                self._answers.remove_unused()
+
+    def finish(self) -> None:
+        """End soon."""
+        self._is_closing = True
+        self._answers.left.put(None)
+
+    def beat_now(self) -> None:
+        """Have other processes know at once what is followed here."""
+        self._next_beat = 0.0
+        self._answers.left.put(None)
+
+    def _count_those_who_left(self) -> None:
+        """Wait until a follower leaves or something is due."""
+        try:
+            answer = self._answers.left.get(timeout=self._wait())
+        except queue.Empty:
+            return
+        with self._answers.lock:
+            if answer is not None:
+                answer.followers -= 1
+                answer.alone_since = time.monotonic()
+            if self._answers.is_draining:
+                self._answers.wake_all()
+
+    def _wait(self) -> float:
+        now = time.monotonic()
+        with self._answers.lock:
+            due = [self._next_beat, *(self._grace_ends(a) for a in self._alone())]
+        return max(0.0, min(due) - now)
+
+    def _grace_ends(self, answer: Answer) -> float:
+        if self._settings.on_disconnect == "finish" or answer.reason:
+            return self._next_beat
+        return answer.alone_since + self._settings.grace
+
+    def _alone(self) -> list[Answer]:
+        """The answers produced here that nobody follows anywhere."""
+        produced = self._answers.produced()
+        return [a for a in produced if not a.followers and a.key not in self._followed]
+
+    def _end_the_unfollowed(self) -> None:
+        alone, now = self._alone(), time.monotonic()
+        if self._settings.on_disconnect == "finish":
+            alone.sort(key=lambda answer: answer.alone_since)
+            ended = alone[: max(0, len(alone) - self._settings.max_unfollowed)]
+        else:
+            ended = [a for a in alone if now >= a.alone_since + self._settings.grace]
+        for answer in ended:
+            answer.cancel("cancelled")
+
+    def _beat(self) -> None:
+        """One sign of life, and what the log says to it."""
+        self._next_beat = time.monotonic() + self._terms.lease / 3
+        with self._answers.lock:
+            produced = {answer.key: answer.logged for answer in self._answers.produced()}
+            followed = [answer.key for answer in self._answers.mirrored()]
+        try:
+            beat = self._log.beat(produced, followed, self._terms)
+            self._take(beat)
+        except Exception as error:  # noqa: BLE001  whatever a log raises, answers go on
+            logger.debug("no sign of life in the log of answers: %s", error)
+
+    def _take(self, beat: Beat) -> None:
+        with self._answers.lock:
+            self._note_followed(beat.followed)
+            for key in beat.refused:
+                if answer := self._answers.get(key):
+                    self._answers.unlogged[key] = answer  # the writer finds out why
+                    self._answers.to_log.notify()
+            orphans = []
+            for answer in self._answers.mirrored():
+                # Twice in a row: a producer that lives gives its sign in between.
+                was_orphan, answer.was_orphan = answer.was_orphan, answer.key in beat.orphans
+                orphans += [answer] if was_orphan and answer.was_orphan else []
+        for answer in orphans:
+            self._interrupt(answer)
+
+    def _note_followed(self, followed: frozenset[str]) -> None:
+        now = time.monotonic()
+        for key in self._followed - followed:
+            if answer := self._answers.get(key):
+                answer.alone_since = now
+        self._followed = followed
+
+    def _interrupt(self, answer: Answer) -> None:
+        """End an answer whose producer is dead: in the log, once, and so for all followers."""
+        with self._answers.lock:
+            known = len(answer.events)
+        record = self._log.read(answer.key, known)
+        if record is not None and not record.end:
+            seq = known + len(record.events) + 1
+            event = numbered(ending("interrupted"), seq)
+            write = Write(answer.key, answer.owner, seq, (event,), "interrupted")
+            self._log.append([write], self._terms)  # refused if another follower was first
+            record = self._log.read(answer.key, known)
+        with self._answers.lock:
+            if record is not None:
+                answer.adopt(record, known)
+            if not answer.end:  # the log has lost it, and its producer is dead
+                answer.finish("interrupted")

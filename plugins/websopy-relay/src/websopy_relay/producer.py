@@ -1,0 +1,143 @@
+"""The thread that opens one stream, reads it, and adds its events to an answer.
+
+It never waits for a follower or the log. Knows neither.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+
+from websopy_sync import ConfigError, StreamChunk, WebsopyError
+from websopy_sync.web.opening import Opening
+from websopy_sync.web.page_format import PageFormat
+
+from .answer import Answer
+from .answers import Answers
+from .page_events import ending
+from .settings import Settings
+
+logger: logging.Logger = logging.getLogger("websopy_relay")
+
+
+class TooLongError(Exception):
+    """The answer has reached a limit of the relay."""
+
+
+class Producer:
+    """Reads a stream to its end, in its own thread.
+
+    Args:
+        opening: Opens the stream.
+        page_format: Writes its chunks as events.
+        answer: Gets the events.
+        answers: The table with its lock.
+        settings: The limits of an answer.
+    """
+
+    def __init__(
+        self,
+        opening: Opening,
+        page_format: PageFormat,
+        answer: Answer,
+        answers: Answers,
+        settings: Settings,
+    ) -> None:
+        self._opening = opening
+        self._format = page_format
+        self._answer = answer
+        self._answers = answers
+        self._settings = settings
+        self._is_open = threading.Event()  # or has failed to open
+        self._is_awaited = False
+        self._refusal: BaseException | None = None
+        self._is_done = False  # the last chunk was a done chunk
+
+    def start(self, wait: float) -> BaseException | None:
+        """Begin, in the context variables of the caller.
+
+        Args:
+            wait: Seconds to wait for the stream to open.
+
+        Returns:
+            What opening the stream raised within that time. Later it becomes the last event.
+        """
+        self._is_awaited = wait > 0
+        run = contextvars.copy_context().run
+        # A daemon: a process that exits does not wait for a model.
+        thread = threading.Thread(
+            target=run, args=(self._run,), name="websopy-relay-answer", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left
+            self._fail(error)
+            self._is_open.set()
+        self._is_open.wait(wait)
+        with self._answers.lock:
+            self._is_awaited = False
+            return self._refusal
+
+    def _run(self) -> None:
+        try:
+            with self._opening.open() as stream:
+                self._is_open.set()
+                self._read(stream)
+        except BaseException as error:  # noqa: BLE001  a plugin's SystemExit too: none above here
+            self._fail(error)
+        finally:
+            self._is_open.set()
+
+    def _read(self, stream: Iterable[StreamChunk]) -> None:
+        """Add each event as it comes.
+
+        The done chunk's event is held until the stream has ended, which it does at once: the last
+        event and the end are one write, so that an answer has one ending whatever happens.
+        """
+        held = None
+        for event in self._format.events(self._chunks(stream)):
+            if held is not None:
+                self._add(held)
+            held = event if self._is_done else None
+            if held is None:
+                self._add(event)
+        with self._answers.lock:
+            if held is None:
+                self._answer.end = self._answer.end or "done"
+            else:
+                self._answer.add(held, end="done")
+            self._answers.log_soon(self._answer)
+
+    def _chunks(self, stream: Iterable[StreamChunk]) -> Iterator[StreamChunk]:
+        for chunk in stream:
+            self._is_done = chunk.type == "done"
+            yield chunk
+
+    def _add(self, event: bytes) -> None:
+        answer, settings = self._answer, self._settings
+        with self._answers.lock:
+            answer.add(event)
+            self._answers.log_soon(answer)
+            is_full = answer.size >= settings.max_bytes
+            if is_full or len(answer.events) >= settings.max_events:
+                answer.reason = "too_long"
+                raise TooLongError
+
+    def _fail(self, error: BaseException) -> None:
+        answer = self._answer
+        with self._answers.lock:
+            if self._is_awaited and not self._opening.done:
+                self._refusal, answer.end = error, "refused"
+                return
+            if not answer.end:
+                event = ending(answer.reason) if answer.reason else self._event_of(error)
+                answer.add(event, end=answer.reason or "error")
+            self._answers.log_soon(answer)
+
+    def _event_of(self, error: BaseException) -> bytes:
+        # A ConfigError is the view's: only its text says what is wrong there.
+        bug = isinstance(error, ConfigError) or not isinstance(error, WebsopyError)
+        logger.warning("answer ended early: %s", type(error).__name__, exc_info=bug)
+        return self._format.failure(error)

@@ -1,0 +1,306 @@
+"""`Relay`: starts answers that outlive their request, and lets requests follow them.
+
+Knows the rules for visitors: who may see what, and with which status. What works for all of them
+is the engine.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import signal
+import weakref
+from types import FrameType
+from typing import Any, Unpack
+
+from websopy_sync.web import AnswerSource, EventStreamBody
+from websopy_sync.web.events import WebsopyFormat
+from websopy_sync.web.opening import Opening
+
+from .answer import Answer
+from .engine import Engine
+from .follower import Follower
+from .forks import register
+from .identity import cursor_of, key_of, new_id, owner_digest, same_owner
+from .log import Log, LogError
+from .no_answer import no_answer
+from .page_events import naming
+from .producer import Producer
+from .settings import RelayOptions, Settings
+
+COMMENTS_PER_HEARTBEAT = 3
+"""As many as `websopy_sync.web.sse_body` sends: a server notices a gone browser by the second."""
+
+
+class Relay:
+    """Keeps answers in a log, and gives each request a body that follows one.
+
+    One for the whole application. It may be made before the server forks its workers.
+
+    Args:
+        log: Where the answers are kept: `SQLiteLog`, `RedisLog`, `MemoryLog`, or another `Log`.
+        **options: Times are seconds.
+            lease: An answer whose worker gives no sign of life for so long is ended as
+                interrupted; 5.
+            grace: An answer that nobody follows goes on for so long; 30.
+            keep: An answer can be read for so long after its end; 3600.
+            heartbeat: A browser that closed its connection is noticed within so long; 15.
+            on_disconnect: "cancel", the default, ends an answer at the service after the grace;
+                "finish" reads it to its end.
+            max_unfollowed: So many answers that nobody follows go on in a process with "finish";
+                beyond that the one that was left first is cancelled; 20.
+            max_answers: So many answers are produced at once in a process; the next gets 429; 100.
+            max_answers_per_owner: So many of them may be one owner's; 8.
+            max_events: At so many events an answer ends as too long; 100,000.
+            max_bytes: At so many bytes an answer ends as too long; 16 MiB. Each answer under way
+                is in memory up to that.
+
+    Raises:
+        ConfigError: An option has no meaning.
+    """
+
+    def __init__(self, log: Log, **options: Unpack[RelayOptions]) -> None:
+        self._settings = Settings(**options)
+        self._log = log
+        self._is_closed = False
+        self._engine = Engine(log, self._settings)
+        register(self)
+        self._at_exit = functools.partial(_close, weakref.ref(self))
+        atexit.register(self._at_exit)
+
+    def __repr__(self) -> str:
+        return f"Relay({self._log!r})"
+
+    def __enter__(self) -> Relay:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    # What views call
+
+    def start(
+        self, source: AnswerSource, *, owner: str, wait_for_status: float = 0.0
+    ) -> EventStreamBody:
+        """Begin an answer, and follow it from its first event, which tells the page its id.
+
+        Args:
+            source: As `sse_body` takes it: a function that gets a cancel token and opens the
+                answer, `lambda cancel: client.ai.chat_stream(messages, cancel_token=cancel)`. It
+                is called in its own thread, with the view's context variables.
+            owner: Names the visitor: the id of a user or a session. Only the same owner can read,
+                stop or delete the answer.
+            wait_for_status: Seconds to wait for the service. What `source` raises within them is
+                raised here; later it becomes the last event.
+
+        Returns:
+            A body for `flask_response` and its like. Its status is 200; 429 when the process or
+            the owner has too many answers under way; 503 when the process stops.
+
+        Raises:
+            ConfigError: The owner is empty or no str.
+        """
+        owned_by = owner_digest(owner)
+        answer_id = new_id()
+        opening, answers = Opening(source), self._engine.answers
+        answer = Answer(key_of(answer_id), owned_by, answers.lock, opening.cancel)
+        answer.add(naming(answer_id))
+        with answers.lock:
+            if status := self._no_room(owned_by):
+                return no_answer(status)
+            body = self._follow(answer, 0)
+        producer = Producer(opening, WebsopyFormat(), answer, answers, self._settings)
+        if (refusal := producer.start(wait_for_status)) is not None:
+            with answers.lock:
+                answers.remove(answer)
+            raise refusal
+        with answers.lock:
+            answers.log_soon(answer)
+        return body
+
+    def follow(
+        self, id: str, *, owner: str, last_event_id: str | int | None = None
+    ) -> EventStreamBody:
+        """Go on with an answer after the last event that the page has.
+
+        Args:
+            id: As the first event told it.
+            owner: As `start` was told.
+            last_event_id: The request's header `Last-Event-ID`; None for all events.
+
+        Returns:
+            A body. Its status is 200; 204 when the page has the end; 404 for an id that is
+            unknown, expired or another owner's; 409 for a `last_event_id` that the answer does
+            not have; 503 when the log is down.
+
+        Raises:
+            ConfigError: The owner is empty or no str.
+        """
+        try:
+            answer = self._find(id, owner)
+        except LogError:
+            return no_answer(503)
+        if answer is None:
+            return no_answer(404)
+        cursor = cursor_of(last_event_id)
+        with self._engine.answers.lock:
+            if cursor is None or cursor > len(answer.events):
+                return no_answer(409)
+            if answer.end and cursor == len(answer.events):
+                return no_answer(204)
+            body = self._follow(answer, cursor)
+        self._engine.beat_now()
+        return body
+
+    def stop(self, id: str, *, owner: str) -> bool:
+        """Stop an answer at the service, in whichever process it runs.
+
+        Args:
+            id: As the first event told it.
+            owner: As `start` was told.
+
+        Returns:
+            Whether the owner has such an answer. One that has ended counts.
+
+        Raises:
+            ConfigError: The owner is empty or no str.
+            LogError: The log is down, and the answer is not of this process.
+        """
+        answer = self._find(id, owner)
+        if answer is None:
+            return False
+        if not answer.is_ours:
+            self._log.request_stop(answer.key)
+        with self._engine.answers.lock:
+            answer.cancel("cancelled")
+        return True
+
+    def delete(self, id: str, *, owner: str) -> bool:
+        """Remove an answer from the log; one that runs is stopped.
+
+        Args:
+            id: As the first event told it.
+            owner: As `start` was told.
+
+        Returns:
+            Whether the owner has such an answer.
+
+        Raises:
+            ConfigError: The owner is empty or no str.
+            LogError: The log is down: nothing was removed.
+        """
+        answer = self._find(id, owner)
+        if answer is None:
+            return False
+        self._log.delete(answer.key)
+        with self._engine.answers.lock:
+            answer.cancel("cancelled")
+            if not answer.is_produced:
+                self._engine.answers.remove(answer)
+        return True
+
+    # What servers call
+
+    def drain(self) -> None:
+        """End all bodies with the event `restarting`, so that pages reconnect elsewhere.
+
+        New answers get 503. Answers under way go on while the process lives. Returns at once; a
+        signal handler may call it.
+        """
+        self._engine.drain()
+
+    def drain_at(self, signal_number: int = signal.SIGTERM) -> None:
+        """Call `drain()` when the process gets a signal, and then what was there before.
+
+        Call this in the main thread, once the server has set up its own handler.
+
+        Args:
+            signal_number: SIGTERM is what ends a worker of every server.
+        """
+        former = signal.getsignal(signal_number)
+
+        def handle(number: int, frame: FrameType | None) -> Any:
+            self.drain()
+            if callable(former):
+                return former(number, frame)
+            if former == signal.SIG_DFL:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            return None
+
+        signal.signal(signal_number, handle)
+
+    def close(self, finish: float = 0.0) -> None:
+        """End all bodies and answers, write their ends, and close the log.
+
+        Called at the end of the process, too.
+
+        Args:
+            finish: Seconds that answers under way may take to end by themselves.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._engine.close(finish)
+        self._log.close()
+        atexit.unregister(self._at_exit)
+
+    # Called by the module `forks`
+
+    def before_fork(self) -> None:
+        """Take the lock, so that no thread holds it in the child."""
+        self._engine.answers.lock.acquire()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on in the parent. The child begins with no answers: the parent produces those."""
+        lock = self._engine.answers.lock
+        if in_child:
+            self._engine.forget()
+            self._engine = Engine(self._log, self._settings)
+        lock.release()
+
+    # Inside
+
+    def _no_room(self, owned_by: str) -> int:
+        """The status for an answer that cannot begin; 0 when it can."""
+        if self._is_closed or self._engine.answers.is_draining:
+            return 503
+        produced = self._engine.answers.produced()
+        mine = [answer for answer in produced if answer.owner == owned_by]
+        full = len(produced) >= self._settings.max_answers
+        return 429 if full or len(mine) >= self._settings.max_answers_per_owner else 0
+
+    def _find(self, id: str, owner: str) -> Answer | None:
+        """The owner's answer, brought up to date from the log; None for any other."""
+        owned_by, key = owner_digest(owner), key_of(id)
+        with self._engine.answers.lock:
+            answer = self._engine.answers.get(key)
+        if answer is None or answer.is_mirror:
+            answer = self._look_up(key, answer)
+        is_mine = same_owner(answer.owner if answer else owner_digest(new_id()), owned_by)
+        return answer if is_mine else None
+
+    def _look_up(self, key: str, mirror: Answer | None) -> Answer | None:
+        known = len(mirror.events) if mirror else 0
+        record = self._log.read(key, known)
+        if record is None:
+            return None
+        with self._engine.answers.lock:
+            answer = mirror or Answer(key, record.owner, self._engine.answers.lock)
+            if not answer.end:
+                answer.adopt(record, known)
+            return answer
+
+    def _follow(self, answer: Answer, cursor: int) -> EventStreamBody:
+        interval = self._settings.heartbeat / COMMENTS_PER_HEARTBEAT
+        kept = self._engine.answers.keep(answer)
+        follower = Follower(self._engine.answers, kept, cursor=cursor, interval=interval)
+        self._engine.run()
+        return EventStreamBody(follower)
+
+
+def _close(relay: weakref.ref[Relay]) -> None:
+    with contextlib.suppress(LogError):
+        if (living := relay()) is not None:
+            living.close()

@@ -1,0 +1,137 @@
+"""The SQLite file of a log: its tables, and a connection for each use.
+
+Knows no verbs. A connection belongs to one lock, so that no two threads use it at once, and none
+is open while the process forks: SQLite's locks do not survive that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from websopy_sync.interrupts import find_interrupt
+
+from .forks import register
+from .log import LogError
+
+PATIENCE = 1.0
+"""Seconds to wait for another process's transaction."""
+
+# `renewed` and `followed` are times.monotonic(), which all processes of a machine share and no
+# clock's jump changes; `touched` is the wall clock, for the purge after a reboot.
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, worker TEXT NOT NULL,
+    last INTEGER NOT NULL, end TEXT NOT NULL, stop INTEGER NOT NULL DEFAULT 0,
+    renewed REAL NOT NULL, lease REAL NOT NULL, followed REAL, touched REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS stopped ON answers (worker) WHERE stop;
+CREATE INDEX IF NOT EXISTS by_age ON answers (touched);
+CREATE TABLE IF NOT EXISTS events (
+    answer INTEGER NOT NULL, seq INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (answer, seq)
+) WITHOUT ROWID;
+"""
+
+PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",  # a killed process loses nothing; a power cut the last commits
+    "PRAGMA secure_delete = ON",
+)
+
+
+class Connection:
+    """One connection, opened when it is used, with the lock of those who use it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.lock = threading.RLock()
+        self._open: sqlite3.Connection | None = None
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for this thread alone. An open transaction is rolled back at an error.
+
+        Raises:
+            LogError: SQLite refused something. The next use opens a new connection.
+        """
+        with self.lock:
+            try:
+                self._open = self._open or _connect(self._path)
+                yield self._open
+            except BaseException as error:
+                self.close()
+                if not isinstance(error, sqlite3.Error) or find_interrupt(error):
+                    raise
+                raise LogError(f"the answers' file: {type(error).__name__}: {error}") from None
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        with self.lock:
+            connection, self._open = self._open, None
+            if connection is not None:
+                connection.close()
+
+
+class SQLiteFile:
+    """A file and its connections: to write, to read, and to watch.
+
+    Args:
+        path: The file; made if it is not there, for its owner only.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.writing, self.reading, self.watching = (Connection(path) for _ in range(3))
+        register(self)
+
+    def _all(self) -> tuple[Connection, ...]:
+        return (self.writing, self.reading, self.watching)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._all():
+            connection.close()
+
+    def before_fork(self) -> None:
+        """Wait for the transactions under way, and close."""
+        for connection in self._all():
+            connection.lock.acquire()
+            connection.close()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Let the connections open again, in both processes."""
+        for connection in self._all():
+            connection.lock.release()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        with contextlib.suppress(OSError):  # SQLite says what is wrong with the path
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return _opened(path)
+        except sqlite3.OperationalError as error:
+            # Changing to WAL, and its end with the last connection, do not wait for the time-out.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+    )
+    try:
+        for pragma in PRAGMAS:
+            connection.execute(pragma)
+        connection.executescript(SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,345 @@
+"""Answers that outlive their request: followed, resumed, stopped and ended, over every log."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from relay_browser import Reader, begin, ends_of, events_of, first_event, ids_of, texts_of, until
+from tables import each
+from websopy_relay import MemoryLog, Relay
+
+from websopy_sync import ConfigError, RateLimitError, StreamError
+from websopy_sync.sandbox import before_headers, cut, done, headers, say, silence, status, wait
+
+WORDS = [f"word {number} " for number in range(30)]
+
+MakeRelay = Callable[..., Relay]
+Asking = Callable[..., Any]
+
+
+def test_an_answer_is_named_numbered_and_ended(relay: Relay, asking: Asking) -> None:
+    """The id first, then each chunk under the next number; the end is an event as well."""
+    body = relay.start(asking([say(word) for word in WORDS], done(3, 5)), owner="me")
+    assert body.status == 200
+    assert body.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    events = events_of(body)
+    assert [event.event for event in events] == ["answer"] + ["message"] * 31
+    assert ids_of(events) == list(range(1, 33))
+    assert texts_of(events) == WORDS and ends_of(events) == ["done"]
+
+
+def test_a_reload_at_every_tenth(relay: Relay, other: Relay, asking: Asking) -> None:
+    """Each event once and in order, whichever process the page reaches next."""
+    gates, end = [threading.Event() for _ in range(10)], threading.Event()
+    script = [
+        [wait(gate), [say(word) for word in WORDS[3 * n : 3 * n + 3]]]
+        for n, gate in enumerate(gates)
+    ]
+    body = relay.start(asking(script, wait(end), done()), owner="me")
+    answer_id, rest = begin(body)
+    pieces: list[bytes] = []
+    for number, gate in enumerate(gates):
+        gate.set()
+        read: list[bytes] = []
+        while len(texts_of(events_of(read))) < 3:
+            read.append(next(rest))
+        pieces += read
+        last = events_of(read)[-1].id
+        body.close()
+        body = (other, relay)[number % 2].follow(answer_id, owner="me", last_event_id=last)
+        assert body.status == 200
+        rest = iter(body)
+    end.set()
+    events = events_of([*pieces, *rest])
+    assert ids_of(events) == list(range(2, 33))
+    assert texts_of(events) == WORDS and ends_of(events) == ["done"]
+
+
+@each("last", [None, "", "0", 0, "1", "7", "31", 31])
+def test_following_after_the_end(relay: Relay, other: Relay, asking: Asking, last: Any) -> None:
+    """All that comes after the number, from memory and from the log."""
+    body = relay.start(asking([say(word) for word in WORDS], done()), owner="me")
+    answer_id, rest = begin(body)
+    whole = events_of(rest)
+    for where in (relay, other):
+        followed = events_of(where.follow(answer_id, owner="me", last_event_id=last))
+        assert ids_of(followed) == list(range(int(last or 0) + 1, 33))
+        assert followed[-20:] == whole[-min(20, len(followed)) :]
+
+
+def test_two_followers_here_and_two_elsewhere(relay: Relay, other: Relay, asking: Asking) -> None:
+    """All of them read the same."""
+    gate = threading.Event()
+    body = relay.start(
+        asking(say("a"), wait(gate), [say(word) for word in WORDS], done()), owner="me"
+    )
+    answer_id = first_event(body)
+    readers = [Reader(w.follow(answer_id, owner="me")) for w in (relay, relay, other, other)]
+    gate.set()
+    for reader in readers:
+        assert texts_of(reader.events()) == ["a", *WORDS]
+        assert ends_of(reader.events()) == ["done"]
+    body.close()
+
+
+def test_one_who_leaves_does_not_end_the_answer(relay: Relay, asking: Asking) -> None:
+    """Not even the one who asked: a reload comes back."""
+    gate = threading.Event()
+    body = relay.start(asking(say("a"), wait(gate), say("b"), done()), owner="me")
+    answer_id = first_event(body)
+    body.close()
+    assert list(body) == []
+    gate.set()
+    assert texts_of(events_of(relay.follow(answer_id, owner="me"))) == ["a", "b"]
+
+
+@pytest.mark.parametrize("script", [[silence()], [say("a"), silence()]], ids=["silent", "begun"])
+def test_a_stop_from_another_process(
+    relay: Relay, other: Relay, asking: Asking, script: list[Any]
+) -> None:
+    """It reaches the service, and every follower sees one and the same end."""
+    body = relay.start(asking(script), owner="me")
+    answer_id, rest = begin(body)
+    here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))
+    begun = time.monotonic()
+    assert other.stop(answer_id, owner="me")
+    assert ends_of(here.events()) == ends_of(there.events()) == ["cancelled"]
+    assert time.monotonic() - begun < 2.0
+    assert other.follow(answer_id, owner="me", last_event_id=here.events()[-1].id).status == 204
+    assert other.stop(answer_id, owner="me"), "the second press of the button"
+
+
+def test_a_stop_before_the_headers(relay: Relay, other: Relay, asking: Asking) -> None:
+    """The token reaches a request that has no response yet."""
+    never = threading.Event()
+    body = relay.start(asking(before_headers(wait(never))), owner="me")
+    answer_id, rest = begin(body)
+    assert other.stop(answer_id, owner="me")
+    assert ends_of(events_of(rest)) == ["cancelled"]
+    never.set()
+
+
+def test_a_failure_is_the_last_event(relay: Relay, other: Relay, asking: Asking) -> None:
+    """With a number, in the log: a reload sees the same end."""
+    body = relay.start(asking(say("a"), cut()), owner="me")
+    answer_id, rest = begin(body)
+    events = events_of(rest)
+    assert (texts_of(events), ends_of(events)) == (["a"], ["interrupted"])
+    assert ids_of(events) == [2, 3]
+    again = events_of(other.follow(answer_id, owner="me", last_event_id="1"))
+    assert again == events
+
+
+def test_a_refusal_is_an_event_or_the_views(relay: Relay, asking: Asking) -> None:
+    """`wait_for_status` chooses; the answer of a refusal that was raised is not kept."""
+    refused = asking(status(429, retry_after=0))
+    assert ends_of(events_of(relay.start(refused, owner="me"))[1:]) == ["rate_limited"]
+    with pytest.raises(RateLimitError):
+        relay.start(refused, owner="me", wait_for_status=5.0)
+    fine = relay.start(asking(say("a"), done()), owner="me", wait_for_status=5.0)
+    assert texts_of(events_of(fine)[1:]) == ["a"]
+
+
+def test_a_service_that_lets_the_view_wait(relay: Relay, asking: Asking) -> None:
+    """The answer begins all the same when the time is over."""
+    gate = threading.Event()
+    body = relay.start(
+        asking(before_headers(wait(gate)), say("a"), done()), owner="me", wait_for_status=0.1
+    )
+    first_event(body)
+    gate.set()
+    assert texts_of(events_of(body)) == ["a"]
+
+
+def test_what_is_no_source(relay: Relay) -> None:
+    """It is said at once."""
+    with pytest.raises(ConfigError, match="source"):
+        relay.start("a question", owner="me")  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_bug_in_the_source(relay: Relay, caplog: pytest.LogCaptureFixture) -> None:
+    """The visitor is told a code, the operator the traceback."""
+    events = events_of(relay.start(lambda cancel: {}["no such key"], owner="me"))
+    assert ends_of(events[1:]) == ["internal"]
+    assert "no such key" in caplog.text
+
+
+def test_context_variables(relay: Relay, asking: Asking) -> None:
+    """The source sees those of the view."""
+    user = contextvars.ContextVar("user", default="nobody")
+    user.set("alice")
+    source, seen = asking(done()), []
+    body = relay.start(lambda cancel: seen.append(user.get()) or source(cancel), owner="me")
+    events_of(body)
+    assert seen == ["alice"]
+
+
+def test_signs_of_life_while_the_model_is_silent(relay: Relay, asking: Asking) -> None:
+    """In the process that produces and in others: a server notices a gone browser by them."""
+    body = relay.start(asking(silence()), owner="me")
+    first_event(body)
+    assert next(body) == b": keep-alive\n\n"
+    relay.close()
+
+
+@pytest.mark.parametrize("grace", [0.0, 0.3])
+def test_an_answer_without_followers(make_relay: MakeRelay, asking: Asking, grace: float) -> None:
+    """It is cancelled after the grace, not before."""
+    relay = make_relay(grace=grace)
+    body = relay.start(asking(say("a"), silence()), owner="me")
+    answer_id, rest = begin(body)
+    next(rest)
+    begun = time.monotonic()
+    body.close()
+    ended = until(lambda: relay.follow(answer_id, owner="me", last_event_id=3).status == 204)
+    assert ended and time.monotonic() - begun >= grace
+
+
+@pytest.mark.slow
+def test_a_follower_elsewhere_keeps_an_answer_going(make_relay: MakeRelay, asking: Asking) -> None:
+    """The grace counts from the moment when nobody follows anywhere."""
+    relay, other, gate = make_relay(grace=0.5), make_relay(), threading.Event()
+    body = relay.start(asking(say("a"), wait(gate), done()), owner="me")
+    answer_id = first_event(body)
+    elsewhere = Reader(other.follow(answer_id, owner="me"))
+    body.close()
+    time.sleep(0.3)
+    time.sleep(0.3)
+    time.sleep(0.3)
+    gate.set()
+    assert ends_of(elsewhere.events()) == ["done"]
+
+
+def test_finish_reads_on_up_to_its_cap(make_relay: MakeRelay, asking: Asking) -> None:
+    """The answer that was left first gives way."""
+    relay = make_relay(on_disconnect="finish", max_unfollowed=1, grace=0.0)
+    gate = threading.Event()
+    source = asking(*[[say("a"), wait(gate), say("b"), done()]] * 2)
+    ids = []
+    for _ in range(2):
+        body = relay.start(source, owner="me")
+        ids.append(first_event(body))
+        next(body)
+        body.close()
+        time.sleep(0.05)
+    first = events_of(relay.follow(ids[0], owner="me"))
+    gate.set()
+    second = events_of(relay.follow(ids[1], owner="me"))
+    assert (ends_of(first), ends_of(second)) == (["cancelled"], ["done"])
+
+
+@pytest.mark.parametrize("limit", [{"max_events": 10}, {"max_bytes": 600}], ids=str)
+def test_an_answer_without_end(
+    make_relay: MakeRelay, asking: Asking, limit: dict[str, int]
+) -> None:
+    """It ends at its limit, at the service too."""
+    relay = make_relay(**limit)
+    events = events_of(relay.start(asking([say("x" * 40)] * 5000, silence()), owner="me"))
+    assert ends_of(events[1:]) == ["too_long"]
+    assert len(events) <= 12
+
+
+def test_more_answers_than_a_process_may_have(make_relay: MakeRelay, asking: Asking) -> None:
+    """The next one is refused, not queued; one that ended makes room."""
+    relay = make_relay(max_answers=3, max_answers_per_owner=2)
+    source = asking(*[[silence()]] * 8)
+    bodies = [relay.start(source, owner=owner) for owner in ("a", "a", "b")]
+    assert [body.status for body in bodies] == [200] * 3
+    refused = relay.start(source, owner="c")
+    assert refused.status == 429 and refused.headers["Retry-After"] and list(refused) == []
+    assert relay.stop(first_event(bodies[2]), owner="b")
+    assert until(lambda: relay.start(source, owner="c").status == 200)
+    assert relay.stop(first_event(bodies[0]), owner="a")
+    assert until(lambda: relay.start(source, owner="a").status == 200)
+    assert relay.start(source, owner="a").status == 429, "one owner may have two"
+
+
+def test_a_deleted_answer(relay: Relay, other: Relay, asking: Asking) -> None:
+    """It is stopped, and nowhere to be read."""
+    body = relay.start(asking(say("a"), silence()), owner="me")
+    answer_id, rest = begin(body)
+    next(rest)
+    assert other.delete(answer_id, owner="me")
+    assert ends_of(events_of(rest)) == ["cancelled"]
+    assert until(lambda: other.follow(answer_id, owner="me").status == 404)
+    body.close()
+    assert until(lambda: relay.follow(answer_id, owner="me").status == 404)
+    assert not relay.delete(answer_id, owner="me")
+
+
+def test_draining(relay: Relay, other: Relay, asking: Asking) -> None:
+    """Bodies end with an event that has the page come back; the answer goes on for it."""
+    gate = threading.Event()
+    body = relay.start(asking(say("a"), wait(gate), say("b"), done()), owner="me")
+    answer_id, rest = begin(body)
+    reader = Reader(rest)
+    assert until(lambda: b"data:" in b"".join(reader.pieces))
+    relay.drain()
+    events = reader.events()
+    assert (texts_of(events), ends_of(events), events[-1].id) == (["a"], ["restarting"], "2")
+    assert b"retry: 1000\n" in reader.pieces[-1]
+    assert relay.start(asking(done()), owner="me").status == 503
+    gate.set()
+    rest = events_of(other.follow(answer_id, owner="me", last_event_id=2))
+    assert (texts_of(rest), ends_of(rest)) == (["b"], ["done"])
+
+
+def test_closing(make_relay: MakeRelay, asking: Asking) -> None:
+    """What still runs is ended at the service and in the log, and no thread is left."""
+    relay, other = make_relay(), make_relay()
+    body = relay.start(asking(say("a"), silence()), owner="me")
+    answer_id, rest = begin(body)
+    next(rest)
+    relay.close()
+    relay.close()
+    assert not [t for t in threading.enumerate() if t.name == "websopy-relay-answer"]
+    assert ends_of(events_of(rest))[0] in ("interrupted", "restarting")
+    rest = events_of(other.follow(answer_id, owner="me", last_event_id=1))
+    assert (texts_of(rest), ends_of(rest)) == (["a"], ["interrupted"])
+    assert relay.start(asking(done()), owner="me").status == 503
+
+
+def test_closing_with_patience(make_relay: MakeRelay, asking: Asking) -> None:
+    """Answers may end by themselves."""
+    relay = make_relay()
+    gate = threading.Event()
+    body = relay.start(asking(say("a"), wait(gate), say("b"), done()), owner="me")
+    answer_id = first_event(body)
+    threading.Timer(0.1, gate.set).start()
+    relay.close(finish=5.0)
+    other = make_relay()
+    if other.follow(answer_id, owner="me").status != 404:  # a memory log is the same object
+        assert ends_of(events_of(other.follow(answer_id, owner="me"))[1:]) == ["done"]
+
+
+def test_one_reader_at_a_time(relay: Relay, asking: Asking) -> None:
+    """A body is one reader's, as every body is."""
+    body = relay.start(asking(headers(), silence()), owner="me")
+    first_event(body)
+    reader = Reader(body)
+    time.sleep(0.05)
+    with pytest.raises(StreamError):
+        next(body)
+    body.close()
+    reader.join(2.0)
+    assert not reader.is_alive()
+
+
+@each(
+    "options",
+    [
+        {"lease": 0}, {"lease": "5"}, {"lease": float("nan")}, {"grace": -1}, {"keep": None},
+        {"heartbeat": 0}, {"on_disconnect": "stop"}, {"max_answers": 0}, {"max_events": 1.5},
+        {"max_bytes": True}, {"max_unfollowed": -1}, {"max_answers_per_owner": "2"},
+        {"grace": float("inf")},
+    ],
+)  # fmt: skip
+def test_an_option_that_means_nothing(options: dict[str, Any]) -> None:
+    """It is named."""
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        Relay(MemoryLog(), **options)

@@ -1,0 +1,198 @@
+"""A log that stops, restarts, forgets or is locked: live answers go on, and the log gets them."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from relay_browser import Reader, begin, ends_of, events_of, first_event, ids_of, texts_of, until
+from relay_servers import NEEDED, program_of, redis_server
+from websopy_relay import LogError, RedisLog, Relay, SQLiteLog
+from websopy_relay.identity import key_of
+
+from websopy_sync.sandbox import done, say, wait
+
+Asking = Callable[..., Any]
+
+FIRST, SECOND, THIRD = ([f"{name}{number} " for number in range(40)] for name in ("a", "b", "c"))
+WORDS = [*FIRST, *SECOND, *THIRD]
+
+
+def script_with(gates: list[threading.Event]) -> list[Any]:
+    parts = [[say(word) for word in words] for words in (FIRST, SECOND, THIRD)]
+    return [parts[0], wait(gates[0]), parts[1], wait(gates[1]), parts[2], wait(gates[2]), done()]
+
+
+def read_of(reader: Reader) -> int:
+    return len(texts_of(events_of(list(reader.pieces))))
+
+
+def has(url: str, answer_id: str, count: int) -> bool:
+    """Whether the log has so many events of an answer."""
+    log = RedisLog(url)
+    try:
+        record = log.read(key_of(answer_id), 0)
+    except LogError:
+        return False
+    finally:
+        log.close()
+    return record is not None and len(record.events) == count
+
+
+PERSISTENCE = {
+    "nothing kept": (),
+    "every write kept": ("--appendonly", "yes", "--appendfsync", "always"),
+    "an old snapshot kept": (),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", PERSISTENCE)
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+@pytest.mark.parametrize("moment", ["talking", "silent"])
+def test_a_server_that_is_killed_and_restarts(
+    kind: str, kept: str, moment: str, asking: Asking, needs: Callable[[object, str], None]
+) -> None:
+    """Followers here and elsewhere read each event once; the log has the whole answer after."""
+    needs(program_of(kind), NEEDED[kind])
+    gates = [threading.Event() for _ in range(3)]
+    with redis_server(kind, *PERSISTENCE[kept]) as server:
+        options = {"lease": 1.0, "heartbeat": 0.5}
+        with (
+            Relay(RedisLog(server.url), **options) as relay,
+            Relay(RedisLog(server.url), **options) as other,
+        ):
+            answer_id, rest = begin(relay.start(asking(script_with(gates)), owner="me"))
+            here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))
+            assert until(lambda: read_of(here) == read_of(there) == 40)
+            if kept == "an old snapshot kept":
+                server.do("SAVE")
+            gates[0].set()
+            assert until(lambda: read_of(here) == read_of(there) == 80)
+            server.kill()
+            if moment == "talking":
+                gates[1].set()
+                assert until(lambda: read_of(here) == 120), "the log holds the answer up"
+            server.start()
+            if moment == "silent":
+                assert until(lambda: has(server.url, answer_id, 81), seconds=10)
+                gates[1].set()
+            assert until(lambda: read_of(there) == 120, seconds=15)
+            gates[2].set()
+            for reader in (here, there):
+                events = reader.events()
+                assert texts_of(events) == WORDS and ends_of(events) == ["done"]
+            assert until(lambda: has(server.url, answer_id, 122))
+        with Relay(RedisLog(server.url)) as later:
+            events = events_of(later.follow(answer_id, owner="me"))
+            assert ids_of(events) == list(range(1, 123))
+            assert texts_of(events) == WORDS and ends_of(events) == ["done"]
+
+
+@pytest.mark.slow
+def test_server_and_worker_lost_at_once(
+    asking: Asking, needs: Callable[[object, str], None]
+) -> None:
+    """Nobody has the answer any more: followers elsewhere are told that it broke off."""
+    needs(program_of("redis"), NEEDED["redis"])
+    gates = [threading.Event() for _ in range(3)]
+    with redis_server("redis") as server:
+        with Relay(RedisLog(server.url), lease=0.5, heartbeat=0.3) as other:
+            relay = Relay(RedisLog(server.url), lease=0.5, heartbeat=0.3)
+            answer_id = first_event(relay.start(asking(script_with(gates)), owner="me"))
+            there = Reader(other.follow(answer_id, owner="me"))
+            assert until(lambda: read_of(there) == 40)
+            server.kill()
+            relay.close()
+            server.start()
+            events = there.events()
+            assert texts_of(events) == FIRST and ends_of(events) == ["interrupted"]
+            assert other.follow(answer_id, owner="me").status == 404
+
+
+@pytest.mark.slow
+def test_a_server_that_is_not_there_yet(
+    asking: Asking, needs: Callable[[object, str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer goes on at once, and the log gets it when it comes."""
+    needs(program_of("redis"), NEEDED["redis"])
+    with redis_server("redis") as server:
+        server.kill()
+        with (
+            Relay(RedisLog(server.url), lease=0.5) as relay,
+            Relay(RedisLog(server.url), lease=0.5) as other,
+        ):
+            begun = time.monotonic()
+            source = asking([say(word) for word in WORDS], done())
+            answer_id, rest = begin(relay.start(source, owner="me"))
+            assert texts_of(events_of(rest)) == WORDS
+            assert time.monotonic() - begun < 2.0
+            refused = other.follow(answer_id, owner="me")
+            assert refused.status == 503 and refused.headers["Retry-After"]
+            with pytest.raises(LogError):
+                other.stop(answer_id, owner="me")
+            assert relay.follow(answer_id, owner="me", last_event_id=5).status == 200
+            server.start()
+            assert until(lambda: other.follow(answer_id, owner="me").status == 200, seconds=10)
+            assert texts_of(events_of(other.follow(answer_id, owner="me"))) == WORDS
+    said = [record.message for record in caplog.records if "log of answers" in record.message]
+    assert len([text for text in said if "is down" in text]) == 1, said
+
+
+def test_a_file_that_another_process_locks(
+    tmp_path: Path, asking: Asking, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A second at most is lost to it; the file gets the rest after."""
+    file = tmp_path / "answers.db"
+    gates = [threading.Event() for _ in range(3)]
+    with Relay(SQLiteLog(file)) as relay, Relay(SQLiteLog(file)) as other:
+        answer_id, rest = begin(relay.start(asking(script_with(gates)), owner="me"))
+        here = Reader(rest)
+        assert until(lambda: read_of(here) == 40)
+        blocker = sqlite3.connect(file, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        gates[0].set()
+        assert until(lambda: read_of(here) == 80, seconds=3.0)
+        gates[1].set()
+        assert until(lambda: read_of(here) == 120, seconds=0.5), "it waits again"
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        gates[2].set()
+        assert ends_of(here.events()) == ["done"]
+        there = lambda: other.follow(answer_id, owner="me", last_event_id=122)  # noqa: E731
+        assert until(lambda: there().status == 204, seconds=10)
+        assert texts_of(events_of(other.follow(answer_id, owner="me"))) == WORDS
+
+
+@pytest.mark.parametrize("place", ["/proc/answers.db", "/dev/null/answers.db"])
+def test_a_file_that_cannot_be(place: str, asking: Asking) -> None:
+    """Answers work without a log."""
+    with Relay(SQLiteLog(place)) as relay:
+        answer_id, rest = begin(relay.start(asking(say("a"), done()), owner="me"))
+        assert texts_of(events_of(rest)) == ["a"]
+        assert relay.follow(answer_id, owner="me").status == 200
+        assert relay.follow("unknown", owner="me").status == 503
+
+
+class Broken:
+    """A log of somebody's own that raises what no log may."""
+
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        def call(*args: object, **kwargs: object) -> None:
+            if verb != "close":
+                raise RuntimeError(f"a bug in {verb}")
+
+        return call
+
+
+def test_a_log_with_a_bug(asking: Asking, caplog: pytest.LogCaptureFixture) -> None:
+    """It ends no answer, and the operator reads about it."""
+    with Relay(Broken()) as relay:  # type: ignore[arg-type]  # on purpose
+        _, rest = begin(relay.start(asking(say("a"), done()), owner="me"))
+        assert texts_of(events_of(rest)) == ["a"]
+    assert "a bug in append" in caplog.text

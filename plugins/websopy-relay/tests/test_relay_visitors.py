@@ -1,0 +1,138 @@
+"""A hostile visitor: ids of others, cursors of others, owners that are none."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from relay_browser import Reader, begin, ends_of, events_of, first_event, until
+from tables import each
+from websopy_relay import Relay
+
+from websopy_sync import ConfigError
+from websopy_sync.sandbox import done, say, silence, wait
+
+Asking = Callable[..., Any]
+
+ANSWERS = [
+    "", "x", "0" * 32, "' OR 1=1 --", "*", "\x00", "\ud800", "../../etc/passwd", "é" * 10_000,
+    "websopy:answer:*", "\r\nX-Header: 1", None, 7, b"bytes", ["list"],
+]  # fmt: skip
+"""Ids that nobody was given."""
+
+
+def told(body: Any) -> tuple[int, dict[str, str], list[bytes]]:
+    """All that a visitor can see of a response."""
+    return body.status, dict(body.headers), list(body)
+
+
+def test_another_owner_sees_what_one_sees_of_no_answer(
+    relay: Relay, other: Relay, asking: Asking
+) -> None:
+    """Status, headers and body are the same, while it runs and after; nothing of it changes."""
+    gate = threading.Event()
+    body = relay.start(asking(say("secret"), wait(gate), say("b"), done()), owner="alice")
+    answer_id, rest = begin(body)
+    reader = Reader(rest)
+    unknown = told(relay.follow(secrets.token_hex(16), owner="mallory"))
+    assert (unknown[0], unknown[2]) == (404, [])
+    for running in (True, False):
+        for where in (relay, other):
+            for cursor in (None, "0", "1", "2", "99", "-1", "nonsense"):
+                got = told(where.follow(answer_id, owner="mallory", last_event_id=cursor))
+                assert got == unknown, (running, cursor)
+            assert where.stop(answer_id, owner="mallory") is False
+            assert where.delete(answer_id, owner="mallory") is False
+        gate.set()
+        assert ends_of(reader.events()) == ["done"]
+    assert events_of(other.follow(answer_id, owner="alice"))[1:] == reader.events()
+
+
+@each("owner", ["alicf", "alice ", "Alice", "alic", "alice\0", "é", "\ud800"])
+def test_almost_the_owner(relay: Relay, asking: Asking, owner: str) -> None:
+    """Only the very same str is."""
+    answer_id = first_event(relay.start(asking(done()), owner="alice"))
+    assert relay.follow(answer_id, owner=owner).status == 404
+
+
+@each("owner", ["", None, 0, 7, b"alice", [], object()])
+def test_no_owner(relay: Relay, asking: Asking, owner: Any) -> None:
+    """Every visitor without a session would be the same one: it is the view's mistake."""
+    source = asking(done())
+    for call in (
+        lambda: relay.start(source, owner=owner),
+        lambda: relay.follow("x", owner=owner),
+        lambda: relay.stop("x", owner=owner),
+        lambda: relay.delete("x", owner=owner),
+    ):
+        with pytest.raises(ConfigError, match="owner"):
+            call()
+
+
+@each("answer_id", ANSWERS)
+def test_an_id_that_nobody_was_given(relay: Relay, answer_id: Any) -> None:
+    """It is no error of the server."""
+    assert relay.follow(answer_id, owner="me").status == 404
+    assert relay.stop(answer_id, owner="me") is False
+    assert relay.delete(answer_id, owner="me") is False
+
+
+CURSORS = [
+    "-1", "+1", " 1", "1 ", "1.0", "1e3", "0x1", "abc", "１", "٣", "4", "99999", "9" * 5000,
+    "\x00", "1\n", "\ud800", "null", True, 1.0, -1, 10**30, b"1", [1],
+]  # fmt: skip
+
+
+@each("cursor", CURSORS)
+def test_a_cursor_that_the_answer_does_not_have(
+    relay: Relay, other: Relay, asking: Asking, cursor: Any
+) -> None:
+    """409, so that a page neither misses events nor takes them twice."""
+    body = relay.start(asking(say("a"), done()), owner="me")
+    answer_id, rest = begin(body)
+    list(rest)
+    for where in (relay, other):
+        assert told(where.follow(answer_id, owner="me", last_event_id=cursor))[::2] == (409, [])
+
+
+def test_an_expired_answer_is_as_unknown_as_any(
+    make_relay: Callable[..., Relay], asking: Asking
+) -> None:
+    """After its time it is told apart from nothing."""
+    relay, other = make_relay(keep=0.2), make_relay(keep=0.2)
+    body = relay.start(asking(done()), owner="me")
+    answer_id, rest = begin(body)
+    list(rest)
+    unknown = told(other.follow("x", owner="me"))
+    assert until(lambda: told(other.follow(answer_id, owner="me")) == unknown, seconds=5)
+    assert told(relay.follow(answer_id, owner="me")) == unknown
+
+
+def test_ids_are_long_and_differ(relay: Relay, asking: Asking) -> None:
+    """128 random bits."""
+    source = asking(*[[done()]] * 5)
+    ids = {first_event(relay.start(source, owner="me")) for _ in range(5)}
+    assert len(ids) == 5 and {len(bytes.fromhex(answer_id)) for answer_id in ids} == {16}
+
+
+def test_neither_ids_nor_owners_are_logged(
+    make_relay: Callable[..., Relay], asking: Asking, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A log file must not let its readers into the answers."""
+    caplog.set_level(logging.DEBUG)
+    relay, other = make_relay(), make_relay()
+    body = relay.start(asking(say("a"), silence()), owner="alice-the-owner")
+    answer_id, rest = begin(body)
+    for owner in ("alice-the-owner", "mallory"):
+        other.follow(answer_id, owner=owner, last_event_id="x")
+        other.follow(answer_id, owner=owner)
+        other.stop(answer_id, owner=owner)
+    list(rest)
+    other.delete(answer_id, owner="alice-the-owner")
+    relay.close()
+    assert answer_id not in caplog.text and "alice" not in caplog.text
+    assert answer_id not in repr(relay) + repr(body)

@@ -1,0 +1,63 @@
+"""A stream as a Starlette response, which FastAPI takes too.
+
+Starlette is no dependency: it is imported when a response is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Unpack
+
+from ..interrupts import discreet
+from .answer_body import BodyOptions, body_of
+from .body import EventStreamBody
+from .opening import AnswerSource
+
+if TYPE_CHECKING:
+    from starlette.responses import Response, StreamingResponse
+    from starlette.types import Receive, Scope, Send
+
+
+@discreet
+def starlette_response(
+    source: AnswerSource | EventStreamBody, **options: Unpack[BodyOptions]
+) -> Response:
+    """A Starlette response that streams the answer to the browser, for FastAPI too.
+
+    Args:
+        source: What `sse_body` takes, or a body, which brings its status. The response closes it.
+        **options: `heartbeat`, `on_disconnect`, `buffer`, `wait_for_status` and `format`, as
+            `sse_body` takes them.
+
+    Returns:
+        A `StreamingResponse` with the headers of the body, for sync and async views. It is an empty
+        `Response` if the status of the body is not 200.
+
+    Raises:
+        ConfigError: An option has no meaning. A stream is still the caller's.
+        BaseException: What failed within `wait_for_status`.
+    """
+    from starlette.responses import Response  # noqa: PLC0415  only a caller of this has Starlette
+
+    body = body_of(source, **options)
+    if body.status != 200:
+        body.leave()
+        return Response(status_code=body.status, headers=body.headers)
+    return _response_class(body.leave)(body, headers=body.headers)
+
+
+def _response_class(leave: Callable[[], None]) -> type[StreamingResponse]:
+    """Starlette's streaming response, except that it always leaves the body.
+
+    A task that is cancelled before its first step would leave it to the garbage collector.
+    """
+    from starlette.responses import StreamingResponse  # noqa: PLC0415
+
+    class EventStreamResponse(StreamingResponse):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await super().__call__(scope, receive, send)
+            finally:
+                leave()
+
+    return EventStreamResponse
