@@ -41,6 +41,19 @@ def rendered(tmp_path: Path) -> Any:
 
 
 @pytest.mark.slow
+def test_the_relays_benchmark_runs() -> None:
+    """It prints a delay for each log and number of answers, here and elsewhere."""
+    options = ("--logs", "memory,sqlite", "--answers", "1,3", "--seconds", "0.5")
+    command = [sys.executable, "-m", "benchmarks.relay", *options]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert [line.split(":")[0].strip() for line in said.splitlines()] == [
+        *("memory", "1 answers", "3 answers", "sqlite", "1 answers", "3 answers"),
+        "one more follower",
+    ]
+    assert said.count(" ms") == 6 and said.count("elsewhere -") == 2
+
+
+@pytest.mark.slow
 def test_every_case_runs_with_the_clients_that_are_there(tmp_path: Path) -> None:
     """The command measures, and writes numbers for every client and a picture."""
     clients = {"socket", "ours", "ours-1", "openai", "anthropic"}

@@ -43,6 +43,7 @@ NOT_TYPED_HERE = {
         "takes minutes; test_benchmarks.py runs a short one"
     ),
     "python -m benchmarks --quick": "test_benchmarks.py runs it",
+    "python -m benchmarks.relay": "takes two minutes; test_benchmarks.py runs a short one",
     "WEBSOPY_API_KEY=… pytest --websopy-record -k greeting": "test_websopy_readme.py types it",
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from relay_browser import Reader, begin, ends_of, events_of, first_event, ids_of
 from tables import each
 from websopy_relay import MemoryLog, Relay
 
-from websopy_sync import ConfigError, RateLimitError, StreamError
+from websopy_sync import CancelToken, ChatStream, ConfigError, RateLimitError, StreamError
 from websopy_sync.sandbox import before_headers, cut, done, headers, say, silence, status, wait
 
 WORDS = [f"word {number} " for number in range(30)]
@@ -154,6 +156,42 @@ def test_a_service_that_lets_the_view_wait(relay: Relay, asking: Asking) -> None
     first_event(body)
     gate.set()
     assert texts_of(events_of(body)) == ["a"]
+
+
+def test_a_time_limit_of_the_view(relay: Relay, asking: Asking) -> None:
+    """It comes out at once, and the request is cancelled at the service."""
+    never, cancelled = threading.Event(), threading.Event()
+    source = asking(before_headers(wait(never)))
+
+    def watched(cancel: CancelToken) -> ChatStream:
+        cancel.subscribe(cancelled.set)
+        return source(cancel)
+
+    def ring(*_: object) -> None:
+        raise TimeoutError("of the view")
+
+    former = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(TimeoutError, match="of the view"):
+            relay.start(watched, owner="me", wait_for_status=10.0)
+    finally:
+        signal.signal(signal.SIGALRM, former)
+    assert cancelled.wait(2.0)
+    never.set()
+
+
+def test_waiting_in_an_event_loop(relay: Relay, asking: Asking) -> None:
+    """It would stop every other request of the loop."""
+
+    async def view() -> None:
+        relay.start(asking(done()), owner="me", wait_for_status=1.0)
+
+    with pytest.raises(ConfigError, match="event loop"):
+        asyncio.run(view())
+    for seconds in (-1, "2", None, float("nan")):
+        with pytest.raises(ConfigError, match="wait_for_status"):
+            relay.start(asking(done()), owner="me", wait_for_status=seconds)  # type: ignore[arg-type]  # on purpose
 
 
 def test_what_is_no_source(relay: Relay) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from relay_browser import until
 from tables import each
-from websopy_relay import Log, RedisLog, Relay, SQLiteLog, Terms, Write
+from websopy_relay import Beat, Log, RedisLog, Relay, SQLiteLog, Terms, Write
 
 from websopy_sync import ConfigError
 
@@ -134,6 +136,25 @@ def test_leases(make_log: MakeLog) -> None:
     assert until(lambda: other.beat({}, followed, OTHERS).orphans == {"k", "unknown"}, seconds=2)
 
 
+def test_a_sign_of_life_while_another_process_waits_for_the_lock(tmp_path: Path) -> None:
+    """A beat that had to wait judges leases by the time at which it looks."""
+    log, other = (SQLiteLog(tmp_path / "answers.db") for _ in range(2))
+    log.append([write(1, 1)], TERMS)
+    blocker = sqlite3.connect(tmp_path / "answers.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    beats: list[Beat] = []
+    waiting = threading.Thread(target=lambda: beats.append(other.beat({}, ["k"], OTHERS)))
+    waiting.start()
+    time.sleep(0.1)
+    blocker.execute("UPDATE answers SET renewed = ?", (time.monotonic(),))
+    blocker.execute("COMMIT")
+    blocker.close()
+    waiting.join()
+    assert [beat.orphans for beat in beats] == [frozenset()]
+    log.close()
+    other.close()
+
+
 @pytest.mark.slow
 def test_what_a_beat_tells_a_producer(make_log: MakeLog) -> None:
     """Whether others follow its answers, and which ones the log no longer has as they were."""
@@ -163,10 +184,10 @@ def test_a_deleted_answer_is_gone(make_log: MakeLog) -> None:
 def test_an_answer_is_kept_for_its_time(make_log: MakeLog) -> None:
     """After the end; one that goes on lives longer."""
     log = make_log()
-    terms = Terms("worker-1", lease=0.3, keep=0.4)
+    terms = Terms("worker-1", lease=0.3, keep=1.0)
     log.append([write(1, 1, "done", key="ended"), write(1, 1, key="open")], terms)
     begun = time.monotonic()
-    while time.monotonic() < begun + 1.5:
+    while time.monotonic() < begun + 2.0:
         log.beat({"open": 1}, [], terms)
         time.sleep(0.1)
     assert log.read("ended", 0) is None

@@ -5,17 +5,28 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from relay_browser import Reader, begin, ends_of, events_of, first_event, ids_of, texts_of, until
 from relay_servers import NEEDED, program_of, redis_server
-from websopy_relay import LogError, RedisLog, Relay, SQLiteLog
+from websopy_relay import (
+    Beat,
+    LogError,
+    MemoryLog,
+    RedisLog,
+    Refusal,
+    Relay,
+    SQLiteLog,
+    Terms,
+    Write,
+)
 from websopy_relay.identity import key_of
 
-from websopy_sync.sandbox import done, say, wait
+from websopy_sync.sandbox import done, pause, say, wait
 
 Asking = Callable[..., Any]
 
@@ -177,6 +188,43 @@ def test_a_file_that_cannot_be(place: str, asking: Asking) -> None:
         assert texts_of(events_of(rest)) == ["a"]
         assert relay.follow(answer_id, owner="me").status == 200
         assert relay.follow("unknown", owner="me").status == 503
+
+
+def test_a_log_that_stays_away(asking: Asking) -> None:
+    """Answers that wait for it do not fill the memory: the oldest are given up."""
+    with Relay(SQLiteLog("/proc/answers.db"), lease=0.3, max_answers=3) as relay:
+        source, ids = asking(say("a"), done()), []
+        for _ in range(6):
+            body = relay.start(source, owner="me")
+            answer_id, rest = begin(body)
+            ids.append(answer_id)
+            list(rest)
+        statuses = lambda: [relay.follow(i, owner="me", last_event_id=3).status for i in ids]  # noqa: E731
+        assert until(lambda: statuses() == [503] * 3 + [204] * 3)
+
+
+class Hasty(MemoryLog):
+    """Takes every producer for dead, and every end of a follower comes a moment too late."""
+
+    def beat(self, produced: Mapping[str, int], followed: Collection[str], terms: Terms) -> Beat:
+        found = super().beat(produced, followed, terms)
+        return attrs.evolve(found, orphans=frozenset(followed))
+
+    def append(self, writes: Sequence[Write], terms: Terms) -> Mapping[str, Refusal]:
+        (write, *_) = writes
+        if write.end == "interrupted":
+            until(lambda: len(self.read(write.key, 0).events) >= write.seq, seconds=1)
+        return super().append(writes, terms)
+
+
+def test_a_producer_that_lives_after_all(asking: Asking) -> None:
+    """A follower whose end the log refuses goes on reading."""
+    log = Hasty()
+    words = [[say(word), pause(0.005)] for word in WORDS]
+    with Relay(log, lease=0.2) as relay, Relay(log, lease=0.2) as other:
+        answer_id = first_event(relay.start(asking(words, done()), owner="me"))
+        events = events_of(other.follow(answer_id, owner="me"))
+    assert texts_of(events) == WORDS and ends_of(events) == ["done"]
 
 
 class Broken:

@@ -2,7 +2,7 @@
 
 From the ground up: log, identity, page_events, settings, no_answer, forks, redis_scripts |
 memory_log, sqlite_file, redis_log, answer | sqlite_log, answers | follower, writer, watcher,
-producer, keeper | engine | relay.
+producer, keeper, owned_answers | engine | relay.
 A file imports from lower floors only.
 """
 

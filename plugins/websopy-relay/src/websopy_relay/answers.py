@@ -81,11 +81,16 @@ class Answers:
             if answer.is_ours:
                 answer.show(len(answer.events))
 
-    def remove_unused(self) -> None:
-        """Forget the answers that are over and that nobody follows."""
-        for answer in self.all():
-            is_open = answer.is_produced or answer.is_unlogged
-            if not answer.followers and not is_open:
+    def remove_unused(self, most: int) -> None:
+        """Forget the answers that are over and that nobody follows.
+
+        Args:
+            most: So many of those that the log lacks are kept for it, the latest ones.
+        """
+        unused = [a for a in self.all() if not a.followers and not a.is_produced]
+        unlogged = [answer for answer in unused if answer.is_unlogged]
+        for answer in unused:
+            if not answer.is_unlogged or answer in unlogged[:-most]:
                 self.remove(answer)
 
     def wake_all(self) -> None:

@@ -46,7 +46,7 @@ class Keeper:
                 self._beat()
             with self._answers.lock:
                 self._end_the_unfollowed()
-                self._answers.remove_unused()
+                self._answers.remove_unused(self._settings.max_answers)
 
     def finish(self) -> None:
         """End soon."""
@@ -135,15 +135,20 @@ class Keeper:
         """End an answer whose producer is dead: in the log, once, and so for all followers."""
         with self._answers.lock:
             known = len(answer.events)
-        record = self._log.read(answer.key, known)
-        if record is not None and not record.end:
-            seq = known + len(record.events) + 1
-            event = numbered(ending("interrupted"), seq)
-            write = Write(answer.key, answer.owner, seq, (event,), "interrupted")
-            self._log.append([write], self._terms)  # refused if another follower was first
+        before = self._log.read(answer.key, known)
+        record = before
+        if before is not None and not before.end:
+            self._append_end(answer, known + len(before.events) + 1)
             record = self._log.read(answer.key, known)
         with self._answers.lock:
             if record is not None:
                 answer.adopt(record, known)
-            if not answer.end:  # the log has lost it, and its producer is dead
+            # The log takes no end although nobody writes: it has lost what came before, and the
+            # producer is dead. If somebody has written, the producer lives.
+            if record == before and not answer.end:
                 answer.finish("interrupted")
+
+    def _append_end(self, answer: Answer, seq: int) -> None:
+        event = numbered(ending("interrupted"), seq)
+        write = Write(answer.key, answer.owner, seq, (event,), "interrupted")
+        self._log.append([write], self._terms)  # refused if another follower was first

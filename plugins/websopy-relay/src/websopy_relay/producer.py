@@ -55,14 +55,15 @@ class Producer:
         self._refusal: BaseException | None = None
         self._is_done = False  # the last chunk was a done chunk
 
-    def start(self, wait: float) -> BaseException | None:
+    def start(self, wait: float) -> None:
         """Begin, in the context variables of the caller.
 
         Args:
             wait: Seconds to wait for the stream to open.
 
-        Returns:
-            What opening the stream raised within that time. Later it becomes the last event.
+        Raises:
+            BaseException: What opening the stream raised within that time. Later it becomes the
+                last event.
         """
         self._is_awaited = wait > 0
         run = contextvars.copy_context().run
@@ -78,7 +79,9 @@ class Producer:
         self._is_open.wait(wait)
         with self._answers.lock:
             self._is_awaited = False
-            return self._refusal
+            refusal, self._refusal = self._refusal, None  # its traceback holds this object
+        if refusal is not None:
+            raise refusal
 
     def _run(self) -> None:
         try:

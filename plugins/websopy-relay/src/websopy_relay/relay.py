@@ -14,6 +14,7 @@ import weakref
 from types import FrameType
 from typing import Any, Unpack
 
+from websopy_sync.interrupts import discreet
 from websopy_sync.web import AnswerSource, EventStreamBody
 from websopy_sync.web.events import WebsopyFormat
 from websopy_sync.web.opening import Opening
@@ -22,12 +23,13 @@ from .answer import Answer
 from .engine import Engine
 from .follower import Follower
 from .forks import register
-from .identity import cursor_of, key_of, new_id, owner_digest, same_owner
+from .identity import cursor_of, key_of, new_id, owner_digest
 from .log import Log, LogError
 from .no_answer import no_answer
+from .owned_answers import find_owned
 from .page_events import naming
 from .producer import Producer
-from .settings import RelayOptions, Settings
+from .settings import RelayOptions, Settings, check_wait
 
 COMMENTS_PER_HEARTBEAT = 3
 """As many as `websopy_sync.web.sse_body` sends: a server notices a gone browser by the second."""
@@ -80,6 +82,7 @@ class Relay:
 
     # What views call
 
+    @discreet
     def start(
         self, source: AnswerSource, *, owner: str, wait_for_status: float = 0.0
     ) -> EventStreamBody:
@@ -99,10 +102,12 @@ class Relay:
             the owner has too many answers under way; 503 when the process stops.
 
         Raises:
-            ConfigError: The owner is empty or no str.
+            ConfigError: The owner is empty or no str, the source is none, or `wait_for_status`
+                would block an event loop.
+            BaseException: What failed within `wait_for_status`, as it is.
         """
-        owned_by = owner_digest(owner)
-        answer_id = new_id()
+        check_wait(wait_for_status)
+        owned_by, answer_id = owner_digest(owner), new_id()
         opening, answers = Opening(source), self._engine.answers
         answer = Answer(key_of(answer_id), owned_by, answers.lock, opening.cancel)
         answer.add(naming(answer_id))
@@ -111,10 +116,14 @@ class Relay:
                 return no_answer(status)
             body = self._follow(answer, 0)
         producer = Producer(opening, WebsopyFormat(), answer, answers, self._settings)
-        if (refusal := producer.start(wait_for_status)) is not None:
+        try:
+            producer.start(wait_for_status)
+        except BaseException:  # what the service refused, Ctrl-C, a time limit of the view
+            body.close()
             with answers.lock:
+                answer.cancel("cancelled")
                 answers.remove(answer)
-            raise refusal
+            raise
         with answers.lock:
             answers.log_soon(answer)
         return body
@@ -272,25 +281,7 @@ class Relay:
         return 429 if full or len(mine) >= self._settings.max_answers_per_owner else 0
 
     def _find(self, id: str, owner: str) -> Answer | None:
-        """The owner's answer, brought up to date from the log; None for any other."""
-        owned_by, key = owner_digest(owner), key_of(id)
-        with self._engine.answers.lock:
-            answer = self._engine.answers.get(key)
-        if answer is None or answer.is_mirror:
-            answer = self._look_up(key, answer)
-        is_mine = same_owner(answer.owner if answer else owner_digest(new_id()), owned_by)
-        return answer if is_mine else None
-
-    def _look_up(self, key: str, mirror: Answer | None) -> Answer | None:
-        known = len(mirror.events) if mirror else 0
-        record = self._log.read(key, known)
-        if record is None:
-            return None
-        with self._engine.answers.lock:
-            answer = mirror or Answer(key, record.owner, self._engine.answers.lock)
-            if not answer.end:
-                answer.adopt(record, known)
-            return answer
+        return find_owned(self._engine.answers, self._log, id, owner)
 
     def _follow(self, answer: Answer, cursor: int) -> EventStreamBody:
         interval = self._settings.heartbeat / COMMENTS_PER_HEARTBEAT

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict, get_args
 import attrs
 
 from websopy_sync import ConfigError
+from websopy_sync.web.async_steps import in_event_loop
 
 OnDisconnect = Literal["cancel", "finish"]
 
@@ -65,3 +66,12 @@ class Settings:
     max_answers_per_owner: int = attrs.field(default=8, validator=_count)
     max_events: int = attrs.field(default=100_000, validator=_count)
     max_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
+
+
+def check_wait(seconds: object) -> None:
+    """Raise ConfigError unless a view can wait so long here."""
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not 0 <= seconds <= threading.TIMEOUT_MAX:  # type: ignore[operator]  # is_number says so
+        raise ConfigError(f"wait_for_status: expected seconds, got {seconds!r:.200}")
+    if seconds and in_event_loop():
+        raise ConfigError("wait_for_status: would block the event loop; call this in a thread")

@@ -118,11 +118,12 @@ class SQLiteLog:
 
     def beat(self, produced: Mapping[str, int], followed: Collection[str], terms: Terms) -> Beat:
         """See `Log.beat`."""
-        times = {"now": time.monotonic(), "wall": time.time(), "lease": terms.lease}
-        mine = {**times, "keys": json.dumps(list(produced))}
-        theirs = {**times, "keys": json.dumps(list(followed))}
         among = "key IN (SELECT value FROM json_each(:keys))"
         with self._transaction() as connection:
+            # Not before: whoever had the lock meanwhile may have given a sign of life.
+            times = {"now": time.monotonic(), "wall": time.time(), "lease": terms.lease}
+            mine = {**times, "keys": json.dumps(list(produced))}
+            theirs = {**times, "keys": json.dumps(list(followed))}
             connection.execute(
                 f"UPDATE answers SET renewed = :now, touched = :wall WHERE {among} AND end = ''",
                 mine,

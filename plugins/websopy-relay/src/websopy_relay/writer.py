@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from .answers import Answers
-from .log import Log, Refusal, Terms, Write
+from .log import Log, LogError, Refusal, Terms, Write
 
 MOST = 1000
 """Events in one transaction, so that no other process waits long for its own."""
@@ -118,7 +118,10 @@ class Writer:
             self._next_try = time.monotonic() + self._retry
             self._retry = min(2 * self._retry, LAST_RETRY)
         if first:
-            logger.warning("the log of answers is down, they go on without: %s", error)
+            bug = not isinstance(error, LogError)
+            logger.warning(
+                "the log of answers is down, they go on without: %s", error, exc_info=bug
+            )
 
     def _is_up(self) -> None:
         with self._answers.lock:

@@ -1,0 +1,46 @@
+"""Finds the answer that a request means, if it is its owner's.
+
+Knows no statuses: an answer that is unknown, expired or another owner's is None, all the same.
+"""
+
+from __future__ import annotations
+
+from .answer import Answer
+from .answers import Answers
+from .identity import key_of, new_id, owner_digest, same_owner
+from .log import Log
+
+
+def find_owned(answers: Answers, log: Log, answer_id: str, owner: str) -> Answer | None:
+    """The owner's answer, brought up to date from the log; None for any other.
+
+    Args:
+        answers: Those that this process has in memory.
+        log: Has the others.
+        answer_id: As the request says.
+        owner: As the view says.
+
+    Raises:
+        ConfigError: The owner is empty or no str.
+        LogError: The log is down, and the answer is not of this process.
+    """
+    owned_by, key = owner_digest(owner), key_of(answer_id)
+    with answers.lock:
+        answer = answers.get(key)
+    if answer is None or answer.is_mirror:
+        answer = _look_up(answers, log, key, answer)
+    # Without an answer the same work is done, for another digest.
+    is_mine = same_owner(answer.owner if answer else owner_digest(new_id()), owned_by)
+    return answer if is_mine else None
+
+
+def _look_up(answers: Answers, log: Log, key: str, mirror: Answer | None) -> Answer | None:
+    known = len(mirror.events) if mirror else 0
+    record = log.read(key, known)
+    if record is None:
+        return None
+    with answers.lock:
+        answer = mirror or Answer(key, record.owner, answers.lock)
+        if not answer.end:
+            answer.adopt(record, known)
+        return answer
