@@ -52,6 +52,7 @@ SERVERS = {
     "pip install . flask django && python examples/chat/flask_app.py --sandbox": 8000,
     "flask --app flask_chat run": 5000,
     "flask --app ai_chat run": 5000,
+    "flask --app flask_resume run": 5000,
     "python mysite/manage.py runserver": 8000,
     "uvicorn fastapi_chat:api": 8000,
 }
