@@ -49,7 +49,7 @@ NOT_TYPED_HERE = {
 
 SERVERS = {
     "websopy-sync sandbox --port 8899": 8899,
-    "pip install . flask django && python examples/chat/flask_app.py --sandbox": 8000,
+    "python examples/chat/flask_app.py --sandbox": 8000,
     "flask --app flask_chat run": 5000,
     "flask --app ai_chat run": 5000,
     "flask --app flask_resume run": 5000,
