@@ -21,12 +21,14 @@ class Kind:
 
     threaded: whether one of its processes can serve many at once.
     waits: whether it waits for a slow browser, rather than keep what it was given.
+    reloads: whether SIGHUP starts new workers and ends the old ones.
     """
 
     command: tuple[str, ...]
     needs: tuple[str, ...]
     threaded: bool = True
     waits: bool = True
+    reloads: bool = False
 
 
 def python(*arguments: str) -> tuple[str, ...]:
@@ -38,8 +40,9 @@ GUNICORN = python("gunicorn", "--bind", "127.0.0.1:{port}")
 
 UWSGI = (
     *(sys.executable, "-c", "import pyuwsgi; pyuwsgi.run()"),  # what the command uwsgi does
-    *("--http-socket=127.0.0.1:{port}", "--master", "--die-on-term", f"--threads={PLENTY}"),
-    *("--need-app", "--lazy-apps"),
+    *("--http-socket=127.0.0.1:{port}", "--master", "--lazy-apps", f"--threads={PLENTY}"),
+    # SIGTERM would end it in the middle of requests, or reload it.
+    *("--hook-master-start", "unix_signal:15 gracefully_kill_them_all", "--need-app"),
 )
 
 KINDS = {
@@ -47,16 +50,18 @@ KINDS = {
         python("flask", "--app", "web_apps.flask_app", "run", "--port", "{port}"), ("flask",)
     ),
     "gunicorn-gthread": Kind(
-        (*GUNICORN, *GTHREAD, "web_apps.flask_app:app"), ("flask", "gunicorn")
+        (*GUNICORN, *GTHREAD, "web_apps.flask_app:app"), ("flask", "gunicorn"), reloads=True
     ),
     "gunicorn-sync": Kind(
         (*GUNICORN, "--workers", "5", "web_apps.flask_app:app"),
         ("flask", "gunicorn"),
         threaded=False,
+        reloads=True,
     ),
     "gunicorn-gevent": Kind(
         (*GUNICORN, "--worker-class", "gevent", "web_apps.flask_app:app"),
         ("flask", "gunicorn", "gevent"),
+        reloads=True,
     ),
     "waitress": Kind(
         python(
@@ -69,7 +74,7 @@ KINDS = {
         ),
         ("flask", "waitress"),
     ),
-    "uwsgi": Kind((*UWSGI, "--module=web_apps.flask_app:app"), ("flask", "pyuwsgi")),
+    "uwsgi": Kind((*UWSGI, "--module=web_apps.flask_app:app"), ("flask", "pyuwsgi"), reloads=True),
     "cheroot": Kind(
         python(
             "cheroot",
@@ -83,7 +88,9 @@ KINDS = {
         python("django", "runserver", "127.0.0.1:{port}", "--noreload"), ("django",)
     ),
     "django-gunicorn": Kind(
-        (*GUNICORN, *GTHREAD, "django.core.wsgi:get_wsgi_application()"), ("django", "gunicorn")
+        (*GUNICORN, *GTHREAD, "django.core.wsgi:get_wsgi_application()"),
+        ("django", "gunicorn"),
+        reloads=True,
     ),
     "django-uvicorn": Kind(
         python("uvicorn", "--port", "{port}", "--factory", "django.core.asgi:get_asgi_application"),
@@ -98,7 +105,11 @@ KINDS = {
         python("uvicorn", "--port", "{port}", "web_apps.fastapi_app:app"), ("fastapi", "uvicorn")
     ),
     "fastapi-hypercorn": Kind(
-        python("hypercorn", "--bind", "127.0.0.1:{port}", "web_apps.fastapi_app:app"),
+        # With workers the signal would reach their parent only, and none of them would drain.
+        python(
+            *("hypercorn", "--workers=0", "--graceful-timeout=30", "--bind=127.0.0.1:{port}"),
+            "web_apps.fastapi_app:app",
+        ),
         ("fastapi", "hypercorn"),
     ),
     "fastapi-daphne": Kind(

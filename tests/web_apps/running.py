@@ -34,6 +34,10 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def send_signal(self, number: int) -> None:
+        """As an operator's `kill` does."""
+        os.kill(self.pid, number)
+
 
 def free_port() -> int:
     """A port that was free a moment ago."""

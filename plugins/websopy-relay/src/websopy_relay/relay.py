@@ -69,6 +69,8 @@ class Relay:
         self._engine = Engine(log, self._settings)
         register(self)
         self._at_exit = functools.partial(_close, weakref.ref(self))
+        # At the end of the process finalizers close the bodies. What is registered first runs last.
+        weakref.finalize(self, int)
         atexit.register(self._at_exit)
 
     def __repr__(self) -> str:
@@ -222,7 +224,8 @@ class Relay:
     def drain_at(self, signal_number: int = signal.SIGTERM) -> None:
         """Call `drain()` when the process gets a signal, and then what was there before.
 
-        Call this in the main thread, once the server has set up its own handler.
+        Call this in the main thread, once the server has set up its own handler. A server without
+        one ends by `SystemExit`: the signal alone would end the process before a body could.
 
         Args:
             signal_number: SIGTERM is what ends a worker of every server.
@@ -234,8 +237,7 @@ class Relay:
             if callable(former):
                 return former(number, frame)
             if former == signal.SIG_DFL:
-                signal.signal(number, signal.SIG_DFL)
-                signal.raise_signal(number)
+                raise SystemExit(128 + number)  # as a shell names the end by a signal
             return None
 
         signal.signal(signal_number, handle)
