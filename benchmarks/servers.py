@@ -1,7 +1,7 @@
 """What each web server does with an answer: `python -m benchmarks.servers`.
 
 Starts the servers of tests/web_apps one after the other, with a service that is played here, and
-prints the table of docs/how-to/deploy.md; `--write` writes it there.
+prints the table of docs/how-to/deploy.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 
 import attrs
@@ -79,23 +79,32 @@ class Browser:
         self._connection = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
         query = urllib.parse.urlencode({"upstream": service.url, "q": path})
         self._connection.request("GET", f"{path}?{query}")
+        self._response: HTTPResponse | None = None
 
     def events(self) -> Iterator[ServerSentEvent]:
         """What comes, until the connection ends in any way."""
         decoder = Decoder()
         try:
-            response = self._connection.getresponse()
-            while data := response.read1(65536):
+            while data := self.response.read1(65536):
                 yield from decoder.feed(data)
         except (OSError, HTTPException):
             return
 
     def read_something(self) -> None:
         """Wait for bytes of the body, a comment too."""
-        self._connection.getresponse().read1(1000)
+        self.response.read1(1000)
+
+    @property
+    def response(self) -> HTTPResponse:
+        """Kept: it may hold the socket, which dropping it would close."""
+        if self._response is None:
+            self._response = self._connection.getresponse()
+        return self._response
 
     def leave(self) -> None:
         """Close the connection."""
+        if self._response is not None:
+            self._response.close()
         self._connection.close()
 
 

@@ -324,10 +324,10 @@ def relaying(port: int) -> int:
 
 
 def test_gunicorn_gives_its_listeners_user_timeout_to_each_connection(tmp_path: Path) -> None:
-    """By the settings in docs/how-to/views.md: so a browser that vanished is given up."""
+    """By the settings in docs/how-to/deploy.md: so a browser that vanished is given up."""
     kind = KINDS["gunicorn-gthread"]
     check_present(kind.needs)
-    settings = dict(saved_files("docs/how-to/views.md").values())["gunicorn.conf.py"]
+    settings = dict(saved_files("docs/how-to/deploy.md").values())["gunicorn.conf.py"]
     (tmp_path / "gunicorn.conf.py").write_text(settings, "utf-8")
     command = (*kind.command, "--config", str(tmp_path / "gunicorn.conf.py"))
     with running(command, tmp_path / "log", environment=ENVIRONMENT) as server:

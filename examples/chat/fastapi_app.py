@@ -9,6 +9,8 @@ the environment. The views are plain functions: they run in threads, where they 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import page
@@ -50,9 +52,10 @@ async def sent(request: Request) -> bytes:
 Visitor = Annotated[str, Depends(visitor)]
 
 
-def create_app(chat: Chat, settings: Settings) -> FastAPI:
+def create_app(chat: Chat, settings: Settings, lifespan: Any = None) -> FastAPI:
     """The application."""
-    app = FastAPI(openapi_url=None, dependencies=[Depends(only_from_our_page)])
+    checks = [Depends(only_from_our_page)]
+    app = FastAPI(openapi_url=None, dependencies=checks, lifespan=lifespan)
     app.add_middleware(
         SessionMiddleware,
         secret_key=settings.secret_key,
@@ -105,8 +108,13 @@ def asgi() -> FastAPI:
     """The application for ASGI servers."""
     settings = Settings.from_environment()
     chat = Chat(settings)
-    chat.end_with_the_process()
-    return create_app(chat, settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        chat.end_with_the_process()  # here hypercorn, too, has set its signal handlers
+        yield
+
+    return create_app(chat, settings, lifespan)
 
 
 def main() -> None:
