@@ -44,7 +44,7 @@ class Chat:
         self._plugin = PersistencePlugin(file)
         self._client = WebsopyClient(plugins=[self._plugin], **service)
         self._history = History(file)
-        # A visitor gets 8 answers at once, a process 100: the next is refused with 429.
+        # In this process a visitor gets 8 answers at once, all of them 100; the next gets 429.
         log = SQLiteLog(settings.folder / "answers.db")  # RedisLog for several machines
         self._relay = Relay(log, heartbeat=settings.heartbeat, grace=settings.grace)
 
