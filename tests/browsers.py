@@ -30,11 +30,12 @@ FLAGS = (
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[WebDriver]:
+def chromium(profile: Path, *flags: str) -> Iterator[WebDriver]:
     """One Chromium, until left; the test is skipped where there is none.
 
     Args:
         profile: An empty folder for its profile.
+        flags: Further ones of its command line.
     """
     if not importlib.util.find_spec("selenium"):
         pytest.skip("needs selenium")
@@ -46,7 +47,7 @@ def chromium(profile: Path) -> Iterator[WebDriver]:
     options = webdriver.ChromeOptions()
     options.binary_location = browser
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*FLAGS, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     with webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver)) as driver:
         yield driver

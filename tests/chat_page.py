@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 CHAT = Path(__file__).parent.parent / "examples" / "chat"
 AXE = CHAT / "node_modules" / "axe-core" / "axe.min.js"
 
-HEARTBEAT = 1.0
-"""Seconds; the back ends are started with it."""
+HEARTBEAT, GRACE = 1.0, 0.5
+"""Seconds; the back ends are started with them."""
 
 ENTER = "\ue007"
 ESCAPE = "\ue00c"
@@ -173,7 +173,8 @@ def back_end(
     log = tmp_path_factory.mktemp(request.param) / "log"
     with Sandbox(framing="close") as sandbox:  # so that no connection outlives its test
         environment = {"WEBSOPY_API_KEY": "test", "WEBSOPY_BASE_URL": sandbox.url}
-        options = ("--port", "{port}", "--heartbeat", str(HEARTBEAT))
+        times = ("--heartbeat", str(HEARTBEAT), "--grace", str(GRACE))
+        options = ("--port", "{port}", *times)
         with running((*program, *options), log, ready="/", environment=environment) as server:
             yield server.url, sandbox
 
@@ -188,7 +189,7 @@ def page(driver: WebDriver, back_end: tuple[str, Sandbox]) -> Iterator[Page]:
     yield page
     driver.execute_script("localStorage.clear()")  # a draft is kept otherwise
     driver.get("about:blank")
-    assert sandbox.wait_closed(timeout=2 * HEARTBEAT)
+    assert sandbox.wait_closed(timeout=2 * HEARTBEAT + GRACE)
 
 
 @pytest.fixture

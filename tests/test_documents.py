@@ -42,6 +42,11 @@ NOT_TYPED_HERE = {
     "python -m benchmarks --cases at-once-1,paced-chunked --clients read1,ours --rounds 3": (
         "takes minutes; test_benchmarks.py runs a short one"
     ),
+    "celery -A chat_tasks worker --pool threads --concurrency 64": (
+        "test_document_celery.py runs it"
+    ),
+    "flask --app flask_celery run": "test_document_celery.py runs it",
+    "pip install . './plugins/websopy-relay[redis]' celery flask": ".ci/run installs all of it",
     "python -m benchmarks --quick": "test_benchmarks.py runs it",
     "python -m benchmarks.relay": "takes two minutes; test_benchmarks.py runs a short one",
     "WEBSOPY_API_KEY=… pytest --websopy-record -k greeting": "test_websopy_readme.py types it",
@@ -49,9 +54,10 @@ NOT_TYPED_HERE = {
 
 SERVERS = {
     "websopy-sync sandbox --port 8899": 8899,
-    "pip install . flask django && python examples/chat/flask_app.py --sandbox": 8000,
+    "python examples/chat/flask_app.py --sandbox": 8000,
     "flask --app flask_chat run": 5000,
     "flask --app ai_chat run": 5000,
+    "flask --app flask_resume run": 5000,
     "python mysite/manage.py runserver": 8000,
     "uvicorn fastapi_chat:api": 8000,
 }

@@ -59,7 +59,7 @@ def test_a_body_takes_no_options(needs: Callable[[object, str], None]) -> None:
 
 
 def test_an_adapter_to_asgi_is_warned_of(needs: Callable[[object, str], None]) -> None:
-    """None of them notices a browser that has left: docs/how-to/views.md has what was measured."""
+    """None of them notices a browser that has left: docs/how-to/views.md says so."""
     needs(can_import("flask") and can_import("asgiref"), "Flask and asgiref")
     from asgiref.sync import ThreadSensitiveContext  # noqa: PLC0415  it may be missing
     from asgiref.wsgi import WsgiToAsgi  # noqa: PLC0415

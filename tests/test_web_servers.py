@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import resource
 import shutil
 import socket
-import sys
 import threading
 import time
 import urllib.parse
@@ -17,10 +15,11 @@ from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
-import attrs
 import pytest
 from documents import saved_files
 from tables import each
+from web_apps import kinds
+from web_apps.kinds import KINDS, check_present
 from web_apps.running import Server, free_port, running
 
 from websopy_sync.chunks import ContentChunk, DoneChunk, ErrorChunk, StreamChunk
@@ -43,101 +42,13 @@ pytestmark = pytest.mark.slow
 HEARTBEAT = 1.0
 """Seconds; the servers are started with it."""
 
-PLENTY = 120
-"""Threads of a threaded server: more than any test has streams."""
-
 
 # --- servers ---------------------------------------------------------------------------------
-
-
-@attrs.frozen
-class Kind:
-    """A way to serve: the command, with `{port}` in it, and what it needs.
-
-    threaded: whether one of its processes can serve many at once.
-    waits: whether it waits for a slow browser, rather than keep what it was given.
-    """
-
-    command: tuple[str, ...]
-    needs: tuple[str, ...]
-    threaded: bool = True
-    waits: bool = True
-
-
-def python(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", *arguments)
-
-
-GTHREAD = ("--worker-class", "gthread", "--threads", str(PLENTY))
-GUNICORN = python("gunicorn", "--bind", "127.0.0.1:{port}")
-
-KINDS = {
-    "werkzeug": Kind(
-        python("flask", "--app", "web_apps.flask_app", "run", "--port", "{port}"), ("flask",)
-    ),
-    "gunicorn-gthread": Kind(
-        (*GUNICORN, *GTHREAD, "web_apps.flask_app:app"), ("flask", "gunicorn")
-    ),
-    "gunicorn-sync": Kind(
-        (*GUNICORN, "--workers", "5", "web_apps.flask_app:app"),
-        ("flask", "gunicorn"),
-        threaded=False,
-    ),
-    "gunicorn-gevent": Kind(
-        (*GUNICORN, "--worker-class", "gevent", "web_apps.flask_app:app"),
-        ("flask", "gunicorn", "gevent"),
-    ),
-    "waitress": Kind(
-        python(
-            "waitress",
-            "--listen=127.0.0.1:{port}",
-            f"--threads={PLENTY}",
-            "--connection-limit=1000",  # 100 unless told
-            "--outbuf-high-watermark=65536",  # 16 MiB, for each slow browser, unless told
-            "web_apps.flask_app:app",
-        ),
-        ("flask", "waitress"),
-    ),
-    "django-runserver": Kind(
-        python("django", "runserver", "127.0.0.1:{port}", "--noreload"), ("django",)
-    ),
-    "django-gunicorn": Kind(
-        (*GUNICORN, *GTHREAD, "django.core.wsgi:get_wsgi_application()"), ("django", "gunicorn")
-    ),
-    "django-uvicorn": Kind(
-        python("uvicorn", "--port", "{port}", "--factory", "django.core.asgi:get_asgi_application"),
-        ("django", "uvicorn"),
-    ),
-    "django-daphne": Kind(
-        python("daphne", "-p", "{port}", "web_apps.django_asgi:application"),
-        ("django", "daphne"),
-        waits=False,
-    ),
-    "fastapi-uvicorn": Kind(
-        python("uvicorn", "--port", "{port}", "web_apps.fastapi_app:app"), ("fastapi", "uvicorn")
-    ),
-    "fastapi-hypercorn": Kind(
-        python("hypercorn", "--bind", "127.0.0.1:{port}", "web_apps.fastapi_app:app"),
-        ("fastapi", "hypercorn"),
-    ),
-    "fastapi-daphne": Kind(
-        python("daphne", "-p", "{port}", "web_apps.fastapi_app:app"),
-        ("fastapi", "daphne"),
-        waits=False,
-    ),
-}
 
 THREADED = [name for name, kind in KINDS.items() if kind.threaded]
 WAITING = [name for name in THREADED if KINDS[name].waits]
 
-
-ENVIRONMENT = {"DJANGO_SETTINGS_MODULE": "web_apps.django_app", "HEARTBEAT": str(HEARTBEAT)}
-
-
-def check_present(names: tuple[str, ...]) -> None:
-    for name in names:
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"needs {name}")
+ENVIRONMENT = {**kinds.ENVIRONMENT, "HEARTBEAT": str(HEARTBEAT)}
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
@@ -413,10 +324,10 @@ def relaying(port: int) -> int:
 
 
 def test_gunicorn_gives_its_listeners_user_timeout_to_each_connection(tmp_path: Path) -> None:
-    """By the settings in docs/how-to/views.md: so a browser that vanished is given up."""
+    """By the settings in docs/how-to/deploy.md: so a browser that vanished is given up."""
     kind = KINDS["gunicorn-gthread"]
     check_present(kind.needs)
-    settings = dict(saved_files("docs/how-to/views.md").values())["gunicorn.conf.py"]
+    settings = dict(saved_files("docs/how-to/deploy.md").values())["gunicorn.conf.py"]
     (tmp_path / "gunicorn.conf.py").write_text(settings, "utf-8")
     command = (*kind.command, "--config", str(tmp_path / "gunicorn.conf.py"))
     with running(command, tmp_path / "log", environment=ENVIRONMENT) as server:

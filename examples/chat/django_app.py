@@ -1,20 +1,22 @@
-"""The chat example on Django, in one file: one page, and one view that streams answers to it.
+"""The chat example on Django, in one file: one page, and the views that answer it.
 
     python examples/chat/django_app.py --sandbox
 
 serves it at http://127.0.0.1:8000 with Django's own server. For others there are two factories:
 `gunicorn --worker-class gthread --threads 64 --chdir examples/chat "django_app:wsgi()"` and
-`uvicorn --app-dir examples/chat --factory django_app:asgi`. The view is the same for both.
+`uvicorn --app-dir examples/chat --factory django_app:asgi`, with the settings of settings.py in the
+environment. The views are the same for both.
 """
 
 from __future__ import annotations
 
-import json
-import secrets
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import django
 import page
+from chat import MOST_BYTES, Chat
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.management import call_command
@@ -22,16 +24,19 @@ from django.core.wsgi import get_wsgi_application
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import ensure_csrf_cookie
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django.views.static import serve
+from settings import Settings
+from visitors import visitor_of
 
-from websopy_sync import WebsopyClient, WebsopyError
-from websopy_sync.web import django_response, page_messages
+from websopy_sync import WebsopyError
+from websopy_sync.web import django_response
 
 
 @ensure_csrf_cookie
 def index(request: HttpRequest) -> HttpResponse:
     """The page."""
+    visitor_of(request.session)  # one for all the tabs that are opened next
     return HttpResponse((page.DIST / "index.html").read_bytes(), headers=page.HEADERS)
 
 
@@ -40,73 +45,97 @@ def favicon(request: HttpRequest) -> FileResponse:
     return FileResponse((page.DIST / "favicon.svg").open("rb"))
 
 
+def tells_failures(view: Callable[..., Any]) -> Callable[..., Any]:
+    """A view that answers a failure with what the page may know of it."""
+
+    @functools.wraps(view)
+    def telling(request: HttpRequest, **parts: str) -> Any:
+        try:
+            return view(request, **parts)
+        except WebsopyError as error:
+            body, status, headers = page.failure(error)
+            return JsonResponse(body, status=status, headers=headers)
+
+    return telling
+
+
 @require_POST
-def chat(request: HttpRequest) -> Any:
+@tells_failures
+def ask(request: HttpRequest) -> Any:
     """Stream an answer to the page."""
-    client = settings.WEBSOPY_CLIENT
-    try:
-        messages = page_messages(_json(request))
-        return django_response(
-            lambda cancel: client.ai.chat_stream(messages, cancel_token=cancel),
-            wait_for_status=2,  # what fails by then has a status of its own
-            heartbeat=settings.WEBSOPY_HEARTBEAT,
-        )
-    except WebsopyError as error:
-        body, status = page.failure(error)
-        return JsonResponse(body, status=status)
+    return django_response(settings.CHAT.ask(request.body, visitor_of(request.session)))
 
 
-def _json(request: HttpRequest) -> Any:
-    try:
-        return json.loads(request.body)
-    except (ValueError, RecursionError):
-        return None
+@require_http_methods(["GET", "DELETE"])
+@tells_failures
+def answer(request: HttpRequest, id: str) -> Any:
+    """Go on with an answer, or stop it."""
+    visitor = visitor_of(request.session)
+    if request.method == "DELETE":
+        return HttpResponse(status=settings.CHAT.stop(id, visitor))
+    last = request.headers.get("Last-Event-ID")
+    return django_response(settings.CHAT.follow(id, visitor, last))
+
+
+@require_GET
+@tells_failures
+def history(request: HttpRequest) -> JsonResponse:
+    """The visitor's latest answers."""
+    return JsonResponse(settings.CHAT.history(visitor_of(request.session)), safe=False)
 
 
 urlpatterns = [
     path("", index),
     path("favicon.svg", favicon),
-    path("api/chat", chat),
+    path("api/chat", ask),
+    path("api/chat/<str:id>", answer),
+    path("api/history", history),
     path("assets/<path:path>", serve, {"document_root": page.DIST / "assets"}),
 ]
 
 
-def configure(client: WebsopyClient | None = None, *, heartbeat: float = 15.0) -> None:
-    """Set Django up; without a client, one made from the environment."""
+def configure(chat: Chat, site: Settings) -> None:
+    """Set Django up."""
     settings.configure(
         ROOT_URLCONF=__name__,
-        SECRET_KEY=secrets.token_urlsafe(32),
-        ALLOWED_HOSTS=["127.0.0.1", "localhost"],
+        SECRET_KEY=site.secret_key,
+        ALLOWED_HOSTS=site.hosts,
         MIDDLEWARE=[
             "django.middleware.security.SecurityMiddleware",
+            "django.middleware.common.CommonMiddleware",  # refuses what is not for ALLOWED_HOSTS
             "django.middleware.gzip.GZipMiddleware",
+            "django.contrib.sessions.middleware.SessionMiddleware",
             "django.middleware.csrf.CsrfViewMiddleware",
         ],
-        WEBSOPY_CLIENT=client or WebsopyClient(),
-        WEBSOPY_HEARTBEAT=heartbeat,
+        SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",  # no database
+        SESSION_COOKIE_SECURE=site.behind_tls,
+        CSRF_COOKIE_SECURE=site.behind_tls,
+        # Only behind a proxy that sets this header itself. Django compares `Origin` with it.
+        SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https") if site.behind_tls else None,
+        DATA_UPLOAD_MAX_MEMORY_SIZE=MOST_BYTES,
+        CHAT=chat,
     )
     django.setup()
 
 
-def wsgi() -> Any:
-    """The application for WSGI servers."""
-    configure()
-    return get_wsgi_application()
+def served(application: Callable[[], Any]) -> Any:
+    """The application for a server, with the settings of the environment."""
+    site = Settings.from_environment()
+    chat = Chat(site)
+    chat.end_with_the_process()
+    configure(chat, site)
+    return application()
 
 
-def asgi() -> Any:
-    """The application for ASGI servers."""
-    configure()
-    return get_asgi_application()
+wsgi = functools.partial(served, get_wsgi_application)
+asgi = functools.partial(served, get_asgi_application)
 
 
 def main() -> None:
     """Serve with Django's own server until Ctrl-C."""
-    options = page.Options("A chat page on Django.")
-    with options as client:
-        configure(client, heartbeat=options.heartbeat)
-        print(f"Open http://127.0.0.1:{options.port} in a browser; Ctrl-C ends it.")
-        call_command("runserver", f"127.0.0.1:{options.port}", use_reloader=False)
+    with page.Trial("A chat page on Django.") as trial:
+        configure(trial.chat, trial.settings)
+        call_command("runserver", f"127.0.0.1:{trial.port}", use_reloader=False)
 
 
 if __name__ == "__main__":

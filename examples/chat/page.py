@@ -1,23 +1,21 @@
-"""The parts that both back ends of the chat example share: page, headers, command line.
+"""The page itself, what it is told of a failure, and the command line of a trial.
 
-Knows neither Flask nor Django.
+Knows no framework.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from websopy_sync import (
-    APIStatusError,
-    ConfigError,
-    RateLimitError,
-    WebsopyClient,
-    WebsopyError,
-)
+from chat import Chat
+from settings import Settings
+
+from websopy_sync import APIStatusError, ConfigError, RateLimitError, WebsopyError
 from websopy_sync.sandbox import Sandbox
 from websopy_sync.web import public_error
 
@@ -49,19 +47,20 @@ HEADERS = {
 """Headers of the page."""
 
 
-def failure(error: WebsopyError) -> tuple[dict[str, Any], int]:
-    """The body and status of a response when the request to the service failed."""
+def failure(error: WebsopyError) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Body, status and headers of a response when an answer could not begin."""
     public = public_error(error)
     body = {"error": {"code": public.code, "message": public.message}}
     if isinstance(error, ConfigError):
-        return {"error": {"code": "refused", "message": "The question cannot be sent."}}, 400
+        told = {"code": "refused", "message": "The question cannot be sent."}
+        return {"error": told}, 400, {}
     if isinstance(error, RateLimitError):
-        return body, 429
-    return body, 502 if isinstance(error, APIStatusError) else 503
+        return body, 429, {"Retry-After": f"{error.retry_after or 5:.0f}"}
+    return body, 502 if isinstance(error, APIStatusError) else 503, {}
 
 
-class Options:
-    """The command line's options, as a context manager that opens and closes the client."""
+class Trial:
+    """The back end's command line, as a context manager that opens and closes its chat."""
 
     def __init__(self, description: str) -> None:
         parser = argparse.ArgumentParser(description=description)
@@ -72,28 +71,32 @@ class Options:
         parser.add_argument(
             "--heartbeat", type=float, default=15.0, help="seconds in which a closed tab is noticed"
         )
+        parser.add_argument(
+            "--grace", type=float, default=30.0, help="seconds that an answer goes on without a tab"
+        )
         asked = parser.parse_args()
         self.port: int = asked.port
-        self.heartbeat: float = asked.heartbeat
+        self._times = {"heartbeat": asked.heartbeat, "grace": asked.grace}
         self._sandbox: bool = asked.sandbox
         self._open = ExitStack()
 
-    def __enter__(self) -> WebsopyClient:
+    def __enter__(self) -> Self:
         check_built()
-        if not self._sandbox:
-            return self._open.enter_context(_client())
-        sandbox = self._open.enter_context(Sandbox(pause=0.05))
-        return self._open.enter_context(WebsopyClient(api_key="sandbox", base_url=sandbox.url))
+        folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="chat-"))
+        self.settings = Settings.for_this_machine(Path(folder), **self._times)
+        self.chat = Chat(self.settings, **self._service())
+        self._open.callback(self.chat.close)
+        print(f"Open http://127.0.0.1:{self.port} in a browser; Ctrl-C ends it.", flush=True)
+        return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._open.close()
 
-
-def _client() -> WebsopyClient:
-    try:
-        return WebsopyClient()
-    except ConfigError as problem:
-        sys.exit(f"{problem}\nSet WEBSOPY_API_KEY, or try it without a key: --sandbox")
+    def _service(self) -> dict[str, str]:
+        if not self._sandbox:
+            return {}
+        sandbox = self._open.enter_context(Sandbox(pause=0.05))
+        return {"api_key": "sandbox", "base_url": sandbox.url}
 
 
 def check_built() -> None:

@@ -8,8 +8,11 @@ from django.http.response import HttpResponseBase
 from django.urls import path
 
 from web_apps.asking import HEARTBEAT, ask, opener, relaying, stop
+from web_apps.keeping import drain_at_the_end, keep
 from websopy_sync.errors import APIStatusError
 from websopy_sync.web import django_response
+
+drain_at_the_end()
 
 ROOT_URLCONF = __name__
 SECRET_KEY = "of this test"
@@ -50,6 +53,10 @@ def waiting_chat(request: HttpRequest) -> HttpResponseBase:
         return JsonResponse({"error": error.status_code}, status=502)
 
 
+def kept_chat(request: HttpRequest) -> HttpResponseBase:
+    return django_response(keep(request.META["QUERY_STRING"]))
+
+
 def stop_chat(request: HttpRequest) -> HttpResponse:
     return HttpResponse(stop(request.META["QUERY_STRING"]))
 
@@ -61,5 +68,6 @@ urlpatterns = [
     path("async-chat", async_chat),
     path("opening-chat", opening_chat),
     path("waiting-chat", waiting_chat),
+    path("kept-chat", kept_chat),
     path("stop", stop_chat),
 ]

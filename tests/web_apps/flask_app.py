@@ -8,10 +8,12 @@ from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
 from web_apps.asking import HEARTBEAT, ask, opener, stop
+from web_apps.keeping import drain_at_the_end, keep
 from websopy_sync.errors import APIStatusError
 from websopy_sync.web import flask_response
 
 app = Flask(__name__)
+drain_at_the_end()
 
 
 @app.get("/ping")
@@ -40,6 +42,11 @@ def waiting_chat() -> ResponseReturnValue:
         return flask_response(source, heartbeat=HEARTBEAT, wait_for_status=5.0)
     except APIStatusError as error:
         return {"error": error.status_code}, 502
+
+
+@app.get("/kept-chat")
+def kept_chat() -> ResponseReturnValue:
+    return flask_response(keep(request.query_string.decode()))
 
 
 @app.get("/stop")

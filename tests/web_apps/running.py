@@ -34,6 +34,10 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def send_signal(self, number: int) -> None:
+        """As an operator's `kill` does."""
+        os.kill(self.pid, number)
+
 
 def free_port() -> int:
     """A port that was free a moment ago."""
@@ -51,7 +55,10 @@ def running(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """A server, until left. `{port}` in the command is where it is to listen."""
+    """A server, until left. `{port}` in the command is where it is to listen.
+
+    `ready` is the path that it has to answer; with an empty one it has to listen.
+    """
     port = port or free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -89,6 +96,8 @@ def _wait_until_it_answers(
 
 
 def _answers(port: int, path: str) -> bool:
+    if not path:
+        return _listens(port)
     connection = HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)
@@ -97,3 +106,8 @@ def _answers(port: int, path: str) -> bool:
         return False
     finally:
         connection.close()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -62,6 +62,27 @@ def test_a_reload_at_every_tenth(relay: Relay, other: Relay, asking: Asking) -> 
     assert texts_of(events) == WORDS and ends_of(events) == ["done"]
 
 
+def test_an_id_that_the_program_made(relay: Relay, other: Relay, asking: Asking) -> None:
+    """Another process may know it before. A second answer of that id is none, wherever it is."""
+    id = "0f1c0e7d-3a5b-4c0e-9d2b-8a7f6e5d4c3b"
+    source = asking([say("a"), done()])
+    body = relay.start(source, owner="me", id=id)
+    answer_id, rest = begin(body)
+    assert answer_id == id and ends_of(events_of(rest)) == ["done"]
+    assert texts_of(events_of(other.follow(id, owner="me"))) == ["a"]
+    for where in (relay, other):
+        for owner in ("me", "you"):
+            second = where.start(source, owner=owner, id=id)
+            assert second.status == 409 and list(second) == []
+
+
+@each("id", ["", "short", "a" * 31, "a" * 129, "é" * 32, "a" * 32 + "\n", 7, b"a" * 32])
+def test_an_id_that_could_be_guessed(make_relay: MakeRelay, asking: Asking, id: Any) -> None:
+    with pytest.raises(ConfigError, match="id: expected 32 to 128") as caught:
+        make_relay().start(asking([done()]), owner="me", id=id)
+    assert "aaa" not in str(caught.value)
+
+
 @each("last", [None, "", "0", 0, "1", "7", "31", 31])
 def test_following_after_the_end(relay: Relay, other: Relay, asking: Asking, last: Any) -> None:
     """All that comes after the number, from memory and from the log."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Callable
 
 from .answers import Answers
 from .keeper import Keeper
@@ -18,6 +19,9 @@ from .writer import Writer
 
 ENDING = 2.0
 """Seconds that `close()` gives streams to end, and again the log to take their ends."""
+
+LEAVING = 0.1
+"""Seconds that `close()` gives servers to send the last events of bodies."""
 
 
 class Engine:
@@ -74,15 +78,19 @@ class Engine:
             for answer in self.answers.produced():
                 answer.cancel("interrupted")
         self._wait_for_answers(ENDING)
+        self._wait(lambda: not any(a.followers for a in self.answers.all()), LEAVING)
         for job in self._jobs:
             job.finish()
         for thread in self._threads:
             thread.join(ENDING)
 
     def _wait_for_answers(self, seconds: float) -> None:
+        self._wait(lambda: not self.answers.produced(), seconds)
+
+    def _wait(self, is_over: Callable[[], bool], seconds: float) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             with self.answers.lock:
-                if not self.answers.produced():
+                if is_over():
                     return
             time.sleep(0.01)

@@ -14,11 +14,24 @@ import secrets
 from websopy_sync import ConfigError
 
 _CURSOR = re.compile(r"[0-9]{1,15}")
+_ID = re.compile(r"[0-9A-Za-z_-]{32,128}")
 
 
 def new_id() -> str:
     """The id of a new answer: 128 random bits, in hexadecimal."""
     return secrets.token_hex(16)
+
+
+def checked_id(answer_id: object) -> str:
+    """An id that the program made.
+
+    Raises:
+        ConfigError: It is none, or so short that it could be guessed.
+    """
+    if not isinstance(answer_id, str) or not _ID.fullmatch(answer_id):
+        got = f"{len(answer_id)} others" if isinstance(answer_id, str) else type(answer_id).__name__
+        raise ConfigError(f"id: expected 32 to 128 of the characters 0-9 A-Z a-z _ -, got {got}")
+    return answer_id
 
 
 def key_of(answer_id: object) -> str:

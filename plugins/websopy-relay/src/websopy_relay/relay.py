@@ -23,7 +23,7 @@ from .answer import Answer
 from .engine import Engine
 from .follower import Follower
 from .forks import register
-from .identity import cursor_of, key_of, new_id, owner_digest
+from .identity import checked_id, cursor_of, key_of, new_id, owner_digest
 from .log import Log, LogError
 from .no_answer import no_answer
 from .owned_answers import find_owned
@@ -69,6 +69,8 @@ class Relay:
         self._engine = Engine(log, self._settings)
         register(self)
         self._at_exit = functools.partial(_close, weakref.ref(self))
+        # At the end of the process finalizers close the bodies. What is registered first runs last.
+        weakref.finalize(self, int)
         atexit.register(self._at_exit)
 
     def __repr__(self) -> str:
@@ -84,7 +86,12 @@ class Relay:
 
     @discreet
     def start(
-        self, source: AnswerSource, *, owner: str, wait_for_status: float = 0.0
+        self,
+        source: AnswerSource,
+        *,
+        owner: str,
+        id: str | None = None,
+        wait_for_status: float = 0.0,
     ) -> EventStreamBody:
         """Begin an answer, and follow it from its first event, which tells the page its id.
 
@@ -94,20 +101,25 @@ class Relay:
                 is called in its own thread, with the view's context variables.
             owner: Names the visitor: the id of a user or a session. Only the same owner can read,
                 stop or delete the answer.
+            id: The id of the answer, where another process has to know it before: 32 characters
+                that nobody can guess, a UUID 4 or the id of a Celery task. None makes one.
             wait_for_status: Seconds to wait for the service. What `source` raises within them is
                 raised here; later it becomes the last event.
 
         Returns:
             A body for `flask_response` and its like. Its status is 200; 429 when the process or
-            the owner has too many answers under way; 503 when the process stops.
+            the owner has too many answers under way; 503 when the process stops; 409 when there
+            is an answer with this id: a task that was delivered again.
 
         Raises:
-            ConfigError: The owner is empty or no str, the source is none, or `wait_for_status`
-                would block an event loop.
+            ConfigError: The owner is empty or no str, the id or the source is none, or
+                `wait_for_status` would block an event loop.
             BaseException: What failed within `wait_for_status`, as it is.
         """
         check_wait(wait_for_status)
-        owned_by, answer_id = owner_digest(owner), new_id()
+        owned_by, answer_id = owner_digest(owner), new_id() if id is None else checked_id(id)
+        if id is not None and self._is_known(answer_id):
+            return no_answer(409)
         opening, answers = Opening(source), self._engine.answers
         answer = Answer(key_of(answer_id), owned_by, answers.lock, opening.cancel)
         answer.add(naming(answer_id))
@@ -222,7 +234,8 @@ class Relay:
     def drain_at(self, signal_number: int = signal.SIGTERM) -> None:
         """Call `drain()` when the process gets a signal, and then what was there before.
 
-        Call this in the main thread, once the server has set up its own handler.
+        Call this in the main thread, once the server has set up its own handler. A server without
+        one ends by `SystemExit`: the signal alone would end the process before a body could.
 
         Args:
             signal_number: SIGTERM is what ends a worker of every server.
@@ -234,8 +247,7 @@ class Relay:
             if callable(former):
                 return former(number, frame)
             if former == signal.SIG_DFL:
-                signal.signal(number, signal.SIG_DFL)
-                signal.raise_signal(number)
+                raise SystemExit(128 + number)  # as a shell names the end by a signal
             return None
 
         signal.signal(signal_number, handle)
@@ -282,6 +294,12 @@ class Relay:
 
     def _find(self, id: str, owner: str) -> Answer | None:
         return find_owned(self._engine.answers, self._log, id, owner)
+
+    def _is_known(self, answer_id: str) -> bool:
+        try:
+            return self._log.read(key_of(answer_id), 0) is not None
+        except LogError:
+            return False  # the log refuses a second answer when it is back
 
     def _follow(self, answer: Answer, cursor: int) -> EventStreamBody:
         interval = self._settings.heartbeat / COMMENTS_PER_HEARTBEAT
