@@ -21,6 +21,7 @@ Two events with the same id and the same data count as one event.
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 
@@ -138,11 +139,8 @@ class ResumeGuard:
         Raises:
             StreamInterruptedError: This is another response, or cannot be told from one.
         """
-        for event in events:
-            if not self.caught_up:
-                yield from self._new_after(event)
-            else:
-                yield event
+        # No generator: an interrupt that strikes while one is dropped would be lost.
+        return itertools.chain.from_iterable(map(self._new_after, events))
 
     def end(self) -> list[Fields]:
         """The events still held, which are new, as the stream has come to a good end.
@@ -156,6 +154,8 @@ class ResumeGuard:
 
     def _new_after(self, event: Fields) -> list[Fields]:
         """The events that are known to be new, now that this one has come."""
+        if self.caught_up:
+            return [event]
         _, data, id_, has_id = event
         known_id = has_id and hash(id_) in self._known_ids
         if self._next == self._count and not known_id:
