@@ -81,6 +81,21 @@ DONE = ["done", ["stop", None]]
 
 CASES: list[tuple[str, str, list[Any], str | None]] = [
     (
+        "two calls that the server leaves open",
+        begin()
+        + start(0, "tool_use", id="a", name="f")
+        + start(1, "tool_use", id="b", name="g")
+        + arguments("{}", 1)
+        + end("tool_use")
+        + STOP,
+        [
+            ["tool_call", ["f", "{}", "a"]],
+            ["tool_call", ["g", "{}", "b"]],
+            ["done", ["tool_calls", None]],
+        ],
+        None,
+    ),
+    (
         "bytes that end after text",
         begin() + text("a"),
         [["content", "a"]],

@@ -84,6 +84,12 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         "StreamServerError",
     ),
     (
+        "an error after half a pair",
+        say("a\ud83d") + line(error="boom"),
+        [["content", "a"], ["content", "\ufffd"], ["error", ["boom", None]]],
+        "StreamServerError",
+    ),
+    (
         "halves of a pair over two lines",
         say("a\ud83d") + say("\ude00") + say("\ud83d") + end(),
         [["content", "a"], ["content", "😀"], ["content", "\ufffd"], ["done", ["stop", None]]],

@@ -10,7 +10,7 @@ from readers import DATA, STEPS, cases, datas, play, shown
 from tables import each
 
 from websopy_sync.chunks import ContentChunk, DoneChunk, ToolCall, ToolCallChunk, Usage
-from websopy_sync.errors import ConfigError
+from websopy_sync.errors import ConfigError, StreamProtocolError
 from websopy_sync.message import Message, MessageBuilder
 from websopy_sync.wires import ChatRequest, find_wire
 from websopy_sync.wires.base import chunks_of
@@ -346,3 +346,10 @@ def test_names_that_change() -> None:
         reader.read(event({"content": "a"}, id=name, model=f"m-{name}")[6:])
     reader.read(event({}, finish="stop", id="", model="")[6:])
     assert reader.done == DoneChunk(None, "stop", "m-first", "first")
+
+
+@each("piece", [None, "x", 1, [[]]])
+def test_a_piece_of_a_call_that_is_no_object(piece: object) -> None:
+    """PROMISE 13: the error says what was expected; no other one comes out of the reader."""
+    with pytest.raises(StreamProtocolError, match="expected an object with 'function', got"):
+        OpenAIReader().read(event({"tool_calls": [piece]})[6:])

@@ -160,7 +160,8 @@ class OpenAIReader:
         yield from said
         self._extra.note({} if said else extra)
         for piece in optional(delta, "tool_calls", list):
-            self._piece(piece.get("index"), piece, optional(piece, "function", dict))
+            function = optional(piece, "function", dict)  # first: the piece may be no object
+            self._piece(piece.get("index"), piece, function)
         if delta.get("function_call"):  # before tool_calls there was one call an answer
             self._piece("function_call", {}, optional(delta, "function_call", dict))
 
