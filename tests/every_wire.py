@@ -29,7 +29,7 @@ SIGNED: dict[str, Any] = {
     "openai": {"reasoning_content": "s1gnature"},
     "responses": {"items": [{"type": "reasoning", "encrypted_content": "s1gnature"}]},
 }
-"""What the services that must get something back give, as `DoneChunk.state` has it."""
+"""A `DoneChunk.state` in the format of each service that must get something back."""
 
 
 @pytest.fixture(params=SERVICES)

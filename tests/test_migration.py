@@ -27,7 +27,7 @@ def sides(sdk: str) -> tuple[str, str]:
 
 
 def printed_by(code: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """What an example prints. Its reader has `messages`, and closes the client."""
+    """Run an example that is given `messages`, and return its output."""
     names: dict[str, Any] = {"messages": [{"role": "user", "content": "Name a river."}]}
     try:
         exec(code, names)

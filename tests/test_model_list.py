@@ -477,7 +477,7 @@ def test_a_closed_client() -> None:
 
 
 def test_in_a_forked_child(make: Callable[..., WebsopyClient]) -> None:
-    """PROMISE 27: it has a connection of its own; the parent's stays good."""
+    """PROMISE 27: the child opens a new connection; the parent's still works."""
     with Sandbox(wire="openai") as service:
         client = make(base_url=service.url, wire="openai")
         assert client.models() == ["sandbox"]

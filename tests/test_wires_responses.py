@@ -357,7 +357,7 @@ OUTPUT = [
     ],
 )
 def test_reasoning_that_comes_with_the_end(came: str, items: list[Any]) -> None:
-    """A server that tells of no item that is done tells of all of them at the end."""
+    """Some servers send items only in the event that ends the response."""
     stream = said("a") + came + end(output=OUTPUT)
     chunks, _ = play(datas(WIRE, stream.encode(), 1000), WIRE.reader())
     assert [chunk.type for chunk in chunks] == ["content", "tool_call", "done"]

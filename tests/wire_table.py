@@ -62,7 +62,7 @@ def kept(name: str) -> Iterator[tuple[str, str]]:
     yield "`usage.total_tokens`", _mark(last.usage.total_tokens == 170)
     yield "`usage.cached_tokens`", _mark(last.usage.cached_tokens == 5)
     yield "`usage.reasoning_tokens`", _mark(last.usage.reasoning_tokens == 7)
-    yield "`message.state`, signatures that go back", _mark(last.state is not None)
+    yield "`message.state`, which is sent back", _mark(last.state is not None)
     for title, part in PARTS.items():
         yield title, _mark(_takes(name, part))
     yield "`response_type=`", _schema(name)

@@ -12,7 +12,7 @@ from typing import Any
 from .cancel import CancelScope, CancelToken
 from .lifecycle import Reading
 from .redaction import Redactor
-from .response_stream import ResponseStream
+from .response_stream import ResponseStream, lend
 
 __all__ = ["BodyStream"]
 
@@ -34,16 +34,12 @@ class BodyStream(ResponseStream[Any]):
     def _items(self, reading: Reading[Any]) -> Generator[Any, None, None]:
         source, scope, read = reading.source, reading.scope, self._read
         del self
-        with reading, reading as step:  # twice: an interrupt may skip one of the exits
+        with reading, reading:  # twice: an interrupt may skip one of the exits
             scope.raise_aborted()
             # No progress in between: a body that trickles has the limit of the first chunk.
             pieces = source.events(lambda error, delay: None)
             value = read("".join(text for _, text, _, _ in pieces))
-            step.busy = False
-            if scope.aborted:
-                reading.end_aborted()
-            yield value
-            step.busy = True
+            yield from lend([value], reading)
             if scope.aborted:
                 scope.raise_aborted()
             reading.end_complete()

@@ -22,7 +22,6 @@ MAX_PAGES = 100
 MAX_CURSOR = 8192
 """Characters of a value that names the next page: it goes into a URL."""
 
-
 MAX_SHOWN = 65536
 """Characters of a page that are searched for secrets, for an error that shows its beginning."""
 

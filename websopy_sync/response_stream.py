@@ -1,19 +1,19 @@
-"""A stream, and what there is to know of its HTTP response.
+"""A stream, what there is to know of its HTTP response, and how its items are handed over.
 
 Knows nothing of chunks and plugins: `stream` adds them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from .cancel import CancelScope, CancelToken
 from .errors import APIError, StreamInterruptedError, StreamProtocolError, StreamServerError
-from .lifecycle import Item, Stream
+from .lifecycle import Item, Reading, Stream
 from .message import Message
 from .redaction import Redactor
 
-__all__ = ["ResponseStream"]
+__all__ = ["ResponseStream", "lend"]
 
 
 class ResponseStream(Stream[Item]):
@@ -72,3 +72,13 @@ class ResponseStream(Stream[Item]):
     def retries_taken(self) -> int:
         """How often the request was repeated, resuming included."""
         return max(self._source.attempts - 1, 0) if self._source else 0
+
+
+def lend(items: Sequence[Item], reading: Reading[Item]) -> Iterator[Item]:
+    """Hand items to the consumer. Its time is outside of the step."""
+    for item in items:
+        reading.step.busy = False
+        if reading.scope.aborted:
+            reading.end_aborted()
+        yield item
+        reading.step.busy = True

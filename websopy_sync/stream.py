@@ -22,7 +22,7 @@ from .lifecycle import Item, Reading
 from .message import MAX_ANSWER_SIZE, Message, MessageBuilder, size_of
 from .redaction import Redactor
 from .request_body import copied_body
-from .response_stream import ResponseStream
+from .response_stream import ResponseStream, lend
 from .sse import ServerSentEvent
 from .wires import FastReader
 from .wires.base import GRACE, chunks_of
@@ -272,20 +272,10 @@ def _chat(reading: Reading[StreamChunk]) -> ChatStream:
     return reading.stream
 
 
-def _lend(items: Sequence[Item], reading: Reading[Item]) -> Iterator[Item]:
-    """Hand items to the consumer. Its time is outside of the step."""
-    for item in items:
-        reading.step.busy = False
-        if reading.scope.aborted:
-            reading.end_aborted()
-        yield item
-        reading.step.busy = True
-
-
 def _lend_ping(items: Sequence[Item], reading: Reading[Item]) -> Iterator[Item]:
     """The same for a ping: it starts no limit anew, but the consumer's time does not count."""
     with reading.scope.paused():
-        yield from _lend(items, reading)
+        yield from lend(items, reading)
 
 
 def _take_and_lend(
@@ -300,7 +290,7 @@ def _take_and_lend(
         yield from _lend_ping(chunks, reading)
     elif not waits:
         reading.scope.progress = True
-        yield from _lend(chunks, reading)
+        yield from lend(chunks, reading)
         if _chat(reading)._waits:
             reading.scope.limit("idle", GRACE)
     if reading.scope.aborted and not _chat(reading)._settled:

@@ -39,6 +39,7 @@ class Script:
             has its id, "" for none.
         data: What each step of `body` adds to the response's body, before framing.
         expected: What the request must have for anything to be played.
+        on_request: The places in `body` of events that go only to a client that asks for them.
     """
 
     before: tuple[Step, ...]
@@ -46,6 +47,7 @@ class Script:
     body: tuple[Step, ...]
     data: tuple[bytes, ...]
     expected: tuple[ExpectToolResult, ...] = ()
+    on_request: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, steps: Steps, service: Service) -> Script:
@@ -68,7 +70,9 @@ class Script:
         rest = [step for step in flat if not isinstance(step, apart)]
         body = tuple(_numbered(_written(rest, service), numbering=service.wire.resumable))
         data = tuple(_bytes_of(step, service) for step in body)
-        return cls(tuple(before), head, body, data, expected)
+        events = ((place, step) for place, step in enumerate(body) if isinstance(step, Event))
+        on_request = frozenset(place for place, event in events if event.on_request)
+        return cls(tuple(before), head, body, data, expected, on_request)
 
     def after(self, last_event_id: str, *, played: int) -> list[int] | None:
         """The indexes in `body` of the steps after an event, for a client that resumes.

@@ -175,11 +175,10 @@ class Dispatcher:
 
     def _asked_for(self, chosen: Playback, request: RecordedRequest) -> Playback:
         """The playback without the events that this request does not ask for."""
-        body = chosen.script.body
-        optional = {place for place, step in enumerate(body) if getattr(step, "on_request", False)}
-        if not optional or self.service.asks_for_usage(request.json):
+        on_request = chosen.script.on_request
+        if not on_request or self.service.asks_for_usage(request.json):
             return chosen
-        places = [place for place in chosen.places if place not in optional]
+        places = [place for place in chosen.places if place not in on_request]
         return attrs.evolve(chosen, places=places)
 
     def _default(self, request: RecordedRequest) -> Playback:

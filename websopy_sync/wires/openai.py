@@ -38,7 +38,6 @@ _KNOWN = {
 }
 """Fields of an event, its choice and its delta that are read, or say nothing about the answer."""
 
-
 _SENT_BACK = "reasoning_content"
 """A field that DeepSeek and others demand back with later requests. OpenAI itself has none."""
 

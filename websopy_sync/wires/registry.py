@@ -38,7 +38,7 @@ _PRESETS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "path": "/openai/deployments/{model}/chat/completions?api-version=2024-10-21",
             "models_path": "",  # it would list models, but a request names a deployment
             "key_header": ("api-key", ""),
-            "key_variable": "",  # each resource has an address of its own
+            "key_variable": "",  # no address is known to be Azure's
         },
     ),
     "deepseek": (

@@ -64,7 +64,7 @@ class ParrotReader:
     """Turns the lines of one response into chunks."""
 
     done: DoneChunk | None = None
-    """Stays None: Parrot ends each answer with a line of its own."""
+    """Stays None: a line says that the answer ends."""
 
     def read(self, data: str) -> StreamChunk | tuple[()] | None:
         """The chunk of one line. Whatever fails here, the user gets a StreamProtocolError."""

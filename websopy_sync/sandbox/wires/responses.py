@@ -57,7 +57,7 @@ _ROLES: dict[str, dict[str, Any]] = {
     "message": {"role": "assistant", "content": []},
     "reasoning": {"summary": []},
 }
-"""What an item has from its start on."""
+"""The first fields of an item, by its type."""
 
 
 class ResponsesWriter(Writer):

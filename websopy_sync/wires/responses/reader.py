@@ -109,7 +109,7 @@ class ResponsesReader:
         )
 
     def _not_said(self, output: list[Any]) -> Iterator[StreamChunk]:
-        """What the whole response has, and has not come before: some servers send it only now."""
+        """Read what came in no earlier event: some servers send items and text only now."""
         came = {item["type"] for item in self._kept}
         for item in output:
             kind = optional(item, "type", str)
@@ -137,7 +137,7 @@ _EVENTS: Mapping[str, Callable[[ResponsesReader, dict[str, Any]], Iterator[Strea
     "response.failed": ResponsesReader._fail,
     "error": ResponsesReader._fail,
 }
-"""What says something. All other events tell of the response's structure."""
+"""The events with content, errors and the end. The others describe the structure only."""
 
 
 def _whole_text(part: Mapping[str, Any]) -> str:
