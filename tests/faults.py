@@ -23,6 +23,7 @@ import os
 import pathlib
 import select
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -643,7 +644,7 @@ def authority(name: str = "trusted") -> Authority:
 
 @contextlib.contextmanager
 def child(code: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Child]:
-    """A Python process that runs `code` with the package in reach; killed at the end.
+    """A Python process with the package in reach that runs `code`; killed at the end, forks too.
 
     Its standard error goes where its output goes. It must not outlast `PATIENCE` by much.
     """
@@ -654,11 +655,13 @@ def child(code: str, *arguments: str, env: Mapping[str, str] | None = None) -> I
         stderr=subprocess.STDOUT,
         text=True,
         env={**around, **(env or {})},
+        start_new_session=True,
     )
     try:
         yield process
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 

@@ -1096,6 +1096,42 @@ def test_fork_with_an_idle_connection() -> None:
     assert (len(parents), len(children), parents & children) == (1, 1, set())
 
 
+FORK_WITH_A_LOCK_HELD = """
+    import os, sys, threading
+    from websopy_sync import WebsopyClient
+
+    client = WebsopyClient("key", base_url=sys.argv[1], plugins=[])
+    client.ai.chat("before")
+    pools = client._calls._transport._adapter.poolmanager.pools
+    held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with pools.lock:
+            held.set()
+            over.wait()
+
+    threading.Thread(target=hold).start()
+    held.wait()
+    pid = os.fork()
+    if pid == 0:
+        if sys.argv[2] == "ask":
+            client.ai.chat("child")
+        client.close()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    over.set()
+    print("over")
+"""
+
+
+@pytest.mark.parametrize("does", ["close", "ask"])
+def test_fork_while_another_thread_holds_the_pools_lock(does: str) -> None:
+    """The child has no such thread, so it must not wait for the lock."""
+    with play(always=echo) as server:
+        with child(FORK_WITH_A_LOCK_HELD, server.url, does) as process:
+            assert output(process) == ["over"]
+
+
 FORK_IN_A_STREAM = """
     import gc, os, sys
     from websopy_sync import WebsopyClient

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -141,37 +141,39 @@ class RetryBudget:
     """How many retries one client still has, so that it does not make an outage worse.
 
     It starts full at 500 tokens. A retry costs 14, or 5 when the server asked for slower (429,
-    503); a complete response gives 1 back. The AWS SDKs call the same idea a retry quota. Safe to
-    use from many threads.
+    503); a complete response gives 1 back. The AWS SDKs call the same idea a retry quota.
+
+    Safe to use from many threads, from signal handlers and in forked children: it has no lock that
+    they could find taken.
     """
 
     CAPACITY = 500
     COST = 14
     THROTTLED_COST = 5
-    REFUND = 1
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._tokens = self.CAPACITY
+        # As many items as tokens. It drops what is above its length.
+        self._tokens = deque([None] * self.CAPACITY, self.CAPACITY)
 
     @property
     def tokens(self) -> int:
         """Tokens left."""
-        return self._tokens
+        return len(self._tokens)
 
     def take(self, *, throttled: bool) -> bool:
         """Pay for one retry. Returns False, and takes nothing, when too little is left."""
-        cost = self.THROTTLED_COST if throttled else self.COST
-        with self._lock:
-            if self._tokens < cost:
-                return False
-            self._tokens -= cost
+        taken: list[None] = []
+        try:
+            for _ in range(self.THROTTLED_COST if throttled else self.COST):
+                taken.append(self._tokens.pop())
+        except IndexError:
+            self._tokens.extend(taken)
+            return False
         return True
 
     def refund(self) -> None:
-        """Put back what a complete response earns."""
-        with self._lock:
-            self._tokens = min(self._tokens + self.REFUND, self.CAPACITY)
+        """Put back the token that a complete response earns."""
+        self._tokens.append(None)
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import queue
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,6 +117,11 @@ class Adapter(requests.adapters.HTTPAdapter):
                 pool = manager.pools.get(key)
                 if pool is not None:
                     pool.close()
+
+    def renew_locks(self) -> None:
+        """In a forked child: replace the locks, which the parent's other threads may have held."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            manager.pools.lock = threading.RLock()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools for connections without a proxy."""

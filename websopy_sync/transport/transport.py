@@ -87,6 +87,8 @@ class Transport:
 
     def close(self) -> None:
         """Close the idle connections. The session that was passed in stays open."""
+        if self._pid != os.getpid():
+            self._adapter.renew_locks()
         self._adapter.close_idle()
         self._adapter.close()
 
