@@ -1,10 +1,11 @@
 """Changes one expression or statement of a module at a time, and lists what its tests let pass.
 
     python tests/mutate.py sse retry resume lifecycle transport.body_framing
+    python tests/mutate.py web.buffer --tests tests/test_web_body.py tests/test_web_opening.py
 
-Each mutant is run against `tests/test_<module>.py` alone, in a copy of the tree. A line of the
-output is a survivor: a change that no test of the module sees. CONTRIBUTING.md says which ones
-are known. Not part of the suite, as it takes minutes.
+Each mutant is run against the module's own test file, or those that `--tests` names, in a copy of
+the tree. A line of the output is a survivor: a change that none of these tests sees.
+CONTRIBUTING.md says which ones are known. Not part of the suite, as it takes minutes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import requests  # noqa: F401  # so this
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("websopy_sync", "tests", "conftest.py", "pyproject.toml")
+NOT_COPIED = shutil.ignore_patterns("node_modules", "__pycache__")
 SECONDS = 60.0
 """A mutant whose tests take longer hangs, and so is seen."""
 
@@ -101,13 +103,33 @@ def mutants(tree: ast.Module) -> Iterator[tuple[int, str, str]]:
                     setattr(parent, field, value)
 
 
-def survives(folder: Path, module: str, source: str) -> bool:
-    """Whether the module's own tests pass with this source.
+def tests_of(module: str) -> str:
+    """The module's own test file, or its folder's: the first of these names that is there."""
+    folder, _, name = module.rpartition(".")
+    nested = [folder] if "." in folder else []  # wires.gemini.turns is not test_turns.py's
+    for each in (module, *nested, name, folder):
+        path = f"tests/test_{each.replace('.', '_')}.py"
+        if (ROOT / path).exists():
+            return path
+    sys.exit(f"{module} has no test file: name some by --tests")
+
+
+def copy_tree(source: Path, folder: Path) -> None:
+    """Copy what the tests of a module need."""
+    folder.mkdir(exist_ok=True)
+    for name in COPIED:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, folder / name, ignore=NOT_COPIED)
+        else:
+            shutil.copy(source / name, folder / name)
+
+
+def survives(folder: Path, module: str, source: str, tests: list[str]) -> bool:
+    """Whether these tests pass with this source.
 
     A fork with pytest imported already costs a third of a new interpreter.
     """
     (folder / "websopy_sync" / f"{module.replace('.', '/')}.py").write_text(source, "utf-8")
-    tests = f"tests/test_{module.rpartition('.')[2]}.py"
     run = multiprocessing.get_context("fork").Process(target=run_tests, args=(folder, tests))
     run.start()
     run.join(SECONDS)
@@ -117,7 +139,7 @@ def survives(folder: Path, module: str, source: str) -> bool:
     return run.exitcode == 0
 
 
-def run_tests(folder: Path, tests: str) -> None:
+def run_tests(folder: Path, tests: list[str]) -> None:
     """Run these tests in this copy of the tree, without a word, and end with their exit code."""
     os.chdir(folder)
     sys.path.insert(0, str(folder))
@@ -126,10 +148,10 @@ def run_tests(folder: Path, tests: str) -> None:
     os.dup2(silent, 1)
     os.dup2(silent, 2)
     options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore:Module already imported"]
-    os._exit(pytest.main([*options, tests]))
+    os._exit(pytest.main([*options, *tests]))
 
 
-def run(module: str, workers: int, step: int) -> None:
+def run(module: str, tests: list[str], workers: int, step: int) -> None:
     """Print the survivors of one module, and how many mutants there were."""
     original = (ROOT / "websopy_sync" / f"{module.replace('.', '/')}.py").read_text("utf-8")
     every = list(mutants(ast.parse(original)))[::step]
@@ -137,23 +159,21 @@ def run(module: str, workers: int, step: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folders = [Path(scratch, str(number)) for number in range(workers)]
         for folder in folders:
-            for name in COPIED:
-                copy_of = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-                folder.mkdir(exist_ok=True)
-                copy_of(ROOT / name, folder / name)
-        assert survives(folders[0], module, original), f"the tests of {module} fail as they are"
+            copy_tree(ROOT, folder)
+        passes = survives(folders[0], module, original, tests)
+        assert passes, f"the tests of {module} fail as they are"
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             shares = [every[number::workers] for number in range(workers)]
-            survivors = sum(pool.map(lambda *job: check(module, *job), folders, shares))
+            survivors = sum(pool.map(lambda *job: check(module, tests, *job), folders, shares))
     seconds = time.monotonic() - begun
     print(f"{module}: {survivors} of {len(every)} survived, {seconds:.0f} s", flush=True)
 
 
-def check(module: str, folder: Path, share: list[tuple[int, str, str]]) -> int:
+def check(module: str, tests: list[str], folder: Path, share: list[tuple[int, str, str]]) -> int:
     """How many of these mutants survive; each is printed."""
     survivors = 0
     for line, change, source in share:
-        if survives(folder, module, source):
+        if survives(folder, module, source, tests):
             survivors += 1
             print(f"{module}:{line}: {change}", flush=True)
     return survivors
@@ -162,11 +182,13 @@ def check(module: str, folder: Path, share: list[tuple[int, str, str]]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="+", help="dotted from the package: transport.pool")
+    parser.add_argument("--tests", nargs="+", help="files to run in place of the module's own")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--step", type=int, default=1, help="3: every third mutant only")
     arguments = parser.parse_args()
     for module in arguments.modules:
-        run(module, arguments.workers, arguments.step)
+        tests = arguments.tests or [tests_of(module)]
+        run(module, tests, arguments.workers, arguments.step)
 
 
 if __name__ == "__main__":
