@@ -10,6 +10,7 @@ import argparse
 import json
 import random
 import signal
+import socket
 import statistics
 import sys
 import tempfile
@@ -32,8 +33,27 @@ from .processes import memory_of, threads_of
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from web_apps.kinds import ENVIRONMENT, KINDS, Kind  # noqa: E402
+from web_apps.kinds import ENVIRONMENT, KINDS, Kind, python  # noqa: E402
 from web_apps.running import Server, running  # noqa: E402
+
+ALL = {
+    **KINDS,
+    "fastapi-uvicorn-2-workers": Kind(
+        python("uvicorn", "--port", "{port}", "--workers", "2", "web_apps.fastapi_app:app"),
+        ("fastapi", "uvicorn"),
+    ),
+    "fastapi-hypercorn-2-workers": Kind(
+        python(
+            *("hypercorn", "--workers=2", "--graceful-timeout=30", "--bind=127.0.0.1:{port}"),
+            "web_apps.fastapi_app:app",
+        ),
+        ("fastapi", "hypercorn"),
+    ),
+    "gunicorn-preload": Kind(
+        (*KINDS["gunicorn-gthread"].command, "--preload"), ("flask", "gunicorn")
+    ),
+}
+"""Those of the tests, and some that differ in what a signal does."""
 
 HEARTBEAT = 3.0
 """Seconds; people have 15."""
@@ -164,6 +184,30 @@ def costs(server: Server, count: int) -> tuple[float, float]:
     return grown[0] / count, grown[1] / count
 
 
+def unread(kind: Kind) -> float:
+    """Bytes that a server keeps of an answer of 8 MB whose browser reads nothing.
+
+    A server of its own: in one that was used before, freed memory would be used again.
+    """
+    answer: Steps = [[say("x" * 50_000)] * 160, done()]
+    with started(kind) as server, Sandbox(answer) as service, socket.socket() as browser:
+        with Sandbox([done()]) as first:
+            list(Browser(server, "/opening-chat", first).events())
+        before = memory_of(server.pid)
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        # Loopback's segments of 64 KB would have the kernel take megabytes from the server at once.
+        browser.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+        browser.connect(("127.0.0.1", server.port))
+        query = urllib.parse.urlencode({"upstream": service.url, "q": "unread"})
+        browser.sendall(f"GET /opening-chat?{query} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        service.wait_request(timeout=PATIENCE)
+        now, last = memory_of(server.pid), 0.0
+        while now > 1.02 * last:
+            time.sleep(0.5)
+            now, last = memory_of(server.pid), now
+        return now - before
+
+
 def restart(kind: Kind, path: str, number: int) -> str:
     """What an answer that goes on for a while sees when its server gets a signal."""
     script: Steps = [say("AI"), [[pause(0.5), say("x")] * int(REST / 0.5)], done()]
@@ -202,13 +246,13 @@ class Row:
 
 HEAD = (
     *("server", "delay, ms", "before", "silent", "trickling", "talkative"),
-    *("threads", "KB", "SIGTERM", "SIGTERM, relay", "SIGHUP, relay"),
+    *("threads", "KB", "unread, MB", "SIGTERM", "SIGTERM, relay", "SIGHUP, relay"),
 )
 
 
 def measured(name: str, *, rounds: int, restarts: bool) -> Row:
     """All numbers of a server; the longest of the rounds for those who left."""
-    kind = KINDS[name]
+    kind = ALL[name]
     with started(kind) as server:
         # First, as memory that was freed would be used again.
         threads, memory = costs(server, AT_ONCE if kind.threaded else AT_ONCE_UNTHREADED - 1)
@@ -216,10 +260,11 @@ def measured(name: str, *, rounds: int, restarts: bool) -> Row:
         for model in MODELS:
             cells.append(f"{max(gone(server, model) for _ in range(rounds)):.1f}")
         cells += [f"{threads:.1f}", f"{memory / 1024:.0f}"]
+    cells.append(f"{unread(kind) / 1e6:.1f}")
     if restarts:
         cells.append(restart(kind, "/chat", signal.SIGTERM))
         cells.append(restart(kind, "/kept-chat", signal.SIGTERM))
-        cells.append(restart(kind, "/kept-chat", signal.SIGHUP) if kind.reloads else "–")
+        cells.append(restart(kind, "/kept-chat", signal.SIGHUP))
     return Row(name, tuple(cells))
 
 
@@ -233,12 +278,12 @@ def table(rows: list[Row]) -> str:
 def main() -> None:
     """Measure the chosen servers, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.servers", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *KINDS], metavar="SERVER")
+    parser.add_argument("names", nargs="*", choices=[[], *ALL], metavar="SERVER")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-restarts", action="store_true")
     asked = parser.parse_args()
     rows = []
-    for name in asked.names or KINDS:
+    for name in asked.names or ALL:
         rows.append(measured(name, rounds=asked.rounds, restarts=not asked.no_restarts))
         print(rows[-1], file=sys.stderr, flush=True)
     print(time.strftime("%Y-%m-%d"), cpu_model())

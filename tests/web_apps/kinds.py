@@ -21,14 +21,12 @@ class Kind:
 
     threaded: whether one of its processes can serve many at once.
     waits: whether it waits for a slow browser, rather than keep what it was given.
-    reloads: whether SIGHUP starts new workers and ends the old ones.
     """
 
     command: tuple[str, ...]
     needs: tuple[str, ...]
     threaded: bool = True
     waits: bool = True
-    reloads: bool = False
 
 
 def python(*arguments: str) -> tuple[str, ...]:
@@ -50,18 +48,16 @@ KINDS = {
         python("flask", "--app", "web_apps.flask_app", "run", "--port", "{port}"), ("flask",)
     ),
     "gunicorn-gthread": Kind(
-        (*GUNICORN, *GTHREAD, "web_apps.flask_app:app"), ("flask", "gunicorn"), reloads=True
+        (*GUNICORN, *GTHREAD, "web_apps.flask_app:app"), ("flask", "gunicorn")
     ),
     "gunicorn-sync": Kind(
         (*GUNICORN, "--workers", "5", "web_apps.flask_app:app"),
         ("flask", "gunicorn"),
         threaded=False,
-        reloads=True,
     ),
     "gunicorn-gevent": Kind(
         (*GUNICORN, "--worker-class", "gevent", "web_apps.flask_app:app"),
         ("flask", "gunicorn", "gevent"),
-        reloads=True,
     ),
     "waitress": Kind(
         python(
@@ -74,7 +70,7 @@ KINDS = {
         ),
         ("flask", "waitress"),
     ),
-    "uwsgi": Kind((*UWSGI, "--module=web_apps.flask_app:app"), ("flask", "pyuwsgi"), reloads=True),
+    "uwsgi": Kind((*UWSGI, "--module=web_apps.flask_app:app"), ("flask", "pyuwsgi")),
     "cheroot": Kind(
         python(
             "cheroot",
@@ -90,7 +86,6 @@ KINDS = {
     "django-gunicorn": Kind(
         (*GUNICORN, *GTHREAD, "django.core.wsgi:get_wsgi_application()"),
         ("django", "gunicorn"),
-        reloads=True,
     ),
     "django-uvicorn": Kind(
         python("uvicorn", "--port", "{port}", "--factory", "django.core.asgi:get_asgi_application"),
