@@ -460,6 +460,25 @@ def nesting(node: ast.AST) -> int:
     return deepest
 
 
+RELAY = PACKAGE.parent / "plugins/websopy-relay/src/websopy_relay"
+
+
+def test_the_floors_of_the_relay() -> None:
+    """Its first docstring lists them from the ground up, every file once."""
+    docstring = ast.get_docstring(tree_of(RELAY / "__init__.py")) or ""
+    listed = docstring.partition("From the ground up:")[2].partition(".")[0]
+    floors = [[name.strip() for name in floor.split(",")] for floor in listed.split("|")]
+    floor_of = {name: number for number, names in enumerate(floors) for name in names}
+    files = {path.stem: path for path in RELAY.glob("*.py")}
+    assert files.keys() - {"__init__"} == floor_of.keys()
+    for name in floor_of:
+        for node in ast.walk(tree_of(files[name])):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                below = [node.module] if node.module else [alias.name for alias in node.names]
+                for other in below:
+                    assert floor_of[other] < floor_of[name], f"{name} imports {other}"
+
+
 def test_importing_the_package_is_cheap() -> None:
     """No entry point is looked up, and no room is loaded that a script does not need."""
     code = """
