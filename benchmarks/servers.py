@@ -282,6 +282,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-restarts", action="store_true")
     asked = parser.parse_args()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup the servers would ignore it
     rows = []
     for name in asked.names or ALL:
         rows.append(measured(name, rounds=asked.rounds, restarts=not asked.no_restarts))
