@@ -14,6 +14,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from web_apps.proxies import PROXIES
 
 import websopy_sync
 
@@ -110,9 +111,12 @@ def test_one_requirements_file_installs_every_plugin() -> None:
 
 
 PROGRAMS = {
+    "apache2": "apache2-bin",
+    "caddy": "caddy",
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
     "curl": "curl",
+    "haproxy": "haproxy",
     "mariadb-install-db": "mariadb-server-core",
     "mariadbd": "mariadb-server-core",
     "my_print_defaults": "mariadb-client-core",  # run by mariadb-install-db
@@ -132,12 +136,14 @@ def test_ci_installs_each_program_that_is_started(needs: Callable[[object, str],
     places = (
         "conftest.py",
         "tests/*.py",
+        "tests/web_apps/*.py",
         "plugins/*/tests/*.py",
         "docs/**/*.py",
         "examples/*/*.py",
     )
     sources = [path.read_text("utf-8") for place in places for path in ROOT.glob(place)]
     looked_for = {name for text in sources for name in re.findall(r'which\("([^"]+)"', text)}
+    looked_for |= {proxy.program for proxy in PROXIES.values()}
     assert looked_for <= {*PROGRAMS, *FROM_WHEELS}
     sessions = (ROOT / "noxfile.py").read_text("utf-8")
     assert all(f'"{wheel}>=' in sessions for wheel in FROM_WHEELS.values())
