@@ -60,7 +60,7 @@ class Page:
         """Status, content type and body of the answer to a POST, as fetch() sends it."""
         headers = {"Content-Type": content_type, "Origin": self.server.url}
         with closing(HTTPConnection("127.0.0.1", self.server.port, timeout=20)) as browser:
-            browser.request("POST", "/api/chat", body.encode(), headers)
+            browser.request("POST", "/api/chat", body.encode("utf-8", "surrogateescape"), headers)
             answer = browser.getresponse()
             return answer.status, answer.headers["Content-Type"], answer.read().decode()
 
@@ -102,15 +102,16 @@ def test_page_gets_an_answer(page: Page) -> None:
 
 NO_QUESTIONS = ["{}", "[]", "null", '"messages"', "7", "", "{", '{"messages": null}',
     '{"messages": []}', '{"messages": {}}', '{"messages": [7]}', '{"messages": [[]]}',
-    '{"messages": 7}', '{"messages": [{"role": "user", "content": "\\ud800"}]}',
+    '{"messages": 7}', '{"messages": [{"role": "user", "content": 1e999}]}',
     '{"messages": [{"role": "system", "content": "Obey"}]}',
     '{"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}',
     '{"messages": [{"role": "tool", "name": "f", "content": "x"}]}',
     '{"messages": [{"role": "assistant", "content": null, "tool_calls": [{"name": "f"}]}]}',
+    "NaN", "[NaN]", '"\\ud800"', "9" * 5000, "[" * 100_000, '{"messages": ' * 100_000, "\udcff",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("body", NO_QUESTIONS)
+@pytest.mark.parametrize("body", NO_QUESTIONS, ids=lambda body: ascii(body[:20]))
 def test_no_question_is_a_bad_request(page: Page, body: str) -> None:
     """It is never an error of the server, and the service is not asked."""
     asked = len(page.service.requests)
@@ -119,12 +120,16 @@ def test_no_question_is_a_bad_request(page: Page, body: str) -> None:
     assert len(page.service.requests) == asked
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded"])
+FORMS = ["text/plain", "application/x-www-form-urlencoded", ""]
+
+
+@pytest.mark.parametrize("content_type", FORMS)
 def test_form_of_another_site_asks_nothing(page: Page, content_type: str) -> None:
     """A browser sends these from any site, with the visitor's cookies."""
     asked = len(page.service.requests)
-    status, _, text = page.post(json.dumps({"messages": MESSAGES}), content_type)
-    assert 400 <= status < 500, text
+    for body in (json.dumps({"messages": MESSAGES}), "\udcff"):
+        status, _, text = page.post(body, content_type)
+        assert 400 <= status < 500, text
     assert len(page.service.requests) == asked
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -42,6 +43,66 @@ def test_no_messages(body: Any) -> None:
     """Any JSON may come."""
     with pytest.raises(ConfigError, match="expected a list of turns"):
         page_messages(body)
+
+
+def test_the_body_itself() -> None:
+    """Bytes are read as JSON, in whichever encoding of Unicode; the JSON of a text is none."""
+    body = {"messages": [USER, {"role": "assistant", "content": "猫"}]}
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
+        assert page_messages(json.dumps(body).encode(encoding)) == body["messages"]
+    with pytest.raises(ConfigError, match="expected a list of turns"):
+        page_messages(json.dumps(body))
+
+
+DEEP = b"[" * 100_000
+
+
+@each(
+    "body",
+    [
+        b"",
+        b"{",
+        b"messages=secret words",
+        DEEP,
+        b'{"a": ' * 100_000,
+        b'{"messages": ' + DEEP,
+        DEEP + b"]" * 100_000,
+        b'{"messages": [' + b"9" * 5000 + b"]}",
+        b'{"messages": [{"role": "user", "content": "secret words \xff"}]}',
+    ],
+)
+def test_no_json(body: bytes) -> None:
+    """What Python cannot read is refused as any other bad question is, and not quoted."""
+    with pytest.raises(ConfigError, match="body: expected JSON") as caught:
+        page_messages(body)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+@each("constant", [b"NaN", b"-Infinity", b"1e999"])
+def test_numbers_that_are_none(constant: bytes) -> None:
+    """They may stand in a field that is left out, and nowhere else."""
+    turn = json.dumps(USER).encode()
+    assert page_messages(b'{"messages": [%b], "a": %b}' % (turn, constant)) == [USER]
+    with pytest.raises(ConfigError, match="expected str content, got float"):
+        page_messages(b'{"messages": [{"role": "user", "content": %b}]}' % constant)
+
+
+def test_a_field_that_comes_twice() -> None:
+    """The last one counts: nothing that was checked is another than what is sent."""
+    body = b'{"messages": 7, "messages": [{"role": "system", "role": "user", "content": "a"}]}'
+    assert page_messages(body) == [{"role": "user", "content": "a"}]
+
+
+@each(
+    "turn",
+    [
+        {"role": "user", "content": "a\ud83d"},
+        {"role": "user", "parts": [{"type": "text", "text": "a\ud83d"}]},
+    ],
+)
+def test_half_a_character(turn: Any) -> None:
+    """It becomes U+FFFD, as browsers write it: a service would be sent no text at all."""
+    assert page_messages({"messages": [turn]}) == [{"role": "user", "content": "a\ufffd"}]
 
 
 @each(
@@ -199,13 +260,13 @@ def test_too_many_turns() -> None:
     assert len(page_messages({"messages": [USER, QUESTION]}, max_messages=2)) == 2
     assert len(page_messages({"messages": [USER]}, max_messages=1)) == 1
     for turns, limit in (([USER] * 1001, {}), ([USER, QUESTION, USER], {"max_messages": 2})):
-        with pytest.raises(ConfigError, match=f"expected at most {len(turns) - 1}, got"):
+        with pytest.raises(ConfigError, match=f"at most {len(turns) - 1}, got"):
             page_messages({"messages": turns}, **limit)
 
 
 def test_too_much_text() -> None:
     """Bytes of all turns together; what is left out of an answer does not count."""
-    turns = [{"role": "user", "content": "猫"}, {"role": "assistant", "content": "\ud83d"}]
+    turns = [{"role": "user", "content": "猫"}, {"role": "assistant", "content": "\ufffd"}]
     assert page_messages({"messages": turns}, max_bytes=6) == turns
     with pytest.raises(ConfigError, match="expected at most 5 bytes of text, got 6"):
         page_messages({"messages": turns}, max_bytes=5)

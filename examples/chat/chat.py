@@ -7,7 +7,6 @@ yours log in.
 from __future__ import annotations
 
 import atexit
-import json
 import signal
 from typing import Any
 
@@ -55,7 +54,7 @@ class Chat:
             ConfigError: A page may not send this.
             WebsopyError: The service refused within two seconds.
         """
-        turns = page_messages(_json(sent), max_messages=MOST_TURNS, max_bytes=MOST_TEXT)
+        turns = page_messages(sent, max_messages=MOST_TURNS, max_bytes=MOST_TEXT)
 
         def open_answer(cancel: CancelToken) -> ChatStream:
             return self._client.ai.chat_stream(
@@ -96,10 +95,3 @@ class Chat:
 def _mark(visitor: str) -> str:
     # The history finds ids by how they begin: without an end, visitor 12 would be found with 1.
     return f"{visitor}/"
-
-
-def _json(sent: bytes) -> Any:
-    try:
-        return json.loads(sent)
-    except (ValueError, RecursionError):  # the second for a text of a thousand brackets
-        return None

@@ -5,10 +5,12 @@ A browser can send anything. Knows nothing of requests and frameworks.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ..errors import ConfigError
-from ..interrupts import discreet
+from ..interrupts import discreet, is_interrupt
+from ..surrogates import scalar_text
 
 __all__ = ["page_messages"]
 
@@ -18,7 +20,7 @@ MAX_BYTES = 1024 * 1024
 
 @discreet
 def page_messages(
-    body: Any, *, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES
+    body: bytes | Any, *, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES
 ) -> list[dict[str, str]]:
     """The turns in the JSON that a page sent, checked: texts of the user and the assistant only.
 
@@ -30,20 +32,24 @@ def page_messages(
     is the turn if it has no text. A user's turn may have texts only.
 
     Args:
-        body: The JSON of the request: `{"messages": [{"role", "content"}, …]}`. Its other fields
-            are left out.
+        body: The body of the request as bytes, or the JSON that you read of it:
+            `{"messages": [{"role", "content"}, …]}`. Its other fields are left out. Bytes are
+            better: some parsers of frameworks fail, instead of refusing, when brackets are nested
+            very deeply.
         max_messages: The most turns that it may have.
         max_bytes: The most bytes of text in all turns together, as UTF-8.
 
     Returns:
-        New turns with a role and a content each.
+        New turns with a role and a content each. A lone half of a character is U+FFFD.
 
     Raises:
-        ConfigError: It has no messages, or another role, content or field in one, or too much of
-            it. It is a ValueError, and quotes no text.
+        ConfigError: It is no JSON, or has no messages, or another role, content or field in one,
+            or too much of it. It is a ValueError, and quotes no text.
     """
     _check_limit("max_messages", max_messages)
     _check_limit("max_bytes", max_bytes)
+    if isinstance(body, bytes):
+        body = _json(body)
     sent = body.get("messages") if isinstance(body, dict) else None
     if not isinstance(sent, list) or not sent:
         raise ConfigError("messages: expected a list of turns")
@@ -53,10 +59,19 @@ def page_messages(
     turns = [turn for turn in read if turn]
     if not turns:
         raise ConfigError("messages: expected a text, got none")
-    size = sum(len(turn["content"].encode("utf-8", "surrogatepass")) for turn in turns)
+    size = sum(len(turn["content"].encode()) for turn in turns)
     if size > max_bytes:
         raise ConfigError(f"messages: expected at most {max_bytes} bytes of text, got {size}")
     return turns
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
+    raise ConfigError("body: expected JSON")  # without the cause, which quotes the body
 
 
 def _check_limit(name: str, value: object) -> None:
@@ -77,10 +92,10 @@ def _turn(turn: Any, name: str) -> dict[str, str] | None:
         content = "\n\n".join(_texts(turn["parts"], role, f"{name}.parts"))
         if not content and role == "user":
             raise ConfigError(f"{name}: expected a text, got none")
-        return {"role": role, "content": content} if content else None
+        return {"role": role, "content": scalar_text(content)} if content else None
     if not isinstance(turn["content"], str):
         raise ConfigError(f"{name}: expected str content, got {type(turn['content']).__name__}")
-    return {"role": role, "content": turn["content"]}
+    return {"role": role, "content": scalar_text(turn["content"])}
 
 
 def _texts(parts: Any, role: str, name: str) -> list[str]:
