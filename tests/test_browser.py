@@ -190,6 +190,39 @@ def test_a_refused_question_is_told_and_the_next_one_works(page: Page) -> None:
     assert page.texts("[data-test=failure] button") == []  # the failed one is history
 
 
+def test_a_session_that_has_ended(page: Page) -> None:
+    """The page says so, and what to do; after that the question can be sent."""
+    page.driver.delete_all_cookies()
+    page.send("hello")
+    page.until(lambda: page.failures)
+    told = "This is not allowed, or your session has ended. Reload the page."
+    assert page.failures == [told]
+    page.driver.refresh()
+    page.until(lambda: page.failures == [told])
+    page.sandbox.play([say("yes"), done()])
+    page.one("[data-test=retry]").click()
+    page.until_turns("hello", "yes")
+
+
+@pytest.mark.parametrize("megabytes", [1.1, 2.2])
+def test_a_question_that_is_too_long(page: Page, megabytes: float) -> None:
+    """The page's own limit refuses it, or the framework's; a visitor is told the same."""
+    lengthen = """
+        const [length, send] = [arguments[0], window.fetch]
+        window.fetch = (url, request) => {
+            const body = request.body?.replace('hello', 'x'.repeat(length))
+            return send(url, { ...request, body })
+        }
+    """  # a field with so much text is slow
+    page.driver.execute_script(lengthen, int(megabytes * 1_000_000))
+    page.send("hello")
+    page.until(lambda: page.failures)
+    assert page.failures == ["The message or the conversation is too long. Start a new chat."]
+    page.one("[data-test=language]").click()
+    assert page.failures == ["消息或对话过长，请开始新对话。"]
+    page.one("[data-test=language]").click()
+
+
 def test_a_late_failure_keeps_what_had_arrived(page: Page) -> None:
     """It is marked as broken off, and the next message works."""
     page.ask("first", say("half"), error("machine 7 is on fire", "fire"))

@@ -137,18 +137,25 @@ BODIES = {
     "deep turns": '{"messages": ' + DEEP,
     "a deep turn": '{"messages": [' + '{"role": ' * 50_000,
     "a long number": '{"messages": [' + "9" * 5000 + "]}",
+}
+
+TOO_LONG = {
     "many turns": json.dumps({"messages": [HELLO] * 501}),
     "a long text": turns({"role": "user", "content": "x" * (1024 * 1024)}),
 }
 
 
 def test_what_a_page_does_not_send_is_refused(back_end: BackEnd, visitor: Visitor) -> None:
-    """With 400, whatever it is, and the service is not asked. The next question works."""
+    """With 400 or 413, whatever it is, and the service is not asked. The next question works."""
     asked = len(back_end.sandbox.requests)
     for name, sent in BODIES.items():
         response = visitor.request("POST", "/chat", data=sent.encode())
         assert response.status_code == 400, name
         assert response.json()["error"]["code"] == "refused", name
+    for name, sent in TOO_LONG.items():
+        response = visitor.request("POST", "/chat", data=sent.encode())
+        assert response.status_code == 413, name
+        assert response.json()["error"]["code"] == "conversation_too_long", name
     bad = visitor.request("POST", "/chat", data=b'{"messages": "\xff\xfe"}')
     assert bad.status_code == 400
     assert len(back_end.sandbox.requests) == asked

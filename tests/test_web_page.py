@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tables import each
 
 from websopy_sync import ConfigError
-from websopy_sync.web import page_messages
+from websopy_sync.web import ConversationTooLongError, page_messages
 
 USER = {"role": "user", "content": "secret words"}
 CALLS = [{"name": "f", "arguments": "{}", "id": "c"}]
@@ -260,7 +260,7 @@ def test_too_many_turns() -> None:
     assert len(page_messages({"messages": [USER, QUESTION]}, max_messages=2)) == 2
     assert len(page_messages({"messages": [USER]}, max_messages=1)) == 1
     for turns, limit in (([USER] * 1001, {}), ([USER, QUESTION, USER], {"max_messages": 2})):
-        with pytest.raises(ConfigError, match=f"at most {len(turns) - 1}, got"):
+        with pytest.raises(ConversationTooLongError, match=f"at most {len(turns) - 1}, got"):
             page_messages({"messages": turns}, **limit)
 
 
@@ -268,11 +268,11 @@ def test_too_much_text() -> None:
     """Bytes of all turns together; what is left out of an answer does not count."""
     turns = [{"role": "user", "content": "猫"}, {"role": "assistant", "content": "\ufffd"}]
     assert page_messages({"messages": turns}, max_bytes=6) == turns
-    with pytest.raises(ConfigError, match="expected at most 5 bytes of text, got 6"):
+    with pytest.raises(ConversationTooLongError, match="expected at most 5 bytes of text, got 6"):
         page_messages({"messages": turns}, max_bytes=5)
     long = {"role": "assistant", "parts": [{"type": "reasoning", "text": "x" * 2_000_000}]}
     assert len(page_messages({"messages": [QUESTION, long]})) == 1
-    with pytest.raises(ConfigError, match="expected at most 1048576 bytes"):
+    with pytest.raises(ConversationTooLongError, match="expected at most 1048576 bytes"):
         page_messages({"messages": [{"role": "user", "content": "x" * 1_048_577}]})
 
 

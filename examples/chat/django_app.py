@@ -19,6 +19,7 @@ import page
 from chat import MOST_BYTES, Chat
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from django.core.exceptions import RequestDataTooBig
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
@@ -52,6 +53,8 @@ def tells_failures(view: Callable[..., Any]) -> Callable[..., Any]:
     def telling(request: HttpRequest, **parts: str) -> Any:
         try:
             return view(request, **parts)
+        except RequestDataTooBig:  # Django itself answers 400, which does not say why
+            return HttpResponse(status=413)
         except WebsopyError as error:
             body, status, headers = page.failure(error)
             return JsonResponse(body, status=status, headers=headers)

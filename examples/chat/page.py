@@ -17,7 +17,7 @@ from settings import Settings
 
 from websopy_sync import APIStatusError, ConfigError, RateLimitError, WebsopyError
 from websopy_sync.sandbox import Sandbox
-from websopy_sync.web import public_error
+from websopy_sync.web import ConversationTooLongError, public_error
 
 HERE = Path(__file__).resolve().parent
 DIST = HERE / "dist"
@@ -49,11 +49,14 @@ HEADERS = {
 
 def failure(error: WebsopyError) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Body, status and headers of a response when an answer could not begin."""
-    public = public_error(error)
-    body = {"error": {"code": public.code, "message": public.message}}
+    if isinstance(error, ConversationTooLongError):
+        told = {"code": "conversation_too_long", "message": "The conversation is too long."}
+        return {"error": told}, 413, {}
     if isinstance(error, ConfigError):
         told = {"code": "refused", "message": "The question cannot be sent."}
         return {"error": told}, 400, {}
+    public = public_error(error)
+    body = {"error": {"code": public.code, "message": public.message}}
     if isinstance(error, RateLimitError):
         return body, 429, {"Retry-After": f"{error.retry_after or 5:.0f}"}
     return body, 502 if isinstance(error, APIStatusError) else 503, {}

@@ -9,7 +9,7 @@ from .django_view import django_response
 from .feed import Feed
 from .flask_view import flask_response
 from .opening import AnswerSource
-from .page import page_messages
+from .page import ConversationTooLongError, page_messages
 from .page_format import SSE_HEADERS
 from .public_errors import public_error
 from .starlette_view import starlette_response
@@ -17,6 +17,7 @@ from .starlette_view import starlette_response
 __all__ = [
     "SSE_HEADERS",
     "AnswerSource",
+    "ConversationTooLongError",
     "EventStreamBody",
     "Feed",
     "FormatName",

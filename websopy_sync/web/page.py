@@ -12,10 +12,14 @@ from ..errors import ConfigError
 from ..interrupts import discreet, is_interrupt
 from ..surrogates import scalar_text
 
-__all__ = ["page_messages"]
+__all__ = ["ConversationTooLongError", "page_messages"]
 
 MAX_MESSAGES = 1000
 MAX_BYTES = 1024 * 1024
+
+
+class ConversationTooLongError(ConfigError):
+    """A page sent more turns or text than the view takes: for a status of 413."""
 
 
 @discreet
@@ -43,8 +47,9 @@ def page_messages(
         New turns with a role and a content each. A lone half of a character is U+FFFD.
 
     Raises:
-        ConfigError: It is no JSON, or has no messages, or another role, content or field in one,
-            or too much of it. It is a ValueError, and quotes no text.
+        ConversationTooLongError: It has more turns or text.
+        ConfigError: It is no JSON, or has no messages, or another role, content or field in one.
+            Both are ValueErrors, and quote no text.
     """
     _check_limit("max_messages", max_messages)
     _check_limit("max_bytes", max_bytes)
@@ -54,14 +59,18 @@ def page_messages(
     if not isinstance(sent, list) or not sent:
         raise ConfigError("messages: expected a list of turns")
     if len(sent) > max_messages:
-        raise ConfigError(f"messages: expected at most {max_messages}, got {len(sent)}")
+        raise ConversationTooLongError(
+            f"messages: expected at most {max_messages}, got {len(sent)}"
+        )
     read = [_turn(turn, f"messages[{index}]") for index, turn in enumerate(sent)]
     turns = [turn for turn in read if turn]
     if not turns:
         raise ConfigError("messages: expected a text, got none")
     size = sum(len(turn["content"].encode()) for turn in turns)
     if size > max_bytes:
-        raise ConfigError(f"messages: expected at most {max_bytes} bytes of text, got {size}")
+        raise ConversationTooLongError(
+            f"messages: expected at most {max_bytes} bytes of text, got {size}"
+        )
     return turns
 
 

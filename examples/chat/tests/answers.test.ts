@@ -5,6 +5,7 @@ import { partsOf } from '../src/chats/answerParts'
 import { untilAborted } from '../src/chats/untilAborted'
 import { titleOf } from '../src/chats/turns'
 import { clockTime } from '../src/page/useCountdown'
+import { texts } from '../src/texts'
 
 test.each([
   [null, undefined],
@@ -19,6 +20,12 @@ test.each([
 
 test.each([[0, '0 s'], [59, '59 s'], [60, '1:00 min'], [3605, '60:05 min']])('%i seconds are %j', (seconds, time) => {
   expect(clockTime(seconds)).toBe(time)
+})
+
+test('each failure is told in both languages', () => {
+  const codes = Object.keys(texts.en.errors)
+  expect(Object.keys(texts.zh.errors)).toEqual(codes)
+  expect(codes).toEqual(expect.arrayContaining(['not_allowed', 'conversation_too_long', 'too_long', 'internal']))
 })
 
 test('tools stand where they were asked for', () => {

@@ -2,7 +2,8 @@
 
 export class AnswerError extends Error {
   /**
-   * @param code One of `websopy_sync.web.public_error`, or "offline", "silent", "lost", "left".
+   * @param code One of `websopy_sync.web.public_error`, of the relay, of `requests.ts`, or "offline",
+   *   "silent", "lost", "left".
    * @param retryAt When the server says that a retry is welcome: milliseconds since 1970.
    */
   constructor(

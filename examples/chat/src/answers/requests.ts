@@ -59,7 +59,15 @@ async function refusal(response: Response): Promise<AnswerError> {
 }
 
 /** What a response without a code of its own says, a proxy's for one. */
-const CODES: Record<number, string> = { 429: 'rate_limited', 502: 'unreachable', 503: 'restarting', 504: 'timeout' }
+const CODES: Record<number, string> = {
+  401: 'not_allowed',
+  403: 'not_allowed',
+  413: 'conversation_too_long',
+  429: 'rate_limited',
+  502: 'unreachable',
+  503: 'restarting',
+  504: 'timeout',
+}
 
 /** Django's token against forged requests; Flask sets none, and needs none for JSON. */
 function token(): Record<string, string> {
