@@ -254,6 +254,17 @@ def test_retry_after_is_counted_down(kept: KeptPage, status: int) -> None:
     finish(kept, words=0)
 
 
+def test_a_late_retry_after_is_counted_down(kept: KeptPage) -> None:
+    """In the last event, as the status has gone out. What had come stays."""
+    ask(kept, words=2)
+    error = {"message": "", "code": "rate_limited", "retryAfter": 1.5}
+    kept.server.say({"type": "error", "error": error}, end=True)
+    button = "[data-test=failure] button"
+    kept.until(lambda: kept.texts(button) == ["Retry in 2 s"])
+    kept.until(lambda: kept.texts(button) == ["Retry"])
+    assert kept.server.methods == ["POST"]
+
+
 def test_a_server_that_is_down(kept: KeptPage) -> None:
     """The page gives up after a while, keeps what came, and connects again when told to."""
     ask(kept, words=2)

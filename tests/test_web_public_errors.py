@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import pytest
-from web_bodies import KEY, QUESTION, asked, events_of
+from tables import each
+from web_bodies import KEY, QUESTION, asked, events_of, opener
 
 from websopy_sync import errors, status_errors
 from websopy_sync.chunks import ContentChunk, ErrorChunk
-from websopy_sync.sandbox import Steps, cut, error, event, say
+from websopy_sync.sandbox import Steps, cut, error, event, say, status
 from websopy_sync.web import public_error, sse_body
 from websopy_sync.wires.websopy import parse_chunk
 
@@ -69,3 +71,27 @@ def test_each_kind_of_failure_has_its_fixed_text(raised: BaseException, code: st
     assert told.code == code
     assert told.message.endswith(".") and "x" not in told.message.split()
     assert public_error(pickle.loads(pickle.dumps(raised))) == told
+
+
+def test_a_late_refusal_says_when_to_retry() -> None:
+    """The event has the seconds of Retry-After, as the status can have no header any more."""
+    with opener(status(429, retry_after=90)) as (open_stream, _):
+        (last,) = events_of([b"".join(sse_body(open_stream))])
+    assert last.event == "error"
+    told = json.loads(last.data)["error"]
+    assert (told["code"], told["retryAfter"]) == ("rate_limited", 90)
+
+
+@each(
+    ("raised", "fields"),
+    [
+        (status_errors.RateLimitError("x", status_code=429, retry_after=1.5), {"retryAfter": 1.5}),
+        (status_errors.InternalServerError("x", status_code=503, retry_after=0), {"retryAfter": 0}),
+        (status_errors.RateLimitError("x", status_code=429), {}),
+        (errors.APIConnectionError("x"), {}),
+    ],
+)
+def test_only_what_the_service_said(raised: Exception, fields: dict[str, float]) -> None:
+    """Nobody else knows when a retry is welcome."""
+    told = public_error(raised).extra
+    assert told.get("error", {}) == fields

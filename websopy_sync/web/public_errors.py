@@ -35,7 +35,8 @@ def public_error(error: BaseException) -> ErrorChunk:
     """What a visitor may know of a failure: a fixed text and a code.
 
     The text depends on the class of the error alone. It has no key, no URL and no word of the
-    service or of the error itself.
+    service or of the error itself. Of the error's fields it tells only `retry_after`, in seconds:
+    a page reads it as `error.retryAfter` of the chunk's JSON.
 
     Args:
         error: What was raised. Need not be a `WebsopyError`.
@@ -47,5 +48,12 @@ def public_error(error: BaseException) -> ErrorChunk:
     """
     for kind, code, text in _TEXTS:
         if isinstance(error, kind):
-            return ErrorChunk(text, code)
+            return ErrorChunk(text, code, extra=_retry_after(error))
     return ErrorChunk("Something went wrong.", "internal")
+
+
+def _retry_after(error: BaseException) -> dict[str, dict[str, float]] | None:
+    """The field for the chunk's `error` object, if the service sent `Retry-After`."""
+    if not isinstance(error, APIStatusError) or error.retry_after is None:
+        return None
+    return {"error": {"retryAfter": error.retry_after}}

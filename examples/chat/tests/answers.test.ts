@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 
-import { retryMoment } from '../src/answers/retryAfter'
+import { momentAfter, retryMoment } from '../src/answers/retryAfter'
 import { partsOf } from '../src/chats/answerParts'
 import { untilAborted } from '../src/chats/untilAborted'
 import { titleOf } from '../src/chats/turns'
@@ -17,6 +17,13 @@ test.each([
 ])('Retry-After %j is the moment %j', (header, moment) => {
   expect(retryMoment(header, 1000)).toBe(moment)
 })
+
+test.each([[7, 8000], [0, 1000], [0.5, 1500], [-1, undefined], [Infinity, undefined], ['7', undefined], [null, undefined], [undefined, undefined]])(
+  '%j seconds of an event end at the moment %j',
+  (seconds, moment) => {
+    expect(momentAfter(seconds, 1000)).toBe(moment)
+  },
+)
 
 test.each([[0, '0 s'], [59, '59 s'], [60, '1:00 min'], [3605, '60:05 min']])('%i seconds are %j', (seconds, time) => {
   expect(clockTime(seconds)).toBe(time)

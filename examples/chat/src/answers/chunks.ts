@@ -24,7 +24,8 @@ export interface StreamChunk {
   usage?: Usage
   /** "stop", "length", "tool_calls", "content_filter", or a word of the service's own. */
   finishReason?: string
-  error?: { message: string; code: string }
+  /** `retryAfter`: seconds, if the service said when a retry is welcome. */
+  error?: { message: string; code: string; retryAfter?: number }
 }
 
 /**

@@ -10,6 +10,7 @@ import { Backoff } from './backoff'
 import type { AnswerPosition, ChatMessage, StreamChunk } from './chunks'
 import { eventsOf } from './events'
 import { ask, follow, stopAnswer } from './requests'
+import { momentAfter } from './retryAfter'
 import { Watchdog } from './watchdog'
 
 /** The reason of an abort when the page is left. Nothing runs any more that could wait. */
@@ -119,7 +120,7 @@ class Connection {
     }
     this.unnamed = !this.position.answerId
     this.stopped.throwIfAborted()
-    if (data.type === 'error') throw failure(data.error?.code)
+    if (data.type === 'error') throw failure(data.error)
     return data
   }
 }
@@ -133,8 +134,8 @@ function parsed(data: string): unknown {
 }
 
 /** The last event of an answer that failed; from a server that restarts, of this connection only. */
-function failure(code = 'internal') {
-  return code === 'restarting' ? new ConnectionLost(code) : new AnswerError(code)
+function failure({ code = 'internal', retryAfter }: { code?: string; retryAfter?: unknown } = {}) {
+  return code === 'restarting' ? new ConnectionLost(code) : new AnswerError(code, momentAfter(retryAfter))
 }
 
 export const client = { ai: { chatStream } }
