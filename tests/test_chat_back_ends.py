@@ -21,7 +21,7 @@ from chat_page import CHAT, needs_the_page
 from chat_visitors import HOST, SERVERS, BackEnd, Visitor, body_of, events_in, serving, texts_of
 from tables import each
 
-from websopy_sync.sandbox import Sandbox, Steps, done, say, silence, wait
+from websopy_sync.sandbox import Sandbox, Steps, done, say, silence, status, wait
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +105,15 @@ def test_stop_ends_the_answer_at_the_service(back_end: BackEnd, visitor: Visitor
     assert visitor.stop(id) == 204
     assert back_end.sandbox.wait_disconnect(left + 1, timeout=2.0)
     assert texts_of(events_in(follower))[-1] == "cancelled"
+
+
+@pytest.mark.leaves("the connection that the server keeps to the sandbox")
+def test_a_refusal_says_when_to_retry(back_end: BackEnd, visitor: Visitor) -> None:
+    """Whatever its status, if the service says so; never earlier than it says."""
+    for refusal, told in ((429, 429), (503, 502)):
+        back_end.sandbox.play(status(refusal, retry_after=90))
+        response = visitor.ask()
+        assert (response.status_code, response.headers["Retry-After"]) == (told, "90")
 
 
 # --- what nobody may send --------------------------------------------------------------------

@@ -6,6 +6,7 @@ Knows no framework.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -58,8 +59,11 @@ def failure(error: WebsopyError) -> tuple[dict[str, Any], int, dict[str, str]]:
     public = public_error(error)
     body = {"error": {"code": public.code, "message": public.message}}
     if isinstance(error, RateLimitError):
-        return body, 429, {"Retry-After": f"{error.retry_after or 5:.0f}"}
-    return body, 502 if isinstance(error, APIStatusError) else 503, {}
+        return body, 429, {"Retry-After": str(math.ceil(error.retry_after or 5))}
+    if not isinstance(error, APIStatusError):
+        return body, 503, {}
+    headers = {"Retry-After": str(math.ceil(error.retry_after))} if error.retry_after else {}
+    return body, 502, headers
 
 
 class Trial:
