@@ -7,13 +7,22 @@ import contextvars
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 from relay_browser import Reader, begin, ends_of, events_of, first_event, ids_of, texts_of, until
 from tables import each
-from websopy_relay import MemoryLog, Relay
+from websopy_relay import (
+    LogError,
+    MemoryLog,
+    Record,
+    Refusal,
+    Relay,
+    SQLiteLog,
+    Terms,
+    Write,
+)
 
 from websopy_sync import CancelToken, ChatStream, ConfigError, RateLimitError, StreamError
 from websopy_sync.sandbox import before_headers, cut, done, headers, say, silence, status, wait
@@ -62,6 +71,14 @@ def test_a_reload_at_every_tenth(relay: Relay, other: Relay, asking: Asking) -> 
     assert texts_of(events) == WORDS and ends_of(events) == ["done"]
 
 
+def test_an_id_of_a_deleted_answer(relay: Relay, other: Relay, asking: Asking) -> None:
+    """A task that is delivered again does not ask the service anew."""
+    source = asking([say("a"), done()])
+    assert ends_of(events_of(relay.start(source, owner="me", id="i" * 32))[1:]) == ["done"]
+    assert other.delete("i" * 32, owner="me")
+    assert other.start(source, owner="me", id="i" * 32).status == 409
+
+
 def test_an_id_that_the_program_made(relay: Relay, other: Relay, asking: Asking) -> None:
     """Another process may know it before. A second answer of that id is none, wherever it is."""
     id = "0f1c0e7d-3a5b-4c0e-9d2b-8a7f6e5d4c3b"
@@ -81,6 +98,44 @@ def test_an_id_that_could_be_guessed(make_relay: MakeRelay, asking: Asking, id: 
     with pytest.raises(ConfigError, match="id: expected 32 to 128") as caught:
         make_relay().start(asking([done()]), owner="me", id=id)
     assert "aaa" not in str(caught.value)
+
+
+def test_an_id_that_is_taken_while_the_log_is_down(asking: Asking) -> None:
+    """This process knows its own answers without the log."""
+    with Relay(SQLiteLog("/proc/answers.db")) as relay:
+        source = asking(say("a"), silence())
+        first = relay.start(source, owner="me", id="i" * 32)
+        assert relay.start(source, owner="me", id="i" * 32).status == 409
+        assert relay.start(source, owner="you", id="i" * 32).status == 409
+        assert relay.stop("i" * 32, owner="me")
+        assert ends_of(events_of(first)[1:]) == ["cancelled"]
+
+
+class Blind(MemoryLog):
+    """Cannot be read until told."""
+
+    blind = False
+
+    def read(self, key: str, after: int) -> Record | None:
+        if self.blind:
+            raise LogError("not now")
+        return super().read(key, after)
+
+
+def test_two_processes_that_begin_one_answer(asking: Asking) -> None:
+    """The log has the first one's; the other's is cancelled, whoever asked for it."""
+    log, gate = Blind(), threading.Event()
+    with Relay(log, lease=0.6) as relay, Relay(log, lease=0.6) as other:
+        first = relay.start(asking(say("a"), wait(gate), done()), owner="me", id="i" * 32)
+        _, rest = begin(first)
+        log.blind = True
+        second = other.start(asking(say("b"), silence()), owner="you", id="i" * 32)
+        log.blind = False
+        assert ends_of(events_of(second)) == ["cancelled"]
+        gate.set()
+        events = events_of(rest)
+        assert texts_of(events) == ["a"] and ends_of(events) == ["done"]
+        assert events_of(other.follow("i" * 32, owner="me"))[1:] == events
 
 
 @each("last", [None, "", "0", 0, "1", "7", "31", 31])
@@ -329,6 +384,49 @@ def test_a_deleted_answer(relay: Relay, other: Relay, asking: Asking) -> None:
     body.close()
     assert until(lambda: relay.follow(answer_id, owner="me").status == 404)
     assert not relay.delete(answer_id, owner="me")
+
+
+def test_an_answer_that_is_deleted_where_it_is_followed(
+    relay: Relay, other: Relay, make_relay: MakeRelay, asking: Asking
+) -> None:
+    """Every follower sees the same end: in that process, in a third one, at the producer."""
+    body = relay.start(asking(say("a"), silence()), owner="me")
+    answer_id, rest = begin(body)
+    readers = [Reader(rest)]
+    readers += [
+        Reader(w.follow(answer_id, owner="me", last_event_id=1)) for w in (other, make_relay())
+    ]
+    assert until(lambda: all(texts_of(events_of(list(r.pieces))) for r in readers))
+    assert other.delete(answer_id, owner="me")
+    assert other.follow(answer_id, owner="me").status == 404
+    assert [ends_of(reader.events()) for reader in readers] == [["cancelled"]] * 3
+    assert len({tuple(ids_of(reader.events())) for reader in readers}) == 1
+
+
+class Slow(MemoryLog):
+    """Takes no writes until told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = threading.Event()
+
+    def append(self, writes: Sequence[Write], terms: Terms) -> Mapping[str, Refusal]:
+        self.open.wait(5)
+        return super().append(writes, terms)
+
+
+def test_draining_before_the_first_event(asking: Asking) -> None:
+    """The page is told the id first: without it, it could not come back."""
+    log = Slow()
+    with Relay(log) as relay:
+        body = relay.start(asking(silence()), owner="me")
+        reader = Reader(body)
+        assert until(lambda: reader.pieces)
+        relay.drain()
+        threading.Timer(0.1, log.open.set).start()
+        events = reader.events()
+        assert [event.event for event in events] == ["answer", "error"]
+        assert ends_of(events[1:]) == ["restarting"]
 
 
 def test_draining(relay: Relay, other: Relay, asking: Asking) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from relay_browser import until
+from relay_servers import NEEDED, RedisServer, program_of
 from tables import each
-from websopy_relay import Beat, Log, RedisLog, Relay, SQLiteLog, Terms, Write
+from websopy_relay import DELETED, Beat, Log, Record, RedisLog, Relay, SQLiteLog, Terms, Write
 
 from websopy_sync import ConfigError
 
@@ -170,14 +171,61 @@ def test_what_a_beat_tells_a_producer(make_log: MakeLog) -> None:
 
 
 def test_a_deleted_answer_is_gone(make_log: MakeLog) -> None:
-    """Also for the process that still writes it."""
+    """Also for a process that still writes it, or has not begun."""
     log, other = make_log(), make_log()
     log.append([write(1, 2)], TERMS)
     other.delete("k")
     other.delete("unknown")
-    assert log.read("k", 0) is None
-    assert log.append([write(3, 3)], TERMS) == {"k": "ended"}
-    assert log.read("k", 0) is None
+    gone = Record("", (), DELETED)
+    assert log.read("k", 0) == log.read("unknown", 0) == gone
+    for late in (write(3, 3), write(1, 3), write(3, 3, "done"), write(1, 1, key="unknown")):
+        assert log.append([late], TERMS) == {late.key: "ended"}
+    assert log.read("k", 0) == gone
+
+
+def test_another_process_does_not_begin_the_same_answer(make_log: MakeLog) -> None:
+    """Neither while it goes on, nor with a whole one; whose it is can be told from the record."""
+    log, other = make_log(), make_log()
+    log.append([write(1, 2)], TERMS)
+    for late in (write(1, 1), write(1, 5), write(1, 5, "done")):
+        assert other.append([late], OTHERS) == {"k": "ended"}
+    assert other.read("k", 0) == Record("owner", numbers(1, 2), "", TERMS.worker)
+    assert log.append([write(3, 3)], TERMS) == {}
+
+
+@pytest.mark.slow
+def test_what_redis_evicts(
+    servers: Callable[[str], RedisServer], needs: Callable[[object, str], None]
+) -> None:
+    """An answer without its events is none, rather than an empty one; its producer is told."""
+    needs(program_of("redis"), NEEDED["redis"])
+    server = servers("redis")
+    for evicted in ("answer", "events"):
+        server.do("FLUSHALL")
+        log = RedisLog(server.url)
+        log.append([write(1, 2), write(1, 2, "done", key="ended")], TERMS)
+        server.do("DEL", f"websopy:{evicted}:k", f"websopy:{evicted}:ended")
+        assert log.read("k", 0) is None and log.read("ended", 0) is None
+        assert log.beat({"k": 2}, [], TERMS).refused == {"k"}
+        assert log.append([write(3, 3)], TERMS) == {"k": "gone"}
+        assert log.append([write(1, 3)], TERMS) == {}
+        record = log.read("k", 0)
+        assert record is not None and record.events == numbers(1, 3)
+        log.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("query", ["protocol=3", "decode_responses=1"])
+def test_a_url_with_options_of_the_client(
+    servers: Callable[[str], RedisServer], needs: Callable[[object, str], None], query: str
+) -> None:
+    """None of them changes how answers are read."""
+    needs(program_of("redis"), NEEDED["redis"])
+    log = RedisLog(f"{servers('redis').url}?{query}", prefix=query)
+    log.append([Write("k", "owner", 1, (b"\xff",))], TERMS)
+    assert log.read("k", 0) == Record("owner", (b"\xff",), "", TERMS.worker)
+    assert log.watch({"k": 0}, "w", 0.05).answers["k"].events == (b"\xff",)
+    log.close()
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ producer, keeper, owned_answers | engine | relay.
 A file imports from lower floors only.
 """
 
-from .log import Beat, Log, LogError, News, Record, Refusal, Terms, Write
+from .log import DELETED, Beat, Log, LogError, News, Record, Refusal, Terms, Write
 from .memory_log import MemoryLog
 from .redis_log import RedisLog
 from .relay import Relay
@@ -15,6 +15,7 @@ from .sqlite_log import SQLiteLog
 __version__ = "0.1.0"
 
 __all__ = [
+    "DELETED",
     "Beat",
     "Log",
     "LogError",

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from .log import Record, Write
+from .log import DELETED, Record, Write
 from .page_events import ending, numbered
 
 
@@ -114,6 +114,9 @@ class Answer:
             record: What the log has after `after`.
             after: Events up to this number were known. What has come since is skipped.
         """
+        if record.end == DELETED:
+            self.finish("cancelled")
+            return
         self.events += record.events[len(self.events) - after :]
         self.end = self.end or record.end
         self.show(len(self.events))

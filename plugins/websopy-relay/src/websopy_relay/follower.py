@@ -48,8 +48,14 @@ class Follower:
             return self._next_events() or self._ending()
 
     def _can_go_on(self) -> bool:
-        answer, draining = self._answer, self._answers.is_draining
-        return self._has_left or answer.visible > self._cursor or answer.is_over or draining
+        answer = self._answer
+        has_more = answer.visible > self._cursor or answer.is_over
+        return self._has_left or has_more or self._is_restarting()
+
+    def _is_restarting(self) -> bool:
+        """Whether the body has to end. Not before the page has the id, without which it is lost."""
+        is_named = self._answer.visible > 0 or not self._answer.is_ours
+        return self._answers.is_draining and is_named
 
     def _next_events(self) -> bytes:
         taken, size = [], 0
@@ -63,7 +69,7 @@ class Follower:
     def _ending(self) -> bytes | None:
         if self._answer.is_over:
             return None
-        if self._answers.is_draining:
+        if self._is_restarting():
             self._is_over = True
             return restarting()
         return KEEP_ALIVE

@@ -7,7 +7,7 @@ requests: keys, owners and events are opaque here.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import attrs
 
@@ -20,6 +20,10 @@ Refusal = Literal["ended", "gone"]
 - "gone": the log lost what came before, as Redis may when it restarts. The producer writes the
   whole answer anew.
 """
+
+
+DELETED: Final = "deleted"
+"""The end of an answer that was deleted. Its record has no owner, no worker and no events."""
 
 
 class LogError(WebsopyError):
@@ -69,11 +73,13 @@ class Record:
         owner: As the first write said.
         events: The events after the number that was asked for.
         end: Why the answer has ended; empty while it goes on.
+        worker: Names the process that began it. `watch` may leave it out, and the owner.
     """
 
     owner: str
     events: tuple[bytes, ...]
     end: str
+    worker: str = ""
 
 
 @attrs.frozen
@@ -167,7 +173,10 @@ class Log(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Remove an answer. Later writes to it are refused as "ended"."""
+        """Remove what an answer says, also of one that is not there yet.
+
+        For a while its record has the end `DELETED`, and writes to it are refused as "ended".
+        """
         ...
 
     def close(self) -> None:

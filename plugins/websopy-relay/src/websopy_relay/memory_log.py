@@ -12,7 +12,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import attrs
 
 from .forks import register
-from .log import Beat, News, Record, Refusal, Terms, Write
+from .log import DELETED, Beat, News, Record, Refusal, Terms, Write
+
+DELETED_KEPT = 3600.0
+"""Seconds for which a deleted answer cannot begin anew."""
 
 
 @attrs.define
@@ -64,7 +67,7 @@ class MemoryLog:
             stored = self._answers.get(key)
             if stored is None:
                 return None
-            return Record(stored.owner, tuple(stored.events[after:]), stored.end)
+            return Record(stored.owner, tuple(stored.events[after:]), stored.end, stored.worker)
 
     def watch(self, cursors: Mapping[str, int], worker: str, seconds: float) -> News:
         """See `Log.watch`."""
@@ -122,7 +125,9 @@ class MemoryLog:
     def delete(self, key: str) -> None:
         """See `Log.delete`."""
         with self._changed:
-            self._answers.pop(key, None)
+            expires = time.monotonic() + DELETED_KEPT
+            self._answers[key] = _Stored("", "", end=DELETED, expires=expires)
+            self._changed.notify_all()
 
     def close(self) -> None:
         """See `Log.close`."""

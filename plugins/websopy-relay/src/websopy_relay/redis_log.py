@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PATIENCE = 1.0
 """Seconds that a command may take."""
 
+PROTOCOL = {"protocol": 2, "decode_responses": False}
+"""How answers are read here, whatever the URL says or a later client does by default."""
+
 MANY = 1000
 """Events of one answer that one look returns."""
 
@@ -80,8 +83,9 @@ class RedisLog:
             found = self._read(self._keys(key, "answer", "events"), [after])
         if found is None:
             return None
-        owner, end, entries = found
-        return Record(owner.decode(), tuple(fields[1] for _, fields in entries), end.decode())
+        owner, worker, end, entries = found
+        events = tuple(fields[1] for _, fields in entries)
+        return Record(owner.decode(), events, end.decode(), worker.decode())
 
     def watch(self, cursors: Mapping[str, int], worker: str, seconds: float) -> News:
         """See `Log.watch`."""
@@ -139,7 +143,7 @@ def _connect(url: str) -> redis.Redis:
     except ImportError:
         raise ConfigError("RedisLog: pip install 'websopy-relay[redis]'") from None
     try:
-        client: redis.Redis = redis.Redis.from_url(
+        pool = redis.ConnectionPool.from_url(
             url,
             socket_timeout=PATIENCE,
             socket_connect_timeout=PATIENCE,
@@ -147,7 +151,8 @@ def _connect(url: str) -> redis.Redis:
         )
     except (ValueError, TypeError, AttributeError):  # their text may have the password
         raise ConfigError("url: expected redis://user:password@host:port/0") from None
-    return client
+    pool.connection_kwargs |= PROTOCOL
+    return redis.Redis.from_pool(pool)
 
 
 @contextlib.contextmanager

@@ -6,9 +6,10 @@ Lua, as text. Knows neither keys nor connections.
 APPEND = """
 -- KEYS: answer, events, lease.  ARGV: seq, owner, worker, end, lease ms, keep ms, event...
 local seq, first = tonumber(ARGV[1]), 7
-local stored = redis.call('HMGET', KEYS[1], 'end', 'last')
+local stored = redis.call('HMGET', KEYS[1], 'end', 'last', 'worker')
 if stored[1] and stored[1] ~= '' then return 'ended' end
 if seq == 1 then
+  if stored[3] and stored[3] ~= ARGV[3] then return 'ended' end  -- another process began it
   redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[1], 'owner', ARGV[2], 'worker', ARGV[3], 'end', '')
 elseif tonumber(stored[2]) ~= seq - 1 or redis.call('EXISTS', KEYS[2]) == 0 then
@@ -32,17 +33,19 @@ return ''
 
 READ = """
 -- KEYS: answer, events.  ARGV: after
-local stored = redis.call('HMGET', KEYS[1], 'owner', 'end')
-if not stored[1] then return false end
+local stored = redis.call('HMGET', KEYS[1], 'owner', 'worker', 'end')
+if stored[3] == 'deleted' then return {'', '', 'deleted', {}} end
+if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then return false end  -- either may be evicted
 local last = '0-18446744073709551615'
-return {stored[1], stored[2], redis.call('XRANGE', KEYS[2], '(0-' .. ARGV[1], last)}
+return {stored[1], stored[2], stored[3], redis.call('XRANGE', KEYS[2], '(0-' .. ARGV[1], last)}
 """
 
 BEAT = """
 -- KEYS: answer, events, lease, followed.  ARGV: worker, lease ms, keep ms, last.
 -- -1 when the answer has an end or lost events, 1 when it is followed elsewhere
 local stored = redis.call('HMGET', KEYS[1], 'end', 'last')
-if stored[1] == '' and tonumber(stored[2]) >= tonumber(ARGV[4]) then
+local is_whole = redis.call('EXISTS', KEYS[2]) == 1
+if stored[1] == '' and is_whole and tonumber(stored[2]) >= tonumber(ARGV[4]) then
   redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
   redis.call('PEXPIRE', KEYS[2], ARGV[3])

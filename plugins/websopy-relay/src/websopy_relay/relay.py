@@ -124,6 +124,8 @@ class Relay:
         answer = Answer(key_of(answer_id), owned_by, answers.lock, opening.cancel)
         answer.add(naming(answer_id))
         with answers.lock:
+            if answers.get(answer.key) is not None:
+                return no_answer(409)
             if status := self._no_room(owned_by):
                 return no_answer(status)
             body = self._follow(answer, 0)
@@ -218,6 +220,7 @@ class Relay:
         with self._engine.answers.lock:
             answer.cancel("cancelled")
             if not answer.is_produced:
+                answer.finish("cancelled")  # once it is forgotten, nothing else would
                 self._engine.answers.remove(answer)
         return True
 
@@ -299,7 +302,7 @@ class Relay:
         try:
             return self._log.read(key_of(answer_id), 0) is not None
         except LogError:
-            return False  # the log refuses a second answer when it is back
+            return False  # the log refuses the second answer when it is back
 
     def _follow(self, answer: Answer, cursor: int) -> EventStreamBody:
         interval = self._settings.heartbeat / COMMENTS_PER_HEARTBEAT

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from websopy_sync import ConfigError
 
-from .log import Beat, News, Record, Refusal, Terms, Write
+from .log import DELETED, Beat, News, Record, Refusal, Terms, Write
 from .sqlite_file import SQLiteFile
 
 GLANCE = 0.02
@@ -46,13 +46,20 @@ ORDER BY a.id, e.seq
 """
 
 ENDS = """
-SELECT a.key, a.owner, a.end FROM json_each(:cursors) f JOIN answers a ON a.key = f.key
+SELECT a.key, a.owner, a.worker, a.end FROM json_each(:cursors) f JOIN answers a ON a.key = f.key
 """
 
 LIVES = """
 SELECT a.key, a.end, a.renewed <= :now AND :now < a.renewed + a.lease,
     a.followed <= :now AND :now < a.followed + :lease
 FROM json_each(:keys) f JOIN answers a ON a.key = f.value
+"""
+
+DELETE = """
+INSERT INTO answers (key, owner, worker, last, end, renewed, lease, touched)
+VALUES (:key, '', '', 0, :end, 0, 0, :wall)
+ON CONFLICT (key) DO UPDATE SET owner = '', worker = '', end = :end, stop = 0, touched = :wall
+RETURNING id
 """
 
 PURGE = """
@@ -155,8 +162,9 @@ class SQLiteLog:
     def delete(self, key: str) -> None:
         """See `Log.delete`. The text is overwritten in the file."""
         with self._transaction() as connection:
-            for (answer,) in connection.execute("SELECT id FROM answers WHERE key = ?", (key,)):
-                _remove(connection, answer)
+            values = {"key": key, "end": DELETED, "wall": time.time()}
+            for (answer,) in connection.execute(DELETE, values).fetchall():
+                connection.execute("DELETE FROM events WHERE answer = ?", (answer,))
 
     def close(self) -> None:
         """See `Log.close`."""
@@ -201,11 +209,11 @@ def _look(connection: sqlite3.Connection, cursors: Mapping[str, int]) -> dict[st
     values = {"cursors": json.dumps(dict(cursors))}
     connection.execute("BEGIN")  # one snapshot for both
     ends = connection.execute(ENDS, values).fetchall()
-    events: dict[str, list[bytes]] = {key: [] for key, _, _ in ends}
+    events: dict[str, list[bytes]] = {key: [] for key, *_ in ends}
     for key, data in connection.execute(NEWS, values):
         events[key].append(data)
     connection.execute("COMMIT")
-    return {key: Record(owner, tuple(events[key]), end) for key, owner, end in ends}
+    return {key: Record(owner, tuple(events[key]), end, worker) for key, owner, worker, end in ends}
 
 
 def _news(connection: sqlite3.Connection, cursors: Mapping[str, int], worker: str) -> News:

@@ -98,6 +98,8 @@ class Writer:
     def _resolve(self, key: str, refusal: Refusal) -> None:
         """Find out why the log has refused: another process, a restart, or a write that it had."""
         record = self._log.read(key, 0)
+        if record is not None and record.worker != self._terms.worker:
+            record = None  # deleted, or another process began an answer with this id
         with self._answers.lock:
             answer = self._answers.get(key)
             if answer is None:
