@@ -123,7 +123,8 @@ def test_server_and_worker_lost_at_once(
             server.start()
             events = there.events()
             assert texts_of(events) == FIRST and ends_of(events) == ["interrupted"]
-            assert other.follow(answer_id, owner="me").status == 404
+            # It is in memory until the keeper has noted that its last follower left.
+            assert until(lambda: other.follow(answer_id, owner="me").status == 404)
 
 
 @pytest.mark.slow
