@@ -493,6 +493,7 @@ def test_one_reader_at_a_time(relay: Relay, asking: Asking) -> None:
         {"lease": 0}, {"lease": "5"}, {"lease": float("nan")}, {"grace": -1}, {"keep": None},
         {"heartbeat": 0}, {"on_disconnect": "stop"}, {"max_answers": 0}, {"max_events": 1.5},
         {"max_bytes": True}, {"max_unfollowed": -1}, {"max_answers_per_owner": "2"},
+        {"max_followers_per_owner": 0},
         {"grace": float("inf")},
     ],
 )  # fmt: skip

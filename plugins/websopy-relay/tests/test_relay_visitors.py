@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from relay_browser import Reader, begin, ends_of, events_of, first_event, until
 from tables import each
-from websopy_relay import Relay
+from websopy_relay import LogError, MemoryLog, Record, Relay
 
 from websopy_sync import ConfigError
 from websopy_sync.sandbox import done, say, silence, wait
@@ -50,6 +51,69 @@ def test_another_owner_sees_what_one_sees_of_no_answer(
         gate.set()
         assert ends_of(reader.events()) == ["done"]
     assert events_of(other.follow(answer_id, owner="alice"))[1:] == reader.events()
+
+
+class Asked(MemoryLog):
+    """Notes what it is asked for, and how many events it gives away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[tuple[int, int]] = []
+        self.is_down = False
+
+    def read(self, key: str, after: int) -> Record | None:
+        if self.is_down:
+            raise LogError("down")
+        record = super().read(key, after)
+        self.reads.append((after, len(record.events) if record else 0))
+        return record
+
+
+def test_another_owner_costs_what_no_answer_costs(asking: Asking) -> None:
+    """The same work, so that no clock tells them apart; with a log that is down, too."""
+    log, gate = Asked(), threading.Event()
+    with Relay(log) as relay, Relay(log) as other:
+        body = relay.start(asking(say("secret"), wait(gate), done()), owner="alice")
+        answer_id, rest = begin(body)
+        mirrored = Reader(other.follow(answer_id, owner="alice"))
+        assert until(lambda: mirrored.pieces)
+        log.reads.clear()
+        for where in (relay, other):
+            for asked in (answer_id, "unknown"):
+                where.follow(asked, owner="mallory")
+                where.stop(asked, owner="mallory")
+                where.delete(asked, owner="mallory")
+        assert len(log.reads) == 12 and len(set(log.reads)) == 1 and log.reads[0][1] == 0
+        log.is_down = True
+        for asked in (answer_id, "unknown"):
+            assert relay.follow(asked, owner="mallory").status == 503
+            with pytest.raises(LogError):
+                relay.stop(asked, owner="mallory")
+        log.is_down = False
+        gate.set()
+        assert ends_of(events_of(rest)) == ends_of(mirrored.events()) == ["done"]
+
+
+def test_more_followers_than_an_owner_may_have(
+    make_relay: Callable[..., Relay], asking: Asking, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One visitor cannot hold every thread of a server; another, and one who left, is let in."""
+    relay = make_relay(max_followers_per_owner=3)
+    source = asking(*[[silence()]] * 3)
+    body = relay.start(source, owner="me")
+    answer_id = first_event(body)
+    followers = [relay.follow(answer_id, owner="me") for _ in range(2)]
+    refused = relay.follow(answer_id, owner="me")
+    assert (refused.status, refused.headers["Retry-After"], list(refused)) == (429, "5", [])
+    assert "max_followers_per_owner" in caplog.text
+    assert relay.start(source, owner="me").status == 429, "it would be followed, too"
+    assert relay.follow(answer_id, owner="mallory").status == 404
+    assert relay.start(source, owner="you").status == 200
+    assert relay.follow(answer_id, owner="me", last_event_id=99).status == 409
+    followers[0].close()
+    assert until(lambda: relay.follow(answer_id, owner="me").status == 200)
+    assert relay.stop(answer_id, owner="me"), "a stop holds no thread"
+    assert ends_of(events_of(body)) == ["cancelled"]
 
 
 @each("owner", ["alicf", "alice ", "Alice", "alic", "alice\0", "é", "\ud800"])
@@ -110,6 +174,19 @@ def test_an_expired_answer_is_as_unknown_as_any(
     unknown = told(other.follow("x", owner="me"))
     assert until(lambda: told(other.follow(answer_id, owner="me")) == unknown, seconds=5)
     assert told(relay.follow(answer_id, owner="me")) == unknown
+
+
+def test_an_answer_under_way_does_not_expire(
+    make_relay: Callable[..., Relay], asking: Asking
+) -> None:
+    """However short `keep` is, and however long the model thinks."""
+    relay, other = make_relay(keep=0.0), make_relay(keep=0.0)
+    answer_id = first_event(relay.start(asking(silence()), owner="me"))
+    time.sleep(0.25)
+    body = other.follow(answer_id, owner="me")
+    assert body.status == 200
+    assert other.stop(answer_id, owner="me")
+    assert ends_of(events_of(body)[1:]) == ["cancelled"]
 
 
 def test_ids_are_long_and_differ(relay: Relay, asking: Asking) -> None:

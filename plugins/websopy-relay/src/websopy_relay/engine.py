@@ -34,7 +34,9 @@ class Engine:
 
     def __init__(self, log: Log, settings: Settings) -> None:
         self.answers = Answers()
-        terms = Terms(secrets.token_hex(8), settings.lease, settings.keep)
+        # Not shorter than a lease: other processes have to see the end.
+        keep = max(settings.keep, settings.lease)
+        terms = Terms(secrets.token_hex(8), settings.lease, keep)
         self._keeper = Keeper(self.answers, log, terms, settings)
         self._jobs = (
             Writer(self.answers, log, terms),

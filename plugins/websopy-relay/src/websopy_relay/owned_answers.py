@@ -10,6 +10,9 @@ from .answers import Answers
 from .identity import key_of, new_id, owner_digest, same_owner
 from .log import Log
 
+NO_EVENTS = 10**15
+"""The number of an event that no answer has."""
+
 
 def find_owned(answers: Answers, log: Log, answer_id: str, owner: str) -> Answer | None:
     """The owner's answer, brought up to date from the log; None for any other.
@@ -27,11 +30,12 @@ def find_owned(answers: Answers, log: Log, answer_id: str, owner: str) -> Answer
     owned_by, key = owner_digest(owner), key_of(answer_id)
     with answers.lock:
         answer = answers.get(key)
-    if answer is None or answer.is_mirror:
-        answer = _look_up(answers, log, key, answer)
-    # Without an answer the same work is done, for another digest.
-    is_mine = same_owner(answer.owner if answer else owner_digest(new_id()), owned_by)
-    return answer if is_mine else None
+    if answer is not None and not answer.is_mirror and same_owner(answer.owner, owned_by):
+        return answer
+    # All but the owner wait for this, and it takes no longer for a long answer.
+    record = log.read(key, NO_EVENTS)
+    is_mine = same_owner(record.owner if record else owner_digest(new_id()), owned_by)
+    return _look_up(answers, log, key, answer) if is_mine else None
 
 
 def _look_up(answers: Answers, log: Log, key: str, mirror: Answer | None) -> Answer | None:

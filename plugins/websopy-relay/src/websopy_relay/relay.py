@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import logging
 import signal
 import weakref
 from types import FrameType
@@ -31,6 +32,8 @@ from .page_events import naming
 from .producer import Producer
 from .settings import RelayOptions, Settings, check_wait
 
+logger: logging.Logger = logging.getLogger("websopy_relay")
+
 COMMENTS_PER_HEARTBEAT = 3
 """As many as `websopy_sync.web.sse_body` sends: a server notices a gone browser by the second."""
 
@@ -46,14 +49,17 @@ class Relay:
             lease: An answer whose worker gives no sign of life for so long is ended as
                 interrupted; 5.
             grace: An answer that nobody follows goes on for so long; 30.
-            keep: An answer can be read for so long after its end; 3600.
+            keep: An answer can be read for so long after its end, at least for a lease; 3600.
             heartbeat: A browser that closed its connection is noticed within so long; 15.
             on_disconnect: "cancel", the default, ends an answer at the service after the grace;
                 "finish" reads it to its end.
             max_unfollowed: So many answers that nobody follows go on in a process with "finish";
                 beyond that the one that was left first is cancelled; 20.
             max_answers: So many answers are produced at once in a process; the next gets 429; 100.
-            max_answers_per_owner: So many of them may be one owner's; 8.
+            max_answers_per_owner: So many of them may be one owner's; 8. Each process counts its
+                own.
+            max_followers_per_owner: So many bodies of one owner may be open in a process, each of
+                which holds a thread of most servers; the next gets 429; 32.
             max_events: At so many events an answer ends as too long; 100,000.
             max_bytes: At so many bytes an answer ends as too long; 16 MiB. Each answer under way
                 is in memory up to that.
@@ -108,8 +114,9 @@ class Relay:
 
         Returns:
             A body for `flask_response` and its like. Its status is 200; 429 when the process or
-            the owner has too many answers under way; 503 when the process stops; 409 when there
-            is an answer with this id: a task that was delivered again.
+            the owner has too many answers under way, or the owner too many followers; 503 when the
+            process stops; 409 when there is an answer with this id: a task that was delivered
+            again.
 
         Raises:
             ConfigError: The owner is empty or no str, the id or the source is none, or
@@ -126,8 +133,10 @@ class Relay:
         with answers.lock:
             if answers.get(answer.key) is not None:
                 return no_answer(409)
-            if status := self._no_room(owned_by):
-                return no_answer(status)
+            if self._is_closed or answers.is_draining:
+                return no_answer(503)
+            if limit := self._limit(owned_by):
+                return _too_many(limit)
             body = self._follow(answer, 0)
         producer = Producer(opening, WebsopyFormat(), answer, answers, self._settings)
         try:
@@ -155,7 +164,7 @@ class Relay:
         Returns:
             A body. Its status is 200; 204 when the page has the end; 404 for an id that is
             unknown, expired or another owner's; 409 for a `last_event_id` that the answer does
-            not have; 503 when the log is down.
+            not have; 429 when the owner has too many followers; 503 when the log is down.
 
         Raises:
             ConfigError: The owner is empty or no str.
@@ -172,6 +181,8 @@ class Relay:
                 return no_answer(409)
             if answer.end and cursor == len(answer.events):
                 return no_answer(204)
+            if self._has_all_followers(answer.owner):
+                return _too_many("max_followers_per_owner")
             body = self._follow(answer, cursor)
         self._engine.beat_now()
         return body
@@ -286,14 +297,19 @@ class Relay:
 
     # Inside
 
-    def _no_room(self, owned_by: str) -> int:
-        """The status for an answer that cannot begin; 0 when it can."""
-        if self._is_closed or self._engine.answers.is_draining:
-            return 503
+    def _limit(self, owned_by: str) -> str:
+        """The option that keeps an answer from beginning; empty when none does."""
         produced = self._engine.answers.produced()
+        if len(produced) >= self._settings.max_answers:
+            return "max_answers"
         mine = [answer for answer in produced if answer.owner == owned_by]
-        full = len(produced) >= self._settings.max_answers
-        return 429 if full or len(mine) >= self._settings.max_answers_per_owner else 0
+        if len(mine) >= self._settings.max_answers_per_owner:
+            return "max_answers_per_owner"
+        return "max_followers_per_owner" if self._has_all_followers(owned_by) else ""
+
+    def _has_all_followers(self, owned_by: str) -> bool:
+        mine = (a.followers for a in self._engine.answers.all() if a.owner == owned_by)
+        return sum(mine) >= self._settings.max_followers_per_owner
 
     def _find(self, id: str, owner: str) -> Answer | None:
         return find_owned(self._engine.answers, self._log, id, owner)
@@ -310,6 +326,11 @@ class Relay:
         follower = Follower(self._engine.answers, kept, cursor=cursor, interval=interval)
         self._engine.run()
         return EventStreamBody(follower)
+
+
+def _too_many(limit: str) -> EventStreamBody:
+    logger.warning("refused with 429: %s is reached in this process", limit)
+    return no_answer(429)
 
 
 def _close(relay: weakref.ref[Relay]) -> None:

@@ -48,6 +48,7 @@ class RelayOptions(TypedDict, total=False):
     max_unfollowed: int
     max_answers: int
     max_answers_per_owner: int
+    max_followers_per_owner: int
     max_events: int
     max_bytes: int
 
@@ -64,6 +65,7 @@ class Settings:
     max_unfollowed: int = attrs.field(default=20, validator=_count)
     max_answers: int = attrs.field(default=100, validator=_count)
     max_answers_per_owner: int = attrs.field(default=8, validator=_count)
+    max_followers_per_owner: int = attrs.field(default=32, validator=_count)
     max_events: int = attrs.field(default=100_000, validator=_count)
     max_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
 
