@@ -204,6 +204,38 @@ def test_a_log_that_stays_away(asking: Asking) -> None:
         assert until(lambda: statuses() == [503] * 3 + [204] * 3)
 
 
+class Away(MemoryLog):
+    """Goes down when told, and does nothing then."""
+
+    is_down = False
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("append", "read", "watch", "beat") and self.is_down:
+            raise LogError("away")
+        return super().__getattribute__(name)
+
+
+def test_a_follower_elsewhere_does_not_wait_for_ever(asking: Asking) -> None:
+    """After four leases its page is sent to ask again, and goes on once the log is back."""
+    log, gate = Away(), threading.Event()
+    with Relay(log, lease=0.1) as relay, Relay(log, lease=0.1) as other:
+        body = relay.start(asking(say("a"), wait(gate), say("b"), done()), owner="me")
+        answer_id, rest = begin(body)
+        here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))
+        assert until(lambda: read_of(there) == 1)
+        log.is_down = True
+        events = there.events()
+        assert ends_of(events[1:]) == ["restarting"] and ids_of(events[:2]) == [1, 2]
+        assert other.follow(answer_id, owner="me").status == 503
+        log.is_down = False
+        gate.set()
+        events = here.events()
+        assert texts_of(events) == ["a", "b"] and ends_of(events) == ["done"]
+        assert until(lambda: other.follow(answer_id, owner="me", last_event_id=2).status == 200)
+        rest = events_of(other.follow(answer_id, owner="me", last_event_id=2))
+        assert texts_of(rest) == ["b"] and ends_of(rest) == ["done"]
+
+
 class Hasty(MemoryLog):
     """Takes every producer for dead, and every end of a follower comes a moment too late."""
 

@@ -23,6 +23,8 @@ class Answers:
         is_forgotten: This is the copy in a forked child: nothing moves any more.
         unlogged: Those of which the log lacks something, in the order in which they came.
         log_is_down: The log does not answer: followers here see events that it does not have yet.
+        log_is_lost: It has been down so long that followers of other processes' answers are sent
+            away.
         left: Answers that a follower has left. Its `put` is safe in destructors and handlers.
     """
 
@@ -31,6 +33,7 @@ class Answers:
         self.is_draining = False
         self.is_forgotten = False
         self.log_is_down = False
+        self.log_is_lost = False
         self.to_log = threading.Condition(self.lock)
         self.to_watch = threading.Condition(self.lock)
         self.unlogged: dict[str, Answer] = {}

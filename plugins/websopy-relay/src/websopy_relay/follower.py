@@ -54,8 +54,9 @@ class Follower:
 
     def _is_restarting(self) -> bool:
         """Whether the body has to end. Not before the page has the id, without which it is lost."""
-        is_named = self._answer.visible > 0 or not self._answer.is_ours
-        return self._answers.is_draining and is_named
+        if self._answer.is_ours:
+            return self._answers.is_draining and self._answer.visible > 0
+        return self._answers.is_draining or self._answers.log_is_lost
 
     def _next_events(self) -> bytes:
         taken, size = [], 0

@@ -18,6 +18,9 @@ from .settings import Settings
 
 logger: logging.Logger = logging.getLogger("websopy_relay")
 
+LOST_AFTER = 4
+"""Leases that a log may be down."""
+
 
 class Keeper:
     """Keeps the leases of this process; `run` is its thread.
@@ -36,10 +39,12 @@ class Keeper:
         self._settings = settings
         self._is_closing = False
         self._next_beat = 0.0
+        self._last_beat = time.monotonic()  # that the log took
         self._followed: frozenset[str] = frozenset()
 
     def run(self) -> None:
         """Keep until `finish()`."""
+        self._last_beat = time.monotonic()
         while not self._is_closing and not self._answers.is_forgotten:
             self._count_those_who_left()
             if time.monotonic() >= self._next_beat:
@@ -108,6 +113,17 @@ class Keeper:
             self._take(beat)
         except Exception as error:  # noqa: BLE001  whatever a log raises, answers go on
             logger.debug("no sign of life in the log of answers: %s", error)
+            self._note_log(time.monotonic() > self._last_beat + LOST_AFTER * self._terms.lease)
+        else:
+            self._last_beat = time.monotonic()
+            self._note_log(False)
+
+    def _note_log(self, is_lost: bool) -> None:
+        """A follower of another process's answer must not hold its thread for ever."""
+        with self._answers.lock:
+            self._answers.log_is_lost = is_lost
+            if is_lost:
+                self._answers.wake_all()
 
     def _take(self, beat: Beat) -> None:
         with self._answers.lock:
