@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from web_bodies import KEY, QUESTION, Ends, Said, asked, chunks_of, until
@@ -313,6 +317,47 @@ def test_no_thread_to_step_in_is_a_typed_error(no_thread_to_be_had: Callable[[st
     with asked(say("AI"), silence()) as (stream, sandbox):
         asyncio.run(consume())
         assert sandbox.wait_disconnect(timeout=1.0)
+
+
+FORK = """
+    import atexit, os, threading
+    from websopy_sync.web.buffer import EventBuffer
+    from websopy_sync.web.body import EventStreamBody
+    from websopy_sync.web.events import WebsopyFormat
+    from websopy_sync.web.opening import Opening
+
+    opening = Opening(lambda cancel: None)
+    feed = EventBuffer(opening, WebsopyFormat(), limit=1, finish=False, interval=1)
+    body = EventStreamBody(feed)
+    held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with feed._changed:
+            held.set()
+            over.wait()
+
+    threading.Thread(target=hold).start()
+    held.wait()
+    pid = os.fork()
+    if pid == 0:
+        atexit._run_exitfuncs()
+        body.close()
+        print("over", flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    over.set()
+"""
+
+
+def test_a_forked_child_leaves_the_body_to_its_parent() -> None:
+    """It has no thread that could release the lock; at its end it would wait forever."""
+    program = [sys.executable, "-c", textwrap.dedent(FORK)]
+    forking = subprocess.Popen(program, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert forking.communicate(timeout=5)[0] == b"over\n"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(forking.pid, signal.SIGKILL)
 
 
 def test_a_body_of_any_feed() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import os
 import threading
 from collections import deque
 
@@ -52,6 +53,7 @@ class EventBuffer:
         self._context = contextvars.copy_context()
         # Its lock is an RLock: the garbage collector may call leave() in a thread that holds it.
         self._changed = threading.Condition()
+        self._pid = os.getpid()
         self._pieces: deque[bytes] = deque()
         self._size = 0
         self._greeted = False  # take() was called
@@ -112,6 +114,8 @@ class EventBuffer:
 
         Returns at once. Any thread may call it, again too.
         """
+        if os.getpid() != self._pid:
+            return  # a forked child has a copy, whose lock a thread of the parent may hold
         with self._changed:
             self._left = True
             self._clear()
