@@ -181,13 +181,14 @@ def test_links_lead_somewhere() -> None:
 
 @pytest.mark.parametrize("document", ["CONTRIBUTING.md", "docs/architecture.md"])
 def test_files_that_contributors_are_sent_to_are_there(document: str) -> None:
-    """Each path in backticks is one of the project, or of the package."""
+    """Each path in backticks is one of the project, of a package in it, or of the chat example."""
+    folders = [ROOT, ROOT / "websopy_sync", *ROOT.glob("plugins/*/src/*"), ROOT / "examples/chat"]
     text = (ROOT / document).read_text("utf-8")
     named = re.findall(r"`([\w./*-]+(?:\.(?:py|md|txt|toml|cfg)|/))`", text)
     assert named
     for path in named:
         if "NAME" not in path:
-            assert any([*ROOT.glob(path), *(ROOT / "websopy_sync").glob(path)]), path
+            assert any(found for folder in folders for found in folder.glob(path)), path
 
 
 SHELL = """
