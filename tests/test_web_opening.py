@@ -9,6 +9,7 @@ import gc
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -144,6 +145,20 @@ def test_a_token_that_is_not_passed_on_ends_the_answer_once_it_is_there() -> Non
         assert sandbox.wait_disconnect(timeout=1.0)
         assert ends.happened.wait(1.0)
     assert ends.ends == ["StreamCancelledError"]
+
+
+def test_a_function_is_let_go_of_once_it_has_opened_its_answer() -> None:
+    """It may hold a conversation of a megabyte, and the answer takes a minute."""
+    with opener(say("AI"), silence()) as (opens, _):
+
+        def opens_once(cancel: CancelToken) -> ChatStream:
+            return opens(cancel)
+
+        held = weakref.ref(opens_once)
+        with sse_body(opens_once) as body:
+            del opens_once
+            next(body)
+            assert until(lambda: held() is None, seconds=1.0)
 
 
 def test_a_function_that_heeds_no_token_holds_its_own_thread_only() -> None:
