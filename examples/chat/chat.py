@@ -43,9 +43,12 @@ class Chat:
         self._plugin = PersistencePlugin(file)
         self._client = WebsopyClient(plugins=[self._plugin], **service)
         self._history = History(file)
-        # In this process a visitor gets 8 answers at once, all of them 100; the next gets 429.
+        # In this process a visitor gets 8 answers at once and 32 connections, all visitors together
+        # 100 answers; the next gets 429.
         log = SQLiteLog(settings.folder / "answers.db")  # RedisLog for several machines
-        self._relay = Relay(log, heartbeat=settings.heartbeat, grace=settings.grace)
+        self._relay = Relay(
+            log, heartbeat=settings.heartbeat, grace=settings.grace, lease=settings.lease
+        )
 
     def ask(self, sent: bytes, visitor: str) -> EventStreamBody:
         """Begin an answer to what a page sent.

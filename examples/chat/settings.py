@@ -21,6 +21,7 @@ class Settings:
         behind_tls: Whether browsers come by HTTPS, over a proxy that says so.
         heartbeat: Seconds in which a browser that left is noticed; `index.html` has it, too.
         grace: Seconds that an answer goes on while no page follows it.
+        lease: Seconds without a sign of life after which a worker counts as dead.
     """
 
     secret_key: str = attrs.field(repr=False)
@@ -29,6 +30,7 @@ class Settings:
     behind_tls: bool = True
     heartbeat: float = 15.0
     grace: float = 30.0
+    lease: float = 5.0
 
     @classmethod
     def from_environment(cls) -> Settings:
