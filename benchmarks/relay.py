@@ -136,7 +136,7 @@ def delays(place: str, count: int, seconds: float) -> tuple[list[float], list[fl
 def follow(place: str, count: int) -> None:
     """The other process: follow all answers to their ends, and print the delays."""
     found: list[float] = []
-    with Relay(log_at(place)) as relay:
+    with Relay(log_at(place), max_followers_per_owner=count) as relay:
         bodies = []
         for number in range(count):
             while (body := relay.follow(str(number), owner=OWNER)).status != 200:

@@ -82,7 +82,8 @@ def test_fifty_workers_killed_at_random_moments(place: str) -> None:
     chance = random.Random(14)
     readers: dict[str, Reader] = {}
     with Sandbox([*script, done()], pause=0) as sandbox, workers(place, sandbox) as start:
-        with Relay(log_at(place), lease=LEASE) as relay:
+        many = WORKERS * ANSWERS
+        with Relay(log_at(place), lease=LEASE, max_followers_per_owner=many) as relay:
             for _ in range(WORKERS):
                 pid, ids = start(ANSWERS)
                 for answer_id in ids:
