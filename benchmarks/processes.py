@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 __all__ = ["memory_of", "threads_of"]
@@ -10,8 +11,9 @@ __all__ = ["memory_of", "threads_of"]
 def _tree(pid: int) -> list[int]:
     found = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text("ascii").split():
-            found += _tree(int(child))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended
+            for child in (task / "children").read_text("ascii").split():
+                found += _tree(int(child))
     return found
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+
+from benchmarks.processes import threads_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -114,6 +118,26 @@ def test_a_name_that_is_none_is_refused() -> None:
     with pytest.raises(subprocess.CalledProcessError) as caught:
         benchmarks("--cases", "at-onse")
     assert "at-once-1" in caught.value.stderr
+
+
+def test_threads_that_end_while_they_are_counted() -> None:
+    """A server's threads come and go: one that is gone has no children."""
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            thread = threading.Thread(target=int)
+            thread.start()
+            thread.join()
+
+    coming = threading.Thread(target=come_and_go)
+    coming.start()
+    try:
+        for _ in range(1000):
+            assert threads_of(os.getpid()) > 0
+    finally:
+        over.set()
+        coming.join()
 
 
 @pytest.mark.slow
