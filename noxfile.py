@@ -75,10 +75,10 @@ def install_groups(session: nox.Session, *groups: str) -> None:
 
 
 def run_tests(session: nox.Session, command: str, *places: str, **env: str) -> None:
-    """Run a command that has pytest test these places; `timing` tests that failed run once more.
+    """Run a command that has pytest test these places; `timing` tests that failed run again.
 
     They hold seconds against a clock, on a machine that others may share. They run alone then, one
-    after the other. Everything else that failed stays failed.
+    after the other, twice at most. Everything else that failed stays failed.
     """
     cache = Path(".pytest_cache/v/cache/lastfailed")
     cache.unlink(missing_ok=True)
@@ -90,10 +90,12 @@ def run_tests(session: nox.Session, command: str, *places: str, **env: str) -> N
         if str(failure) != "Returned code 1" or not failed_in(cache):
             raise
     options = ["-m", "timing", "--last-failed", "--last-failed-no-failures=none"]
-    session.log("once more, by themselves: the tests marked `timing` that failed")
-    session.run("pytest", *options, *places, env=env, success_codes=[0, 1, 5])
-    if failed := failed_in(cache):
-        session.error("\n".join(["failed:", *failed]))
+    for _ in range(2):
+        session.log("once more, by themselves: the tests marked `timing` that failed")
+        session.run("pytest", *options, *places, env=env, success_codes=[0, 1, 5])
+        if not (failed := failed_in(cache)):
+            return
+    session.error("\n".join(["failed:", *failed]))
 
 
 def failed_in(cache: Path) -> list[str]:
