@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from relay_browser import until
-from relay_servers import NEEDED, RedisServer, program_of
+from relay_servers import NEEDED, RedisServer, program_of, redis_server
 from tables import each
+from web_apps.running import free_port
 from websopy_relay import DELETED, Beat, Log, Record, RedisLog, Relay, SQLiteLog, Terms, Write
 
 from websopy_sync import ConfigError
@@ -226,6 +227,19 @@ def test_a_url_with_options_of_the_client(
     assert log.read("k", 0) == Record("owner", (b"\xff",), "", TERMS.worker)
     assert log.watch({"k": 0}, "w", 0.05).answers["k"].events == (b"\xff",)
     log.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("query", ["", "?protocol=3"])
+def test_a_server_at_a_port(needs: Callable[[object, str], None], query: str) -> None:
+    """A connection over TCP has more of the client's own defaults than one over a Unix socket."""
+    needs(program_of("redis"), NEEDED["redis"])
+    port = free_port()
+    with redis_server("redis", "--port", str(port), "--bind", "127.0.0.1"):
+        log = RedisLog(f"redis://127.0.0.1:{port}/0{query}")
+        log.append([write(1, 2)], TERMS)
+        assert log.read("k", 0) == Record("owner", numbers(1, 2), "", TERMS.worker)
+        log.close()
 
 
 @pytest.mark.slow

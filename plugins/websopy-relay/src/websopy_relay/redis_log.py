@@ -139,19 +139,21 @@ class RedisLog:
 
 def _connect(url: str) -> redis.Redis:
     try:
-        import redis  # noqa: PLC0415  an extra
+        import redis.connection  # noqa: PLC0415  an extra
     except ImportError:
         raise ConfigError("RedisLog: pip install 'websopy-relay[redis]'") from None
+    options: dict[str, Any] = {
+        "socket_timeout": PATIENCE,
+        "socket_connect_timeout": PATIENCE,
+        "retry": None,  # the relay tries again by itself
+    }
     try:
-        pool = redis.ConnectionPool.from_url(
-            url,
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
-            retry=None,  # the relay tries again by itself
-        )
+        # A pool derives more options from the protocol, so that has to be known when it is made.
+        options |= redis.connection.parse_url(url)  # type: ignore[no-untyped-call]  # it has none
+        options |= PROTOCOL
+        pool = redis.ConnectionPool(**options)
     except (ValueError, TypeError, AttributeError):  # their text may have the password
         raise ConfigError("url: expected redis://user:password@host:port/0") from None
-    pool.connection_kwargs |= PROTOCOL
     return redis.Redis.from_pool(pool)
 
 
