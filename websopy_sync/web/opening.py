@@ -41,7 +41,7 @@ class Opening:
         if isinstance(source, Answer):
             self._answer = source
         else:
-            self._open = _checked(source)
+            self._open = _checked_function(source)
 
     @property
     def done(self) -> bool:
@@ -62,7 +62,7 @@ class Opening:
         """
         if self._open is not None:
             try:
-                self._answer = _answer(self._open(self._token))
+                self._answer = _checked_answer(self._open(self._token))
             finally:
                 self._open = None  # it may hold much
         assert self._answer is not None  # a source is one or the other
@@ -82,7 +82,7 @@ class Opening:
             self._answer.close()
 
 
-def _checked(source: object) -> Callable[[CancelToken], Answer]:
+def _checked_function(source: object) -> Callable[[CancelToken], Answer]:
     problem = function_problem(source)
     if problem or not callable(source):
         raise ConfigError(
@@ -99,7 +99,7 @@ def _checked(source: object) -> Callable[[CancelToken], Answer]:
     return source
 
 
-def _answer(opened: object) -> Answer:
+def _checked_answer(opened: object) -> Answer:
     if isinstance(opened, Answer):
         return opened
     close = getattr(opened, "close", None)  # a native stream has a connection
