@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from pathlib import Path
 
 import attrs
@@ -34,16 +33,24 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Those of a site; the program ends when one is missing, as no default would be safe."""
+        """Those of a site.
+
+        Raises:
+            RuntimeError: One is missing, as no default would be safe, or there is no such folder.
+                A server ends then. After a SystemExit gunicorn would try again for ever.
+        """
         try:
-            return cls(
-                secret_key=os.environ["CHAT_SECRET_KEY"],
-                hosts=os.environ["CHAT_HOSTS"].split(","),
-                folder=Path(os.environ["CHAT_FOLDER"]),
-                behind_tls=os.environ.get("CHAT_BEHIND_TLS", "1") != "0",
-            )
-        except KeyError as missing:
-            sys.exit(f"{missing} is not set: CHAT_SECRET_KEY, CHAT_HOSTS and CHAT_FOLDER must be")
+            secret_key, hosts = os.environ["CHAT_SECRET_KEY"], os.environ["CHAT_HOSTS"]
+            folder = Path(os.environ["CHAT_FOLDER"])
+        except KeyError as error:
+            every = "CHAT_SECRET_KEY, CHAT_HOSTS and CHAT_FOLDER must be"
+            raise RuntimeError(f"{error.args[0]} is not set: {every}") from None
+        if not folder.is_dir():
+            raise RuntimeError(f"CHAT_FOLDER: expected a folder, got {folder}")
+        behind_tls = os.environ.get("CHAT_BEHIND_TLS", "1") != "0"
+        return cls(
+            secret_key=secret_key, hosts=hosts.split(","), folder=folder, behind_tls=behind_tls
+        )
 
     @classmethod
     def for_this_machine(cls, folder: Path, *, heartbeat: float, grace: float) -> Settings:
