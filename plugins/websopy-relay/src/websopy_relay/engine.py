@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from .answers import Answers
+from .answer_table import AnswerTable
 from .keeper import Keeper
 from .log import Log, Terms
 from .settings import Settings
@@ -33,7 +33,7 @@ class Engine:
     """
 
     def __init__(self, log: Log, settings: Settings) -> None:
-        self.answers = Answers()
+        self.answers = AnswerTable()
         # Not shorter than a lease: other processes have to see the end.
         keep = max(settings.keep, settings.lease)
         terms = Terms(secrets.token_hex(8), settings.lease, keep)

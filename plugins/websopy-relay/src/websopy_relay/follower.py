@@ -6,7 +6,7 @@ Knows nothing of the log: it waits until the answer shows more.
 from __future__ import annotations
 
 from .answer import Answer
-from .answers import Answers
+from .answer_table import AnswerTable
 from .page_events import KEEP_ALIVE, restarting
 
 MOST = 64 * 1024
@@ -25,7 +25,9 @@ class Follower:
         interval: Seconds without an event after which `take()` returns a comment.
     """
 
-    def __init__(self, answers: Answers, answer: Answer, *, cursor: int, interval: float) -> None:
+    def __init__(
+        self, answers: AnswerTable, answer: Answer, *, cursor: int, interval: float
+    ) -> None:
         self._answers = answers
         self._answer = answer
         self._cursor = cursor

@@ -11,7 +11,7 @@ import queue
 import time
 
 from .answer import Answer
-from .answers import Answers
+from .answer_table import AnswerTable
 from .log import Beat, Log, Terms, Write
 from .page_events import ending, numbered
 from .settings import Settings
@@ -32,7 +32,7 @@ class Keeper:
         settings: How long an answer goes on that nobody follows.
     """
 
-    def __init__(self, answers: Answers, log: Log, terms: Terms, settings: Settings) -> None:
+    def __init__(self, answers: AnswerTable, log: Log, terms: Terms, settings: Settings) -> None:
         self._answers = answers
         self._log = log
         self._terms = terms

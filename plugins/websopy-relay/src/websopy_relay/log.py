@@ -100,9 +100,9 @@ class Beat:
     """What `beat` has found out.
 
     Attributes:
-        followed: Answers produced here that another process follows.
-        refused: Answers produced here that the log no longer has as they were written.
-        orphans: Answers followed here whose producer gives no sign of life.
+        followed: AnswerTable produced here that another process follows.
+        refused: AnswerTable produced here that the log no longer has as they were written.
+        orphans: AnswerTable followed here whose producer gives no sign of life.
     """
 
     followed: frozenset[str] = frozenset()
@@ -163,7 +163,7 @@ class Log(Protocol):
 
         Args:
             produced: Open answers of this process, with the number of the last event stored.
-            followed: Answers of other processes that this one follows.
+            followed: AnswerTable of other processes that this one follows.
             terms: Those of this process.
         """
         ...

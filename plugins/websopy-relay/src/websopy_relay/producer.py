@@ -15,7 +15,7 @@ from websopy_sync.web.opening import Opening
 from websopy_sync.web.page_format import PageFormat
 
 from .answer import Answer
-from .answers import Answers
+from .answer_table import AnswerTable
 from .page_events import ending
 from .settings import Settings
 
@@ -42,7 +42,7 @@ class Producer:
         opening: Opening,
         page_format: PageFormat,
         answer: Answer,
-        answers: Answers,
+        answers: AnswerTable,
         settings: Settings,
     ) -> None:
         self._opening = opening

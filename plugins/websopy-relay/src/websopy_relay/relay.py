@@ -26,8 +26,8 @@ from .follower import Follower
 from .forks import register
 from .identity import checked_id, cursor_of, key_of, new_id, owner_digest
 from .log import Log, LogError
+from .lookup import find_owned
 from .no_answer import no_answer
-from .owned_answers import find_owned
 from .page_events import naming
 from .producer import Producer
 from .settings import RelayOptions, Settings, check_wait

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 
-from .answers import Answers
+from .answer_table import AnswerTable
 from .log import Log, News, Terms
 
 LOOK = 0.05
@@ -29,7 +29,7 @@ class Watcher:
         terms: Those of this process.
     """
 
-    def __init__(self, answers: Answers, log: Log, terms: Terms) -> None:
+    def __init__(self, answers: AnswerTable, log: Log, terms: Terms) -> None:
         self._answers = answers
         self._log = log
         self._terms = terms

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
-from .answers import Answers
+from .answer_table import AnswerTable
 from .log import Log, LogError, Refusal, Terms, Write
 
 MOST = 1000
@@ -31,7 +31,7 @@ class Writer:
         terms: Those of this process.
     """
 
-    def __init__(self, answers: Answers, log: Log, terms: Terms) -> None:
+    def __init__(self, answers: AnswerTable, log: Log, terms: Terms) -> None:
         self._answers = answers
         self._log = log
         self._terms = terms

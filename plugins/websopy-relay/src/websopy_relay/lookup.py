@@ -6,7 +6,7 @@ Knows no statuses: an answer that is unknown, expired or another owner's is None
 from __future__ import annotations
 
 from .answer import Answer
-from .answers import Answers
+from .answer_table import AnswerTable
 from .identity import key_of, new_id, owner_digest, same_owner
 from .log import Log
 
@@ -14,7 +14,7 @@ NO_EVENTS = 10**15
 """The number of an event that no answer has."""
 
 
-def find_owned(answers: Answers, log: Log, answer_id: str, owner: str) -> Answer | None:
+def find_owned(answers: AnswerTable, log: Log, answer_id: str, owner: str) -> Answer | None:
     """The owner's answer, brought up to date from the log; None for any other.
 
     Args:
@@ -38,7 +38,7 @@ def find_owned(answers: Answers, log: Log, answer_id: str, owner: str) -> Answer
     return _look_up(answers, log, key, answer) if is_mine else None
 
 
-def _look_up(answers: Answers, log: Log, key: str, mirror: Answer | None) -> Answer | None:
+def _look_up(answers: AnswerTable, log: Log, key: str, mirror: Answer | None) -> Answer | None:
     known = len(mirror.events) if mirror else 0
     record = log.read(key, known)
     if record is None:

@@ -13,7 +13,7 @@ from .answer import Answer
 from .log import Record
 
 
-class Answers:
+class AnswerTable:
     """A table of answers, by key.
 
     Attributes:
@@ -25,7 +25,7 @@ class Answers:
         log_is_down: The log does not answer: followers here see events that it does not have yet.
         log_is_lost: It has been down so long that followers of other processes' answers are sent
             away.
-        left: Answers that a follower has left. Its `put` is safe in destructors and handlers.
+        left: AnswerTable that a follower has left. Its `put` is safe in destructors and handlers.
     """
 
     def __init__(self) -> None:
