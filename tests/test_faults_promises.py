@@ -33,8 +33,8 @@ def names_in(path: pathlib.Path) -> set[str]:
 
 
 def test_every_promise_has_one_row() -> None:
-    """Each of the numbers is there, once."""
-    assert sorted(int(row[0]) for row in ROWS) == list(range(1, 57))
+    """Each of the numbers is there, once; 53, a plugin that refuses a request, is not built."""
+    assert sorted(int(row[0]) for row in ROWS) == [*range(1, 53), *range(54, 57)]
 
 
 def is_there(place: str) -> bool:
