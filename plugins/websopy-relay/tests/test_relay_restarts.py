@@ -218,7 +218,7 @@ class Away(MemoryLog):
 def test_a_follower_elsewhere_does_not_wait_for_ever(asking: Asking) -> None:
     """After four leases its page is sent to ask again, and goes on once the log is back."""
     log, gate = Away(), threading.Event()
-    with Relay(log, lease=0.1) as relay, Relay(log, lease=0.1) as other:
+    with Relay(log, lease=0.2) as relay, Relay(log, lease=0.2) as other:
         body = relay.start(asking(say("a"), wait(gate), say("b"), done()), owner="me")
         answer_id, rest = begin(body)
         here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))

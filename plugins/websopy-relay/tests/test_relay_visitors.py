@@ -6,13 +6,13 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import pytest
 from relay_browser import Reader, begin, ends_of, events_of, first_event, until
 from tables import each
-from websopy_relay import LogError, MemoryLog, Record, Relay
+from websopy_relay import Beat, LogError, MemoryLog, Record, Relay, Terms
 
 from websopy_sync import ConfigError
 from websopy_sync.sandbox import done, say, silence, wait
@@ -114,6 +114,31 @@ def test_more_followers_than_an_owner_may_have(
     assert until(lambda: relay.follow(answer_id, owner="me").status == 200)
     assert relay.stop(answer_id, owner="me"), "a stop holds no thread"
     assert ends_of(events_of(body)) == ["cancelled"]
+
+
+class Sluggish(MemoryLog):
+    """Takes its time for each sign of life."""
+
+    def beat(self, produced: Mapping[str, int], followed: Collection[str], terms: Terms) -> Beat:
+        time.sleep(0.1)
+        return super().beat(produced, followed, terms)
+
+
+def test_those_who_left_are_counted_at_once(asking: Asking) -> None:
+    """All of them, not one for each sign of life: a page that is reloaded is not kept out."""
+    with Relay(Sluggish(), lease=0.3, max_followers_per_owner=20) as relay:
+        body = relay.start(asking(silence()), owner="me")
+        answer_id = first_event(body)
+        bodies = [relay.follow(answer_id, owner="me") for _ in range(20)]
+        assert [body.status for body in bodies] == [200] * 19 + [429]
+        for followed in bodies:
+            followed.close()
+
+        def all_are_let_in() -> bool:
+            statuses = [relay.follow(answer_id, owner="me").status for _ in range(19)]
+            return statuses == [200] * 19
+
+        assert until(all_are_let_in, seconds=1.5)
 
 
 @each("owner", ["alicf", "alice ", "Alice", "alic", "alice\0", "é", "\ud800"])

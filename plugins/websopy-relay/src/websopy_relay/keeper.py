@@ -6,6 +6,7 @@ grace is over.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import time
@@ -65,10 +66,14 @@ class Keeper:
 
     def _count_those_who_left(self) -> None:
         """Wait until a follower leaves or something is due."""
-        try:
-            answer = self._answers.left.get(timeout=self._wait())
-        except queue.Empty:
-            return
+        left = self._answers.left
+        with contextlib.suppress(queue.Empty):
+            answer = left.get(timeout=self._wait())
+            while True:
+                self._count(answer)
+                answer = left.get_nowait()
+
+    def _count(self, answer: Answer | None) -> None:
         with self._answers.lock:
             if answer is not None:
                 answer.followers -= 1

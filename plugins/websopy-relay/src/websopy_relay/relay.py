@@ -184,7 +184,8 @@ class Relay:
             if self._has_all_followers(answer.owner):
                 return _too_many("max_followers_per_owner")
             body = self._follow(answer, cursor)
-        self._engine.beat_now()
+        if not answer.is_ours:
+            self._engine.beat_now()
         return body
 
     def stop(self, id: str, *, owner: str) -> bool:
