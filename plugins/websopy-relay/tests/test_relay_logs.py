@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import time
@@ -155,6 +156,20 @@ def test_a_sign_of_life_while_another_process_waits_for_the_lock(tmp_path: Path)
     assert [beat.orphans for beat in beats] == [frozenset()]
     log.close()
     other.close()
+
+
+def test_clocks_that_jump(tmp_path: Path) -> None:
+    """The wall clock by a day: no live answer goes. The other by a reboot: no dead one lives."""
+    file = tmp_path / "answers.db"
+    log = SQLiteLog(file)
+    log.append([write(1, 1), write(1, 1, "done", key="ended")], TERMS)
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as clock:
+        clock.execute("UPDATE answers SET touched = touched - 86400")
+        assert SQLiteLog(file).beat({}, ["k"], OTHERS).orphans == frozenset()
+        assert log.read("k", 0) is not None and log.read("ended", 0) is None
+        clock.execute("UPDATE answers SET renewed = renewed + 1e6")
+        assert SQLiteLog(file).beat({}, ["k"], OTHERS).orphans == {"k"}
+    log.close()
 
 
 @pytest.mark.slow
