@@ -16,9 +16,3 @@ export function useCountdown(moment: () => number | undefined) {
   onScopeDispose(() => clearTimeout(timer))
   return seconds
 }
-
-/** "7 s", "1:05 min", as both languages write it. */
-export function clockTime(seconds: number): string {
-  if (seconds < 60) return `${seconds} s`
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')} min`
-}

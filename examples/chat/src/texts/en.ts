@@ -2,7 +2,7 @@
 export const en = {
   title: 'Websopy Chat',
   welcome: 'What shall we write?',
-  suggestions: ['写一篇关于 AI 的文章', 'Explain server-sent events in five sentences', 'A haiku about waiting for the first byte'],
+  suggestions: ['Write an article about AI', 'Explain server-sent events in five sentences', 'A haiku about waiting for the first byte'],
   suggestionsLabel: 'Suggestions',
   conversation: 'Conversation',
   you: 'You',
@@ -36,7 +36,7 @@ export const en = {
   save: 'Send',
   cancel: 'Cancel',
   retry: 'Retry',
-  retryIn: (time: string) => `Retry in ${time}`,
+  retryIn: (seconds: number) => `Retry in ${clockTime(seconds)}`,
   resume: 'Connect again',
   latest: 'To the latest text',
   chats: 'Chats',
@@ -59,6 +59,7 @@ export const en = {
     unreachable: 'The service cannot be reached at the moment.',
     rate_limited: 'Too many questions at once.',
     service_error: 'The service could not answer.',
+    bad_request: 'This cannot be asked.',
     refused: 'The service did not accept the question.',
     not_allowed: 'This is not allowed, or your session has ended. Reload the page.',
     conversation_too_long: 'The message or the conversation is too long. Start a new chat.',
@@ -72,4 +73,10 @@ export const en = {
     cancelled: 'The answer was stopped by the server.',
     internal: 'Something went wrong.',
   } as Record<string, string>,
+}
+
+/** "7 s", "1:05 min". */
+function clockTime(seconds: number): string {
+  if (seconds < 60) return `${seconds} s`
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')} min`
 }

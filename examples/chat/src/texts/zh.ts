@@ -38,7 +38,7 @@ export const zh: typeof en = {
   save: '发送',
   cancel: '取消',
   retry: '重试',
-  retryIn: (time) => `${time} 后可重试`,
+  retryIn: (seconds) => `${clockTime(seconds)}后可重试`,
   resume: '重新连接',
   latest: '回到最新内容',
   chats: '对话',
@@ -61,6 +61,7 @@ export const zh: typeof en = {
     unreachable: '暂时无法连接服务。',
     rate_limited: '提问过于频繁。',
     service_error: '服务未能作答。',
+    bad_request: '这个问题无法提交。',
     refused: '服务没有接受这个问题。',
     not_allowed: '没有权限，或会话已结束。请重新加载页面。',
     conversation_too_long: '消息或对话过长，请开始新对话。',
@@ -74,4 +75,9 @@ export const zh: typeof en = {
     cancelled: '回答已被服务器停止。',
     internal: '出错了。',
   },
+}
+
+function clockTime(seconds: number): string {
+  if (seconds < 60) return `${seconds} 秒`
+  return `${Math.floor(seconds / 60)} 分 ${seconds % 60} 秒`
 }
