@@ -191,6 +191,44 @@ def test_stopped_does_not_look_like_a_fault(kept: KeptPage) -> None:
     assert kept.failures == [] and kept.all(".failure") == []
 
 
+def test_a_tool_that_the_answer_waits_for(kept: KeptPage) -> None:
+    """It can be told from one after which the answer went on, and from one that nobody ran."""
+    kept.send("hello")
+    kept.until(lambda: kept.server.methods == ["POST"])
+    kept.server.say({"type": "tool_call", "tool": {"name": "forecast", "arguments": "{}"}})
+    kept.until(lambda: kept.all(".tool .shimmer"))
+    kept.server.text("rain")
+    kept.server.say({"type": "tool_call", "tool": {"name": "send", "arguments": "{}"}})
+    kept.server.done()
+    kept.until_turns("hello", "rain")
+    assert kept.all(".tool .shimmer") == []
+    ran, not_run = kept.all(".tool summary")
+    assert len(ran.find_elements("css selector", "svg")) == 2
+    assert len(not_run.find_elements("css selector", "svg")) == 1
+
+
+def test_copy_keeps_its_place_when_edit_comes(kept: KeptPage) -> None:
+    """After the answer, Tab goes from edit to copy, as they stand."""
+    kept.send("hello")
+    kept.until(lambda: kept.server.methods == ["POST"])
+    kept.server.text("text")
+    kept.until(lambda: kept.writing == ["text"])
+    place = kept.one(".user [data-test=copy]").rect["x"]
+    kept.server.done()
+    kept.until(lambda: kept.all("[data-test=edit]"))
+    assert kept.one(".user [data-test=copy]").rect["x"] == place
+    assert kept.one("[data-test=edit]").rect["x"] < place
+    assert kept.all(".user button")[-1] == kept.one(".user [data-test=copy]")
+
+
+def test_the_keys_are_shown_until_the_first_question(kept: KeptPage) -> None:
+    """After it they are for screen readers only."""
+    assert kept.one(".hint").rect["height"] > 1
+    converse(kept, "hello", "one")
+    assert kept.one(".hint").rect["height"] == 1
+    assert kept.field.get_attribute("aria-describedby") == kept.one(".hint").get_attribute("id")
+
+
 SCENES: dict[str, Callable[[KeptPage], None]] = {
     "empty": lambda page: None,
     "answered": lambda page: converse(page, "a" * 300, "word " * 50 + "end"),
