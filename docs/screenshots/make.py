@@ -30,6 +30,9 @@ from page_server import PageServer, Refusal  # noqa: E402
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run")
 
+MOUSE = "--blink-settings=primaryHoverType=2,availableHoverTypes=2"
+"""Without it nothing hovers, as on a phone."""
+
 SCALE = 1.5
 """Pixels of the picture for each of the page."""
 
@@ -155,11 +158,21 @@ def stopped(page: KeptPage) -> None:
     page.until(lambda: page.notes == ["Stopped"])
 
 
-def failed(page: KeptPage) -> None:
-    answered(page, "写一篇关于 AI 的文章", CHINESE.partition("\n\n### 二")[0])
+def refused(page: KeptPage, question: str) -> None:
+    """Send a question that is one too many."""
     page.server.refusals.append(Refusal(429, {"Retry-After": "30"}, "rate_limited"))
-    page.send("再写一段")
+    page.send(question)
     page.until(lambda: page.failures)
+
+
+def failed(page: KeptPage) -> None:
+    answered(page, "Explain server-sent events in five sentences", f"{EVENTS} it has seen.")
+    refused(page, "And how does a WebSocket differ?")
+
+
+def failed_in_chinese(page: KeptPage) -> None:
+    answered(page, "写一篇关于 AI 的文章", CHINESE.partition("\n\n### 二")[0])
+    refused(page, "再写一段")
 
 
 def resumed(page: KeptPage) -> None:
@@ -181,7 +194,7 @@ def drawer(page: KeptPage) -> None:
 SCENES = (
     Scene("light", streaming, language="zh-CN"),
     Scene("dark", code, dark=True),
-    Scene("narrow", failed, NARROW, language="zh-CN"),
+    Scene("narrow", failed_in_chinese, NARROW, language="zh-CN"),
     Scene("empty", lambda page: None),
     Scene("empty-dark", lambda page: None, dark=True, language="zh-CN"),
     Scene("code", code),
@@ -206,6 +219,8 @@ def main() -> None:
         with server.running(), browser(scene) as driver:
             driver.get(server.url)
             scene.play(KeptPage(driver, server.url, server))
+            away = {"type": "mouseMoved", "x": 1, "y": 1}
+            driver.execute_cdp_cmd("Input.dispatchMouseEvent", away)
             driver.execute_script("scrollTo(0, document.documentElement.scrollHeight)")
             time.sleep(0.4)  # for the last frame
             driver.save_screenshot(str(HERE / f"{scene.name}.png"))
@@ -221,6 +236,8 @@ def browser(scene: Scene) -> Iterator[WebDriver]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         for flag in (*FLAGS, f"--accept-lang={scene.language}", f"--user-data-dir={profile}"):
             options.add_argument(flag)
+        if scene.size == WIDE:
+            options.add_argument(MOUSE)
         with webdriver.Chrome(options=options, service=service) as driver:
             width, height = scene.size
             screen = {"width": width, "height": height, "deviceScaleFactor": SCALE}
