@@ -41,7 +41,7 @@ def wire(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def service(wire: str) -> Iterator[Sandbox]:
     """A sandbox that plays the service of this wire."""
-    with Sandbox(wire=wire, api_key=KEY) as sandbox:
+    with Sandbox(wire=wire, api_key=KEY, pause=0) as sandbox:
         yield sandbox
 
 

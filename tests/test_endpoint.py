@@ -133,7 +133,7 @@ def test_the_model(
 ) -> None:
     """A variable names the model where the program does not: most services need one."""
     monkeypatch.setenv("WEBSOPY_MODEL", set_to)
-    with Sandbox() as service:
+    with Sandbox(pause=0) as service:
         with WebsopyClient("k", base_url=service.url, model=given, plugins=[]) as client:
             monkeypatch.setenv("WEBSOPY_MODEL", "later")
             client.ai.chat("x")

@@ -218,7 +218,7 @@ def test_what_is_kept_beside_the_answer(
     def event(fields: dict[str, Any]) -> Any:
         return raw(b"data: " + json.dumps(fields).encode() + b"\n\n")
 
-    with Sandbox(wire=wire) as service:
+    with Sandbox(wire=wire, pause=0) as service:
         with WebsopyClient(base_url=service.url, wire=wire, model="m", plugins=[]) as client:
             for count, fits in ((10, True), (200, False)):
                 kept = [event(fields) for number in range(count) for fields in events(number)]

@@ -105,7 +105,7 @@ def test_the_sandbox_refuses(wire: str) -> None:
 def test_the_services_own_client_reads_the_sandbox(wire: str) -> None:
     """Its list has the fields that the SDK of the service needs."""
     sdk = pytest.importorskip(wire)
-    with Sandbox(wire=wire) as sandbox:
+    with Sandbox(wire=wire, pause=0) as sandbox:
         url = sandbox.url if wire == "openai" else sandbox.url.removesuffix("/v1")
         make = sdk.OpenAI if wire == "openai" else sdk.Anthropic
         with make(api_key=KEY, base_url=url) as theirs:
@@ -478,7 +478,7 @@ def test_a_closed_client() -> None:
 
 def test_in_a_forked_child(make: Callable[..., WebsopyClient]) -> None:
     """PROMISE 27: the child opens a new connection; the parent's still works."""
-    with Sandbox(wire="openai") as service:
+    with Sandbox(wire="openai", pause=0) as service:
         client = make(base_url=service.url, wire="openai")
         assert client.models() == ["sandbox"]
         pid = os.fork()

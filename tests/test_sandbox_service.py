@@ -126,7 +126,7 @@ def test_strange_fields(wire: str, body: Any) -> None:
 @each("wire", ["openai", "responses", "anthropic", "ollama"])
 def test_a_request_for_a_whole_response(wire: str) -> None:
     """Another client may forget to ask for a stream. It would take the events for JSON."""
-    with Sandbox(wire=wire) as sandbox:
+    with Sandbox(wire=wire, pause=0) as sandbox:
         path = find_service(wire).wire.path
         body = {"model": "m", "messages": [], "input": [], "stream": False}
         answer = requests.post(sandbox.url + path, json=body, timeout=5)

@@ -474,7 +474,7 @@ def test_a_tool_loop_with_reasoning() -> None:
         """Answer."""
         return "1"
 
-    with Sandbox(wire="anthropic") as service:
+    with Sandbox(wire="anthropic", pause=0) as service:
         with WebsopyClient(base_url=service.url, wire="anthropic", model="m", plugins=[]) as client:
             answer = [think("hm, 世"), say("a"), tool("f", {}, "c")]
             service.play([*answer, done(finish_reason="tool_calls", state=state)])
@@ -790,7 +790,7 @@ def test_the_sandbox_as_the_sdk_sees_it() -> None:
     ending = done(
         20, 150, finish_reason="tool_calls", model="m-1", cached=5, reasoning=7, state=state
     )
-    with Sandbox(wire="anthropic") as service:  # the SDK may send the key as Bearer, too
+    with Sandbox(wire="anthropic", pause=0) as service:  # the SDK may send the key as Bearer, too
         url = service.url.removesuffix("/v1")
         schema = {"type": "object", "properties": {"x": {"type": "string"}}}
         tools = [{"name": "f", "description": "d", "input_schema": schema}]

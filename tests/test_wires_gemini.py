@@ -391,7 +391,7 @@ def test_a_tool_loop_with_signatures() -> None:
         """Answer."""
         return "1"
 
-    with Sandbox(wire="gemini") as service:
+    with Sandbox(wire="gemini", pause=0) as service:
         with WebsopyClient(base_url=service.url, wire="gemini", model="m", plugins=[]) as client:
             answer = [think("hm, 世"), say("a"), tool("f", {}, "c")]
             service.play([*answer, done(finish_reason="stop", state=state)])

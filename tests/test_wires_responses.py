@@ -401,7 +401,7 @@ def test_a_tool_loop_with_reasoning(tmp_path: Path) -> None:
         """Answer."""
         return "1"
 
-    with Sandbox(wire="responses") as service:
+    with Sandbox(wire="responses", pause=0) as service:
         options: dict[str, Any] = {"base_url": service.url, "model": "m", "plugins": []}
         with WebsopyClient(wire="responses", **options) as client:
             answer = [think("hm"), say("a"), tool("f", {}, "c")]
@@ -438,7 +438,7 @@ def test_pings(kind: str) -> None:
 def test_reasoning_without_end() -> None:
     """PROMISE 16: what goes back is held in memory, so it counts for `max_answer_size`."""
     secret = SECRET | {"encrypted_content": "x" * 1000}
-    with Sandbox(wire="responses") as service:
+    with Sandbox(wire="responses", pause=0) as service:
         state = {"responses": {"items": [secret] * 100}}
         service.play([say("a"), done(finish_reason="stop", state=state)])
         with WebsopyClient(base_url=service.url, wire="responses", plugins=[]) as client:
@@ -590,7 +590,7 @@ def test_the_sandbox_as_the_sdk_sees_it() -> None:
     ending = done(20, 150, finish_reason="tool_calls", model="m-1", answer_id="r", state=state)
     asked: dict[str, Any] = {"model": "m", "store": False}
     result = {"type": "function_call_output", "call_id": "c", "output": "1"}
-    with Sandbox(wire="responses") as service:
+    with Sandbox(wire="responses", pause=0) as service:
         with openai.OpenAI(api_key="k3y", base_url=service.url, max_retries=0) as sdk:
             service.play([*steps, ending])
             with sdk.responses.stream(input="x", **asked) as stream:
