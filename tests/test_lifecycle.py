@@ -458,6 +458,29 @@ def test_close_from_another_thread_wakes_the_reader(ask: Ask, sandbox: Sandbox) 
     assert sandbox.wait_disconnect()
 
 
+def test_the_readers_own_error_has_the_answer_when_another_thread_ends_the_stream(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when that comes between the error and the end it would have been."""
+    with ask(say("a"), silence()) as stream:
+        next(stream)
+        stream.cancel()
+        end = stream._end_and_close
+        raced = []
+
+        def close_first(error: BaseException | None, **options: Any) -> None:
+            if not raced:
+                raced.append(True)
+                end(stream._scope.abort_error())
+            end(error, **options)
+
+        monkeypatch.setattr(stream, "_end_and_close", close_first)
+        with pytest.raises(StreamCancelledError) as caught:
+            next(stream)
+        assert caught.value.partial == Message("a")
+        assert caught.value.attempts == 1
+
+
 def test_leaving_frees_no_more_than_its_own(ask: Ask) -> None:
     """A stream that ends leaves the client's other streams alone."""
     first, second = ask(say("a"), silence()), ask(say("b"), done())

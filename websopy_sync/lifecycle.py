@@ -236,9 +236,9 @@ class Stream(Generic[Item]):
         if error is not None:
             # Crash reporters show locals: here the headers with the key, and the last event.
             clear_frames(error)
-        if isinstance(error, APIError) and not interrupt and not self._end_right:
-            self._complete(error)  # of a reader that goes on after the end
         self._end_and_close(error, interrupt=interrupt)
+        if isinstance(error, APIError) and not interrupt and error is not self._failure:
+            self._complete(error)  # another one has ended the stream, now or before
 
     def _end_and_close(self, error: BaseException | None, *, interrupt: bool = False) -> None:
         """End the stream, if there is an error to end with, and close the source.
