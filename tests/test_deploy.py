@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import socket
-import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
-import h2.connection  # comes with hypercorn
-import h2.errors
-import h2.events
 import pytest
 import requests
 import trustme
@@ -171,6 +166,8 @@ def test_leaving_is_noticed(url: str, certificate: Path) -> None:
 @pytest.mark.timing
 def test_a_request_that_is_aborted_over_http_2_is_noticed(url: str, certificate: Path) -> None:
     """Stop in one tab resets one stream; the connection stays, for the others."""
+    from http_2 import http_2  # noqa: PLC0415  quick tests run without h2
+
     with ExitStack() as stack:
         connection = stack.enter_context(http_2(url, certificate))
         services, streams = [], []
@@ -186,49 +183,6 @@ def test_a_request_that_is_aborted_over_http_2_is_noticed(url: str, certificate:
         for service in services:
             assert service.wait_disconnect(timeout=left + HEARTBEAT + 0.5 - time.monotonic())
         assert connection.read_some(connection.ask("/ping")) == b"pong"
-
-
-class Http2:
-    """A browser's connection to one host, which all of its tabs share."""
-
-    def __init__(self, sock: ssl.SSLSocket, host: str) -> None:
-        self._sock, self._host = sock, host
-        self._state = h2.connection.H2Connection()
-        self._state.initiate_connection()
-
-    def ask(self, path: str) -> int:
-        """Send a request, and return the number of its stream."""
-        stream = self._state.get_next_available_stream_id()
-        names = (":method", ":scheme", ":authority", ":path")
-        headers = list(zip(names, ("GET", "https", self._host, path), strict=True))
-        self._state.send_headers(stream, headers, end_stream=True)
-        self._sock.sendall(self._state.data_to_send())
-        return stream
-
-    def read_some(self, stream: int) -> bytes:
-        """Wait for bytes of this response."""
-        while True:
-            for event in self._state.receive_data(self._sock.recv(65536)):
-                if isinstance(event, h2.events.DataReceived) and event.stream_id == stream:
-                    return event.data
-            self._sock.sendall(self._state.data_to_send())
-
-    def abort(self, stream: int) -> None:
-        """Do what `AbortController.abort()` does."""
-        self._state.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
-        self._sock.sendall(self._state.data_to_send())
-
-
-@contextmanager
-def http_2(url: str, certificate: Path) -> Iterator[Http2]:
-    """A connection, until left."""
-    host = url.removeprefix("https://")
-    context = ssl.create_default_context(cafile=str(certificate))
-    context.set_alpn_protocols(["h2"])
-    name, _, port = host.partition(":")
-    with socket.create_connection((name, int(port)), timeout=10) as plain:
-        with context.wrap_socket(plain, server_hostname=name) as sock:
-            yield Http2(sock, host)
 
 
 @pytest.mark.parametrize("name", ["nginx"], indirect=True, scope="module")
