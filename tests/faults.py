@@ -667,6 +667,9 @@ def child(code: str, *arguments: str, env: Mapping[str, str] | None = None) -> I
 
 Child = subprocess.Popen[str]
 
+FORKS_BESIDE_THREADS = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}
+"""The `env` of a child that forks while it has threads: Python 3.12 warns of that."""
+
 
 def output(process: Child, *, seconds: float = 10.0) -> list[str]:
     """The lines that a child prints until it ends, which it must do well."""

@@ -21,6 +21,7 @@ import pytest
 from endings import ChunksAndEndings
 from faults import (
     DONE,
+    FORKS_BESIDE_THREADS,
     Conn,
     Gone,
     Script,
@@ -1128,8 +1129,7 @@ FORK_WITH_A_LOCK_HELD = """
 def test_fork_while_another_thread_holds_the_pools_lock(does: str) -> None:
     """The child has no such thread, so it must not wait for the lock."""
     with play(always=echo) as server:
-        quiet = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}  # of 3.12: a fork beside threads
-        with child(FORK_WITH_A_LOCK_HELD, server.url, does, env=quiet) as process:
+        with child(FORK_WITH_A_LOCK_HELD, server.url, does, env=FORKS_BESIDE_THREADS) as process:
             assert output(process) == ["over"]
 
 

@@ -19,6 +19,7 @@ import pytest
 from endings import Endings
 from faults import (
     DONE,
+    FORKS_BESIDE_THREADS,
     Conn,
     answer,
     authority,
@@ -715,9 +716,8 @@ FORKED_WHILE_OTHERS_WORK = """
 @pytest.mark.slow
 def test_forks_while_other_threads_open_and_cancel() -> None:
     """No lock that another thread held at the fork stops the child."""
-    quiet = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}  # of 3.12: a fork beside threads
     with play(always=mixed) as server:
-        with child(FORKED_WHILE_OTHERS_WORK, server.url, env=quiet) as process:
+        with child(FORKED_WHILE_OTHERS_WORK, server.url, env=FORKS_BESIDE_THREADS) as process:
             assert output(process, seconds=20) == ["done"]
 
 

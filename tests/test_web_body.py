@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
-import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import pytest
+from faults import FORKS_BESIDE_THREADS, child, output
 from web_bodies import KEY, QUESTION, Ends, Said, asked, chunks_of, until
 
 from websopy_sync.chunks import ContentChunk, DoneChunk, ErrorChunk, StreamChunk
@@ -351,13 +348,8 @@ FORK = """
 
 def test_a_forked_child_leaves_the_body_to_its_parent() -> None:
     """It has no thread that could release the lock; at its end it would wait forever."""
-    program = [sys.executable, "-c", textwrap.dedent(FORK)]
-    forking = subprocess.Popen(program, stdout=subprocess.PIPE, start_new_session=True)
-    try:
-        assert forking.communicate(timeout=5)[0] == b"over\n"
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(forking.pid, signal.SIGKILL)
+    with child(FORK, env=FORKS_BESIDE_THREADS) as process:
+        assert output(process, seconds=5) == ["over"]
 
 
 def test_a_body_of_any_feed() -> None:

@@ -17,6 +17,7 @@ from typing import Any, Unpack
 
 from websopy_sync.interrupts import discreet
 from websopy_sync.web import AnswerSource, EventStreamBody
+from websopy_sync.web.answer_body import COMMENTS_PER_HEARTBEAT
 from websopy_sync.web.events import WebsopyFormat
 from websopy_sync.web.opening import Opening
 
@@ -33,9 +34,6 @@ from .producer import Producer
 from .settings import RelayOptions, Settings, check_wait
 
 logger: logging.Logger = logging.getLogger("websopy_relay")
-
-COMMENTS_PER_HEARTBEAT = 3
-"""As many as `websopy_sync.web.sse_body` sends: a server notices a gone browser by the second."""
 
 
 class Relay:
