@@ -10,7 +10,6 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import time
@@ -18,6 +17,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
+
+from web_apps.running import free_port
 
 KEY = "sk-test-llama"
 MODEL = "smollm2"
@@ -55,8 +56,7 @@ class LlamaServer:
     """
 
     def __init__(self, program: Path, model: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}/v1"
         self._root = f"http://127.0.0.1:{port}"
         program.chmod(program.stat().st_mode | stat.S_IXUSR)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -40,12 +42,18 @@ class Server:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    """A port that is free, and that no connection takes before the server does.
+
+    It is below those that a system gives to connections, and to who asks for any port.
+    """
+    while True:
+        with contextlib.suppress(OSError):
+            port = 20_000 + secrets.randbelow(10_000)
+            with socket.create_server(("127.0.0.1", port)):
+                return port
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(
     command: tuple[str, ...],
     log: Path,
@@ -72,17 +80,18 @@ def running(
             cwd=cwd,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         _wait_until_it_answers(process, port, ready, log)
         yield Server(port, process.pid, log)
     finally:
         process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        with contextlib.suppress(ProcessLookupError):  # and what it started, if that is still there
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _wait_until_it_answers(
