@@ -199,7 +199,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Name the markers, so that --strict-markers finds the misspelt ones."""
     config.addinivalue_line("markers", "slow: takes long or needs much; run by `pytest -m ''`")
     config.addinivalue_line(
-        "markers", "timing: holds seconds to a clock; noxfile.py may run it twice"
+        "markers", "timing: holds seconds to a clock; when it fails, noxfile.py repeats it"
     )
     config.addinivalue_line("markers", "leaves(what): may leave threads or sockets behind")
     # pytest-xdist would not give a new worker the rest of the crashed one's file, and never end.

@@ -132,6 +132,7 @@ def test_wait_lasts_for_its_seconds() -> None:
     assert token.wait(0.0) is False
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 30.0])
 def test_wait_on_a_cancelled_token_returns_at_once(seconds: float) -> None:
     """It returns True, whatever the seconds."""
@@ -141,6 +142,7 @@ def test_wait_on_a_cancelled_token_returns_at_once(seconds: float) -> None:
     assert token.wait(seconds) is True
 
 
+@pytest.mark.timing
 def test_negative_wait_returns_at_once() -> None:
     """Less than 0 seconds is none."""
     assert elapsed(lambda: CancelToken().wait(-5.0)) < 1.0

@@ -327,6 +327,7 @@ def by_ctrl_c(results: Any) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
+@pytest.mark.timing
 @each("leave", [by_break, by_exception, by_close, by_garbage, by_ctrl_c])
 @each("token", [None, CancelToken()])
 def test_leaving_cancels_what_runs(

@@ -393,6 +393,7 @@ def then_a_flood(conn: Conn) -> None:
 AFTERS = [then_silence, then_reset, then_fin, then_more, then_an_error, then_garbage, then_a_flood]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("after", AFTERS)
 @pytest.mark.parametrize("together", [True, False])
 def test_after_done(after: Any, together: bool) -> None:
@@ -419,6 +420,7 @@ def test_more_in_the_same_write() -> None:
     assert got.chunks[-1].type == "done"
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("framing", [to_close, lambda: length(9999)])
 def test_done_in_an_open_body(framing: Any) -> None:
     """done is enough where the framing promises more."""
@@ -735,6 +737,7 @@ def test_chunks_do_move_the_idle_limit() -> None:
     assert (got.text, got.error) == ("........", None)
 
 
+@pytest.mark.timing
 def test_chunks_do_not_move_the_total_limit() -> None:
     """Chunks for ever end at the total limit, with all that came."""
 

@@ -78,6 +78,7 @@ def full_backlog() -> Iterator[str]:
         yield url_of(owner)
 
 
+@pytest.mark.timing
 def test_refused_once_without_retries() -> None:
     """A refused connection is an APIConnectionError that says nothing was sent."""
     with closed_port() as owner, client_at(url_of(owner), max_retries=0) as asker:
@@ -266,6 +267,7 @@ def test_kernel_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (got.text, got.error) == ("hi", None)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "number",
     [
@@ -382,6 +384,7 @@ def test_name_look_up_obeys_the_limits(url: str, proxies: dict[str, str], phase:
     assert 0.15 < got.seconds < 1
 
 
+@pytest.mark.timing
 @through_what
 @pytest.mark.usefixtures("silent_resolver")
 def test_name_look_up_is_cancelled(url: str, proxies: dict[str, str]) -> None:
@@ -478,6 +481,7 @@ def test_long_question_nobody_reads_total() -> None:
     assert got.seconds < 0.9
 
 
+@pytest.mark.timing
 def test_long_question_nobody_reads_first_chunk() -> None:
     """Neither does the first-chunk limit wait for it to be sent."""
     limits = Timeouts(connect=1, first_chunk=0.3, idle=5, total=5)
@@ -488,6 +492,7 @@ def test_long_question_nobody_reads_first_chunk() -> None:
     assert got.seconds < 0.9
 
 
+@pytest.mark.timing
 def test_long_question_nobody_reads_cancelled() -> None:
     """cancel() ends the sending."""
     token = CancelToken()

@@ -43,6 +43,7 @@ def limits(**chosen: float) -> Timeouts:
 # ------------------------------------------------------------------------------------------ time
 
 
+@pytest.mark.timing
 def test_silence_after_the_question() -> None:
     """The first-chunk limit ends it; the question was sent, so it is not sent again."""
     with play(stall) as server:
@@ -76,6 +77,7 @@ def test_head_that_trickles(phase: str) -> None:
     assert 0.2 < got.seconds < 0.8
 
 
+@pytest.mark.timing
 def test_endless_interim_answers_in_time() -> None:
     """Interim answers, slow enough to be few, do not move the limits either."""
 
@@ -402,6 +404,7 @@ def test_snippet_tells_what_came(value: str, page: str) -> None:
     assert len(str(got.error)) < 600
 
 
+@pytest.mark.timing
 def test_other_type_that_never_ends() -> None:
     """A page that goes on for ever costs neither time nor memory."""
 
@@ -417,6 +420,7 @@ def test_other_type_that_never_ends() -> None:
     assert got.seconds < 1.5
 
 
+@pytest.mark.timing
 def test_other_type_that_is_silent() -> None:
     """Nor is a page waited for that does not come."""
 

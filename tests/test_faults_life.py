@@ -142,6 +142,7 @@ def leave_text_by_close(stream: Any) -> None:
 WAYS = [way for name, way in list(globals().items()) if name.startswith("leave_")]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("tls", [False, True])
 def test_leaving_closes_the_connection_at_once(way: Callable[[Any], None], tls: bool) -> None:
@@ -297,6 +298,7 @@ def test_question_to_a_closed_client() -> None:
             asker.ai.chat_stream("hi")
 
 
+@pytest.mark.timing
 def test_closed_by_another_thread() -> None:
     """close() from another thread wakes the reader and does not wait itself."""
     with play(stall_after(HALF)) as server, client(server, timeout=FAR) as asker:

@@ -75,6 +75,7 @@ def test_native_events(code: int) -> None:
     assert (type(got.error), got.error.status_code) == (APIStatusError, code)
 
 
+@pytest.mark.timing
 def test_body_that_never_ends() -> None:
     """The page that comes with a redirect is not read to its end."""
 

@@ -637,6 +637,7 @@ def test_delay_that_the_server_sets(field: str, delay: float) -> None:
     assert got.error.partial.content == "Hel"
 
 
+@pytest.mark.timing
 def test_delay_is_waited() -> None:
     """It is really waited."""
     with play(body(b"retry: 300\n\n", HEL, end=False), part(LO, END, end=True)) as server:
@@ -659,6 +660,7 @@ def test_delay_is_kept_over_connections() -> None:
     assert delays == [0.001, 0.001]
 
 
+@pytest.mark.timing
 def test_delay_beyond_the_deadline() -> None:
     """A wait that the total limit does not allow is not begun."""
     with play(body(b"retry: 20000\n\n", HEL, end=False)) as server:
@@ -667,6 +669,7 @@ def test_delay_beyond_the_deadline() -> None:
     assert (got.error.partial.content, got.seconds < 0.6) == ("Hel", True)
 
 
+@pytest.mark.timing
 def test_cancel_in_the_wait() -> None:
     """cancel() ends the wait; nothing is asked after it."""
     with play(body(b"retry: 5000\n\n", HEL, end=False)) as server:
@@ -678,6 +681,7 @@ def test_cancel_in_the_wait() -> None:
     assert (got.error.partial.content, got.seconds < 0.8) == ("Hel", True)
 
 
+@pytest.mark.timing
 def test_silence_after_a_resumption() -> None:
     """A resumption that stays silent ends at the idle limit, with what had come."""
     limits = Timeouts(connect=5, first_chunk=5, idle=0.3, total=5)

@@ -260,6 +260,7 @@ def test_date(ahead: float, least: float, most: float) -> None:
     assert least <= got.error.retry_after <= most
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.parametrize("code", [429, 503, 500])
 def test_obeyed(code: int) -> None:
@@ -270,6 +271,7 @@ def test_obeyed(code: int) -> None:
     assert 0.95 < got.seconds < 1.7
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_date_obeyed() -> None:
     """A date is obeyed too."""
@@ -279,6 +281,7 @@ def test_date_obeyed() -> None:
     assert 0.8 < got.seconds < 2.6
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "value", ["61", "120", "86400", "9" * 30, pytest.param(date_in(3600), id="date")]
 )
@@ -291,6 +294,7 @@ def test_too_long(value: str) -> None:
     assert got.seconds < 0.5
 
 
+@pytest.mark.timing
 def test_beyond_the_deadline() -> None:
     """A wait that the total limit does not allow is not begun."""
     with play(status_answer(429, {"Retry-After": "5"})) as server:
@@ -299,6 +303,7 @@ def test_beyond_the_deadline() -> None:
     assert got.seconds < 0.5
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "value", ["abc", "-10", "nan", "inf", "", "Fri, 29 Sep 100000 16:26:57 GMT"]
 )
@@ -359,6 +364,7 @@ def test_limit_is_not_new_with_each_try() -> None:
     assert got.seconds < 1.0
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("seconds", [0, 0.05])
 def test_cancel_in_the_wait(seconds: float) -> None:
     """cancel() ends a wait at once, and nothing is sent after it."""
@@ -376,6 +382,7 @@ def test_cancel_in_the_wait(seconds: float) -> None:
     assert got.seconds < 0.7
 
 
+@pytest.mark.timing
 def test_client_closed_in_the_wait() -> None:
     """Closing the client ends a wait as well."""
     waiting = threading.Event()

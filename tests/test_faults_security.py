@@ -550,6 +550,7 @@ def test_silence_in_a_tunnel_asked_for_in_a_thread(monkeypatch: pytest.MonkeyPat
     assert (got.text, got.error) == ("late", None)
 
 
+@pytest.mark.timing
 def test_cancel_in_the_body_in_a_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
     """So does cancel()."""
     token = CancelToken()
@@ -623,6 +624,7 @@ def proxy_floods(conn: Conn) -> None:
     assert conn.sent < 16_000_000
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("fault", [proxy_silent, proxy_trickles, proxy_floods])
 def test_proxy_that_never_opens_the_tunnel(fault: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tunnel is part of connecting, under its limit."""
@@ -649,6 +651,7 @@ def test_proxy_that_breaks(fault: Script, monkeypatch: pytest.MonkeyPatch) -> No
     assert_hidden(got.error, PROXY_PASSWORD)
 
 
+@pytest.mark.timing
 def test_cancel_in_the_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
     """cancel() reaches the wait for a proxy."""
     token = CancelToken()

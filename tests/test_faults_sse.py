@@ -312,6 +312,7 @@ def test_native_events_end_with_their_bytes() -> None:
     assert [came.event for came in got.chunks] == ["message", "x"]
 
 
+@pytest.mark.timing
 def test_native_events_end_with_their_length() -> None:
     """A body that is complete is at its end, though the connection stays open."""
     sent = b"data: a\n\n"

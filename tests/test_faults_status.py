@@ -151,6 +151,7 @@ def trickling_to_the_close(conn: Conn) -> None:
     conn.keep_until_gone(b".")
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [silent, trickling, trickling_chunks, trickling_to_the_close])
 def test_body_that_never_ends(fault: faults.Script) -> None:
@@ -174,6 +175,7 @@ def test_total_limit_in_a_body(fault: faults.Script) -> None:
     assert 0.2 < got.seconds < 0.8
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("fault", [silent, trickling_chunks])
 def test_cancel_in_a_body(fault: faults.Script) -> None:
     """cancel() ends it too."""
@@ -203,6 +205,7 @@ def gigabyte(conn: Conn) -> None:
     conn.flood(MEGABYTE, limit=64_000_000)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("fault", [endless, endless_chunks, gigabyte])
 def test_flood(fault: faults.Script) -> None:
     """At most 64 KiB of a body are kept, and the rest is not waited for."""

@@ -401,6 +401,7 @@ def test_client_closed_by_two_threads() -> None:
             assert endings.ends == ["StreamCancelledError closed"] * 3
 
 
+@pytest.mark.timing
 def test_client_closed_while_a_retry_waits() -> None:
     """The wait ends at once; nothing is sent again."""
     endings = Endings()
@@ -755,6 +756,7 @@ class Gone:
             self.gone.set()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("way", ["close", "cancel", "with", "loop", "garbage"])
 def test_strict_plugin_that_raises_at_the_end_leaves_no_socket_open(way: str) -> None:
     """The connection is closed, the other plugins hear of the end, the first error comes out."""
@@ -783,6 +785,7 @@ def test_strict_plugin_that_raises_at_the_end_leaves_no_socket_open(way: str) ->
     assert first.ends == last.ends and len(first.ends) == 1
 
 
+@pytest.mark.timing
 def test_client_close_goes_on_after_a_plugin_raised() -> None:
     """All streams are closed, each end is told to all, and the first error comes out."""
     gones, endings, closed = [Gone() for _ in range(4)], Endings(), []

@@ -190,6 +190,7 @@ def test_handshake_that_fails(fault: faults.Script) -> None:
     assert got.error.sent is False
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("limit", "phase"), [("connect", "connect"), ("total", "total")])
 def test_handshake_that_takes_for_ever(limit: str, phase: str) -> None:
     """The handshake is part of connecting; both limits hold in it."""
@@ -334,6 +335,7 @@ def test_cancel_of_a_busy_stream_never_yields_ciphertext(version: str) -> None:
             assert set(caught.value.partial.content) <= set("abcdefgh")
 
 
+@pytest.mark.timing
 def test_cancel_before_the_head_of_a_busy_server() -> None:
     """The same while the head has not come."""
     token = CancelToken()
@@ -344,6 +346,7 @@ def test_cancel_before_the_head_of_a_busy_server() -> None:
     assert got.seconds < 0.6
 
 
+@pytest.mark.timing
 def test_cancel_in_the_body() -> None:
     """cancel() wakes a reader that is blocked in TLS."""
     with play(stall_after(text("half")), tls=authority().server()) as server:

@@ -245,6 +245,7 @@ def test_comments_do_no_harm(wire: str, service: Sandbox, client: WebsopyClient)
     assert client.ai.chat("x").content == "ab"
 
 
+@pytest.mark.timing
 def test_comments_are_no_progress(wire: str, service: Sandbox, client: WebsopyClient) -> None:
     """PROMISE 6: what keeps a connection alive does not move the limit between chunks."""
     play(service, say("a"), *([sign_of_life(wire), pause(0.04)] for _ in range(40)), ENDED)
@@ -254,6 +255,7 @@ def test_comments_are_no_progress(wire: str, service: Sandbox, client: WebsopyCl
     assert caught.value.phase == "idle" and time.monotonic() - began < 1.2
 
 
+@pytest.mark.timing
 @each(("limits", "phase"), [(Timeouts(idle=0.3), "idle"), (Timeouts(total=0.3), "total")])
 def test_a_trickle_is_no_progress(
     limits: Timeouts, phase: str, wire: str, service: Sandbox, client: WebsopyClient

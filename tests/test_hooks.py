@@ -1305,6 +1305,7 @@ def test_bad_background_options(options: dict[str, Any], names: str) -> None:
         BackgroundPlugin(Gate(), **options)
 
 
+@pytest.mark.timing
 def test_background_close_gives_up_on_a_hook_that_hangs(background: Background) -> None:
     """At most exit_seconds: a plugin cannot keep a program from ending."""
     gate = Gate()

@@ -213,6 +213,7 @@ def full(make: Make, background: Background, sandbox: Sandbox, **options: Any) -
     return stream, plugin, hears
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("way", ["cancel", "token", "close"])
 def test_waiting_for_room_obeys_cancel(
     make: Make, background: Background, sandbox: Sandbox, way: str
@@ -233,6 +234,7 @@ def test_waiting_for_room_obeys_cancel(
     assert plugin.flush(SOON) and hears.ends == ["StreamCancelledError"]
 
 
+@pytest.mark.timing
 def test_waiting_for_room_obeys_the_total_limit(
     make: Make, background: Background, sandbox: Sandbox
 ) -> None:

@@ -499,6 +499,7 @@ def by_token(stream: ChatStream, token: CancelToken) -> Callable[[], None]:
     return token.cancel
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("how", [by_stream, by_token])
 def test_cancel_wakes_a_blocked_read(
     ask: Ask, sandbox: Sandbox, how: Callable[[ChatStream, CancelToken], Callable[[], None]]
@@ -519,6 +520,7 @@ def test_cancel_wakes_a_blocked_read(
     assert sandbox.wait_disconnect()
 
 
+@pytest.mark.timing
 def test_cancel_before_the_headers(ask: Ask, sandbox: Sandbox) -> None:
     """A token ends the call that waits for the headers."""
     token = CancelToken()

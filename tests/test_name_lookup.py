@@ -146,6 +146,7 @@ def test_a_look_up_left_behind_wakes_nobody(resolver: Resolver) -> None:
     assert time.monotonic() - began >= 0.199
 
 
+@pytest.mark.timing
 def test_threads_are_bounded(resolver: Resolver) -> None:
     """However many callers there are; those without a place wait within their own limits."""
     lookup = NameLookup(max_threads=3)

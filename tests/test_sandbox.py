@@ -709,6 +709,7 @@ def test_requests(sandbox: Sandbox) -> None:
         _ = second.json
 
 
+@pytest.mark.timing
 def test_waiting_for_what_happens(sandbox: Sandbox) -> None:
     """A test can wait for a request, a client's leaving and a connection's end; none waits on."""
     waits = (sandbox.wait_request, sandbox.wait_disconnect)
@@ -765,6 +766,7 @@ def leave(client: socket.socket, *, rudely: bool) -> None:
     client.close()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("rudely", [False, True])
 @pytest.mark.parametrize(
     "script",
@@ -821,6 +823,7 @@ def test_early_next_question(sandbox: Sandbox) -> None:
     assert data.count(b"HTTP/1.1 200 OK") == data.count(b'{"type":"done"}') == 2
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("step", [pause(LONG), wait(threading.Event(), timeout=LONG)])
 def test_early_next_question_does_not_hold_up_close(step: Any) -> None:
     """Not even then does a pause outlive the sandbox."""
@@ -836,6 +839,7 @@ def test_early_next_question_does_not_hold_up_close(step: Any) -> None:
 # --- its life ------------------------------------------------------------------------------------
 
 
+@pytest.mark.timing
 def test_close_ends_everything() -> None:
     """Answers under way end, threads and sockets go; nobody is said to have left."""
     before = set(threading.enumerate())

@@ -136,6 +136,7 @@ def test_plain_http_to_a_tls_sandbox(tls: ssl.SSLContext) -> None:
         assert is_well(sandbox)
 
 
+@pytest.mark.timing
 def test_tls_to_a_plain_sandbox(authority: trustme.CA) -> None:
     """At once too: the client says what is wrong, instead of waiting for a handshake."""
     with Sandbox(pause=0) as sandbox:
@@ -423,6 +424,7 @@ def test_memory_keeps_the_newest() -> None:
 # --- close() while all this goes on --------------------------------------------------------------
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_close_while_clients_break_off_and_dawdle(tls: ssl.SSLContext) -> None:
     """It returns soon, with no thread and no socket left (conftest.py looks for them)."""

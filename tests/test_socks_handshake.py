@@ -117,6 +117,7 @@ def trickles(conn: Conn) -> None:
     conn.trickle(b"\x05\x00\x00\x03\xff" + b"x" * 257)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("phase", ["connect", "total"])
 @pytest.mark.parametrize("reply", [trickles, Conn.wait_gone])
 def test_handshake_that_takes_for_ever(reply: Script, phase: str) -> None:

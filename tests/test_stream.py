@@ -130,6 +130,7 @@ def test_long_answers_arrive_whole(ask: Ask) -> None:
 # --- the end: done -------------------------------------------------------------------------------
 
 
+@pytest.mark.timing
 def test_done_ends_without_waiting_for_the_body(ask: Ask) -> None:
     """PROMISE 10: the server keeps the body open; nobody waits for it."""
     stream = ask(say("a"), done(1, 2), silence())
@@ -440,6 +441,7 @@ def test_bad_data_is_shown_without_secrets_and_in_short(ask: Ask) -> None:
     assert caught.value.partial == Message("a")
 
 
+@pytest.mark.timing
 def test_the_total_limit_ends_any_trickle(ask: Ask) -> None:
     """However alive it is."""
     trickle = [step for _ in range(100) for step in (say("a"), pause(0.02))]

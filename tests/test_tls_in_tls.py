@@ -120,6 +120,7 @@ def test_limit_of_the_next_call() -> None:
         assert (got.error.phase, got.text, len(server.conns)) == ("idle", "half", 1)
 
 
+@pytest.mark.timing
 def test_cancel_in_the_inner_handshake() -> None:
     """cancel() ends the inner handshake."""
     token = CancelToken()
@@ -214,6 +215,7 @@ def test_record_after_the_answer() -> None:
         assert [ask(server, through=asker).text for _ in range(2)] == ["one", "two"]
 
 
+@pytest.mark.timing
 def test_long_question_nobody_reads() -> None:
     """The limit holds while a long question is sent."""
 

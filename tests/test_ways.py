@@ -270,6 +270,7 @@ def test_limit_before_the_head(way: Way, phase: str) -> None:
     assert got.seconds < 0.8
 
 
+@pytest.mark.timing
 @every_way
 def test_head_that_trickles(way: Way) -> None:
     """No trickle moves the limit."""
@@ -343,6 +344,7 @@ def test_no_log_tells_a_secret(way: Way, script: Script, caplog: pytest.LogCaptu
     assert not any(secret in caplog.text for secret in (KEY, PROMPT, PASSWORD, basic))
 
 
+@pytest.mark.timing
 @every_way
 def test_question_is_not_held_back(way: Way) -> None:
     """No way costs the 40 ms for which a kernel may hold an acknowledgement back."""
@@ -430,6 +432,7 @@ def test_proxy_that_stalls(way: Way, phase: str) -> None:
     assert got.seconds < 0.8
 
 
+@pytest.mark.timing
 @by_tunnel
 def test_cancel_while_the_proxy_stalls(way: Way) -> None:
     """cancel() ends the wait for a proxy."""
@@ -458,6 +461,7 @@ def test_proxy_that_breaks_off(way: Way, how: Script) -> None:
     assert (got.error.sent, got.error.retryable) == (False, True)
 
 
+@pytest.mark.timing
 @by_tunnel
 def test_proxy_that_speaks_something_else(way: Way) -> None:
     """What does not speak the proxy's protocol is our own error, and nothing was sent."""

@@ -47,6 +47,7 @@ NEVER = before_headers(silence())
 # --- before the service's headers ------------------------------------------------------------
 
 
+@pytest.mark.timing
 def test_signs_of_life_begin_before_the_service_answers() -> None:
     """The first at once: the browser gets the headers, and the page knows that it was heard."""
     more = threading.Event()
@@ -161,6 +162,7 @@ def test_a_function_is_let_go_of_once_it_has_opened_its_answer() -> None:
             assert until(lambda: held() is None, seconds=1.0)
 
 
+@pytest.mark.timing
 def test_a_function_that_heeds_no_token_holds_its_own_thread_only() -> None:
     """The server's thread is free at once."""
     more = threading.Event()

@@ -63,6 +63,7 @@ def told(server: Server, number: signal.Signals) -> tuple[str, float]:
             connection.close()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("server", sorted(GOES_ON | ENDS), indirect=True)
 def test_sigterm_tells_the_page(server: Server, request: pytest.FixtureRequest) -> None:
     """At once, while the model is silent; the connection ends then."""
@@ -72,6 +73,7 @@ def test_sigterm_tells_the_page(server: Server, request: pytest.FixtureRequest) 
     assert seconds < 2.0
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("server", ["gunicorn-gthread"], indirect=True)
 def test_sighup_tells_the_page(server: Server) -> None:
     """The old workers end their responses, and new ones answer."""

@@ -153,6 +153,7 @@ def test_a_wire_that_is_not_resumable() -> None:
     assert caught.value.partial == Message("good")
 
 
+@pytest.mark.timing
 @each("end", ["fin", "cut", "reset", "silence", "nothing"])
 def test_a_response_that_may_end_here(end: str) -> None:
     """PROMISE 11: the reader says whether the message is complete when the bytes end, however."""

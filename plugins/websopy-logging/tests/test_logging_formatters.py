@@ -121,6 +121,7 @@ def test_inner_formatter() -> None:
     assert formatter.format(record) == "INFO|token=***"
 
 
+@pytest.mark.timing
 def test_long_lines_take_linear_time() -> None:
     """A model's whole answer in a line does not hold up the program."""
     formatter = RedactingFormatter()

@@ -176,6 +176,7 @@ def test_one_who_leaves_does_not_end_the_answer(relay: Relay, asking: Asking) ->
     assert texts_of(events_of(relay.follow(answer_id, owner="me"))) == ["a", "b"]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("script", [[silence()], [say("a"), silence()]], ids=["silent", "begun"])
 def test_a_stop_from_another_process(
     relay: Relay, other: Relay, asking: Asking, script: list[Any]

@@ -98,6 +98,7 @@ def test_two_processes_that_end_an_answer_at_once(make_log: MakeLog) -> None:
     assert record is not None and record.events == numbers(1, 2)
 
 
+@pytest.mark.timing
 def test_watching_sees_what_others_write(make_log: MakeLog) -> None:
     """Events and the end, of the followed answers only, and soon."""
     log, watching = make_log(), make_log()

@@ -127,6 +127,7 @@ def test_server_and_worker_lost_at_once(
             assert until(lambda: other.follow(answer_id, owner="me").status == 404)
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_a_server_that_is_not_there_yet(
     asking: Asking, needs: Callable[[object, str], None], caplog: pytest.LogCaptureFixture
