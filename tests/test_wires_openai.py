@@ -24,12 +24,21 @@ def event(*deltas: dict[str, Any], finish: str | None = None, **more: Any) -> st
     return f"data: {json.dumps({'id': '1', 'model': 'm', 'choices': choices, **more})}\n\n"
 
 
+def message(fields: dict[str, Any], finish: str | None = None) -> str:
+    choice = {"index": 0, "message": {"role": "assistant", **fields}, "finish_reason": finish}
+    return f"data: {json.dumps({'object': 'chat.completion', 'choices': [choice]})}\n\n"
+
+
 def call(index: int | None, arguments: str, **more: Any) -> dict[str, Any]:
     function = {"arguments": arguments, **({"name": more.pop("name")} if "name" in more else {})}
     piece = {"function": function, **more} | ({} if index is None else {"index": index})
     return {"tool_calls": [piece]}
 
 
+WHOLE_CALLS = [
+    {"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}}
+    for id, arguments in (("a", "{}"), ("b", "[]"))
+]
 DONE = "data: [DONE]\n\n"
 STOP = event({}, finish="stop")
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
@@ -131,6 +140,29 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         "StreamProtocolError",
     ),
     ("choices that are an object", 'data: {"choices":{}}\n\n', [], "StreamProtocolError"),
+    (
+        "a message in place of deltas, as of a server that does not stream",
+        message({"content": "Hi", "tool_calls": [*WHOLE_CALLS]}, finish="tool_calls") + DONE,
+        [
+            ["content", "Hi"],
+            ["tool_call", ["f", "{}", "a"]],
+            ["tool_call", ["f", "[]", "b"]],
+            ["done", ["tool_calls", None]],
+        ],
+        None,
+    ),
+    (
+        "messages in place of deltas",
+        message({"content": "Hi"}) + message({"content": " you"}, finish="stop"),
+        [["content", "Hi"], ["content", " you"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "the message once more after its deltas",
+        event({"content": "Hi"}) + message({"content": "Hi"}, finish="stop"),
+        [["content", "Hi"], ["done", ["stop", None]]],
+        None,
+    ),
     (
         "a mistral list with thinking",
         event({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]})

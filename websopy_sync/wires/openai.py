@@ -106,6 +106,7 @@ class OpenAIReader:
         self._id: str | None = None
         self._usage: Usage | None = None
         self._extra = Noted()
+        self._in_deltas = False
 
     @property
     def done(self) -> DoneChunk | None:
@@ -138,6 +139,7 @@ class OpenAIReader:
         self._id = self._id or text_in(fields, "id")
         for choice in optional(fields, "choices", list):
             if optional(choice, "index", int) == 0:  # another one is another answer
+                choice = self._with_delta(choice)
                 delta = optional(choice, "delta", dict)
                 levels = (fields, choice, delta)
                 extra = {n: v for each in levels for n, v in unknown_fields(each, _KNOWN).items()}
@@ -148,6 +150,16 @@ class OpenAIReader:
                     yield from self._held()
                 return
         self._extra.note(unknown_fields(fields, _KNOWN))
+
+    def _with_delta(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """A choice whose delta is its message, where a server sends messages and no deltas.
+
+        After deltas a message has what they had.
+        """
+        self._in_deltas = self._in_deltas or "delta" in choice
+        if self._in_deltas or "message" not in choice:
+            return choice
+        return {"delta" if name == "message" else name: value for name, value in choice.items()}
 
     def _delta(self, delta: dict[str, Any], extra: dict[str, Any]) -> Iterator[StreamChunk]:
         reasoning, text = _texts(delta)
