@@ -617,7 +617,7 @@ def test_an_interrupt_at_every_point(asker: Any, use: Callable[[Any], object]) -
         points.run(lambda: use(asked.map(["a", "b", "c"], workers=2)))
         for point in range(1, points.count, 3):
             struck = points.run(lambda: use(asked.map(["a", "b", "c"], workers=2)), point)
-            assert struck or points.count < point, points.at
+            assert struck or points.lost or points.count < point, points.at
             assert soon(lambda: not map_threads()), points.at
         assert len(list(asked.map(["a", "b"]))) == 2
     finally:

@@ -748,7 +748,8 @@ def test_log() -> None:
 def test_prints_nothing(sandbox: Sandbox, capfd: pytest.CaptureFixture[str]) -> None:
     """Not for an answer, not for a client that leaves or sends nonsense."""
     sandbox.play([say("x"), silence()])
-    bare(sandbox).close()
+    with contextlib.closing(bare(sandbox)):
+        assert sandbox.wait_request()
     with socket.create_connection(("127.0.0.1", sandbox.port)) as client:
         client.sendall(b"nonsense\r\n\r\n")
     answered(sandbox)
