@@ -219,7 +219,7 @@ def test_an_empty_budget_allows_no_retry() -> None:
 
 def test_events_of_one_connection() -> None:
     """However its bytes are cut; `last_event_id` follows."""
-    source, _ = source_of(Response(b"id: 1\nda", b"ta: a\n\ndata: b\n\n"), ends_at_eof=True)
+    source, _ = source_of(Response(b"id: 1\nda", b"ta: a\n\ndata: b\n\n"), may_end=bool)
     assert read(source) == ["a", "b"]
     assert source.last_event_id == "1"
 
@@ -239,7 +239,7 @@ def test_goes_on_after_the_last_id() -> None:
         Response("retry: 0\nid: ü\ndata: a\n\n".encode(), CUT),
         Response("id: ü\ndata: a\n\nid: 2\ndata: b\n\n".encode(), CUT),
         Response(b"id: 3\ndata: c\n\n"),
-        ends_at_eof=True,
+        may_end=bool,
     )
     delays: list[float] = []
     assert read(source, lambda error, delay: delays.append(delay)) == ["a", "b", "c"]
@@ -256,7 +256,7 @@ def test_the_servers_delay_outlives_the_connection() -> None:
         Response(b"retry: 20\nid: 1\ndata: a\n\n", CUT),
         Response(b"id: 2\ndata: b\n\n", CUT),
         Response(),
-        ends_at_eof=True,
+        may_end=bool,
     )
     delays: list[float] = []
     read(source, lambda error, delay: delays.append(delay))
@@ -268,7 +268,7 @@ def test_half_an_event_does_not_leak_into_the_next_connection() -> None:
     source, _ = source_of(
         Response(b"retry: 0\nid: 1\ndata: a\n\nid: 9\ndata: ha", CUT),
         Response(b"id: 2\ndata: b\n\n"),
-        ends_at_eof=True,
+        may_end=bool,
     )
     assert read(source) == ["a", "b"]
     assert source.last_event_id == "2"
@@ -281,7 +281,7 @@ def test_a_failed_reconnection_is_retried() -> None:
         REFUSED,
         Response(status=502),
         Response(b"id: 2\ndata: b\n\n"),
-        ends_at_eof=True,
+        may_end=bool,
     )
     assert read(source) == ["a", "b"]
     assert len(transport.requests) == 4
@@ -291,7 +291,7 @@ def test_repeats_without_ids_are_dropped() -> None:
     """They were delivered before an event with an id, which comes again too."""
     old = b"retry: 0\n\ndata: x\n\nid: 1\ndata: a\n\n"
     new = b"id: 2\ndata: b\n\n"
-    source, _ = source_of(Response(old, CUT), Response(old + new), ends_at_eof=True)
+    source, _ = source_of(Response(old, CUT), Response(old + new), may_end=bool)
     assert read(source) == ["x", "a", "b"]
 
 
@@ -310,7 +310,7 @@ def test_held_events_are_delivered_at_a_good_end() -> None:
     source, _ = source_of(
         Response(b"retry: 0\nid: 1\ndata: a\n\ndata: x\n\nid: 2\ndata: b\n\n", CUT),
         Response(b"data: x\n\n"),
-        ends_at_eof=True,
+        may_end=bool,
     )
     assert read(source) == ["a", "x", "b", "x"]
 
@@ -449,6 +449,6 @@ def test_pings_are_left_out_when_ignored() -> None:
         Response(b"retry: 0\nid: 1\ndata: a\n\nevent: ping\ndata: {}\n\n", CUT),
         Response(b"id: 2\ndata: b\n\n"),
         ignore="ping",
-        ends_at_eof=True,
+        may_end=bool,
     )
     assert read(source) == ["a", "b"]

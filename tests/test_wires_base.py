@@ -14,6 +14,7 @@ from tables import each
 
 from websopy_sync import (
     APIConnectionError,
+    APITimeoutError,
     ChatStream,
     ConfigError,
     Message,
@@ -154,14 +155,15 @@ def test_a_wire_that_is_not_resumable() -> None:
 
 
 @pytest.mark.timing
+@each("said", ["good!", "good day!"])
 @each("end", ["fin", "cut", "reset", "silence", "nothing"])
-def test_a_response_that_may_end_here(end: str) -> None:
+def test_a_response_that_may_end_here(end: str, said: str) -> None:
     """PROMISE 11: the reader says whether the message is complete when the bytes end, however."""
 
     def script(conn: Conn) -> None:
         conn.read_request()
         conn.head(headers={"Connection": "close", "Transfer-Encoding": "chunked"})
-        conn.send(http_chunk(event("good day!")))
+        conn.send(http_chunk(event(said)))
         if end == "fin":
             conn.send(b"0\r\n\r\n")
         elif end == "reset":
@@ -176,10 +178,39 @@ def test_a_response_that_may_end_here(end: str) -> None:
     with play(script) as server:
         started = time.monotonic()
         stream = ask_other(server.url, timeout=Timeouts(idle=30))
-        assert stream.get_final_message() == Message("goodday!", finish_reason="!")
+        assert stream.get_final_message() == Message(said.replace(" ", ""), finish_reason="!")
         took = time.monotonic() - started
         assert (took > GRACE) is (end in ("silence", "nothing")) and took < GRACE + 2
     assert stream.state == "done"
+
+
+@each("more", ["day!", "day to you!"])
+@each("end", ["fin", "cut", "silence"])
+def test_a_finish_in_each_event(more: str, end: str) -> None:
+    """PROMISE 11: where text followed a reason to stop, only a whole body ends the message."""
+
+    def script(conn: Conn) -> None:
+        conn.read_request()
+        conn.head(headers={"Connection": "close", "Transfer-Encoding": "chunked"})
+        for said in ("good!", more, "Sir!"):
+            conn.send(http_chunk(event(said)))
+            time.sleep(GRACE * 1.2 if said == more and end == "fin" else 0)
+        if end == "fin":
+            conn.send(b"0\r\n\r\n")
+        elif end == "silence":
+            conn.wait_gone(5)
+
+    content = f"good!{more}Sir!".replace(" ", "")
+    with play(script) as server:
+        stream = ask_other(server.url, timeout=Timeouts(idle=0.3 if end == "silence" else 30))
+        if end == "fin":
+            assert stream.get_final_message() == Message(content, finish_reason="!")
+        else:
+            with pytest.raises(
+                APITimeoutError if end == "silence" else StreamInterruptedError
+            ) as e:
+                stream.until_done()
+            assert e.value.partial == Message(content)
 
 
 def test_a_finish_that_is_taken_back() -> None:

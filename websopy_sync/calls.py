@@ -34,7 +34,7 @@ from .stream import ChatStream, EventStream
 from .transport import HTTPRequest, Transport
 from .turns import Messages, turns_of
 from .urls import path_and_query
-from .wires import Reader, Wire
+from .wires import FastReader, Wire
 
 __all__ = ["Calls"]
 
@@ -189,7 +189,8 @@ class Calls:
         path = http_request.url.removeprefix(self._base_url)
         redact.watch(http_request.headers, http_request.body, query=http_request.query, path=path)
         stream = make(scope, options.cancel_token, redact=redact)
-        format = self._format(ends_at_eof=True, **fields)
+        # Native events have no end mark.
+        format = self._format(may_end=lambda whole: whole, **fields)
         self.track(stream)
         # private so that users do not see it
         stream._open(lambda: self._source(options, http_request, scope, keys, redact, format))
@@ -254,11 +255,11 @@ class Calls:
             standard, self.wire.headers, key, self._options.default_headers, options.extra_headers
         )
 
-    def _chat_format(self, reader: Reader) -> EventFormat:
+    def _chat_format(self, reader: FastReader) -> EventFormat:
         return self._format(
             framing=self.wire.framing,
             text_of=self.wire.text_of if self.wire.resumable else event_as_text,
-            is_complete=lambda: reader.done is not None,
+            may_end=reader.may_end,
             ignore="ping",
         )
 

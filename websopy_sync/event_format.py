@@ -32,10 +32,8 @@ class EventFormat:
         framing: How the bytes are cut into events: as server-sent events, one a line, or, when the
             body is one JSON value, as pieces of its text.
         text_of: The text that an event's data adds, so that `resume` recognizes a restart.
-        ends_at_eof: Whether a good end of the bytes is a good end. It is for native events, which
-            have no end mark.
-        is_complete: Whether the response is complete, though no event has said that it ends:
-            however the bytes end then, nothing is lost.
+        may_end: Whether the response is complete though no event has said that it ends. Its
+            argument tells whether the bytes have ended as they should.
         ignore: A type of events that are left out, such as pings.
         max_event_size: Bytes that one event may have; of "json", the whole body.
         request_id_headers: The response headers that may have the server's id for the request, in
@@ -44,8 +42,7 @@ class EventFormat:
 
     framing: Literal["sse", "ndjson", "json"] = "sse"
     text_of: TextOf = event_as_text
-    ends_at_eof: bool = False
-    is_complete: Callable[[], bool] = bool
+    may_end: Callable[[bool], bool] = lambda whole: False
     ignore: str | None = None
     max_event_size: int = MAX_EVENT_SIZE
     request_id_headers: tuple[str, ...] = ()

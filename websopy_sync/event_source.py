@@ -209,12 +209,12 @@ class EventSource:
             response, failure = self._response, None
             try:
                 data = response.receive() if response is not None else self._receive_none()
-                if not data and not self._format.ends_at_eof:
+                if not data and not self._format.may_end(True):
                     raise StreamInterruptedError("the answer ended before its done chunk")
             except (StreamInterruptedError, APITimeoutError) as error:
                 data, failure = b"", _as_failure(error)
             # Not in `except`, which would give later errors this one as their context.
-            if failure is not None and not self._format.is_complete():
+            if failure is not None and not self._format.may_end(False):
                 self._reconnect(failure, on_retry)
                 take, caught_up = self._decoder.take, False
                 continue

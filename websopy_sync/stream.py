@@ -291,7 +291,7 @@ def _take_and_lend(
     elif not waits:
         reading.scope.progress = True
         yield from lend(chunks, reading)
-        if _chat(reading)._waits:
+        if _chat(reading)._reader.may_end(False):
             reading.scope.limit("idle", GRACE)
     if reading.scope.aborted and not _chat(reading)._settled:
         reading.scope.raise_aborted()

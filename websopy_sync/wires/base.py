@@ -44,7 +44,8 @@ class Reader(Protocol):
     Attributes:
         done: The chunk that ends the response if its bytes end now. None while the response is not
             complete: bytes that end then are an interruption. Once there is one, the stream waits
-            a short while (`GRACE`) for what may still follow, such as the usage.
+            a short while (`GRACE`) for what may still follow, such as the usage. More text after
+            it shows that it meant nothing: then the stream waits for the end of the bytes.
 
     A reader that holds more than a character back, such as a tool call in pieces, says by an
     attribute `held` how many characters it holds, so that `max_answer_size` limits them.

@@ -12,7 +12,14 @@ from collections.abc import Callable
 from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
 from typing import Any
 
-from ..chunks import ContentChunk, DoneChunk, StreamChunk, plain_text
+from ..chunks import (
+    ContentChunk,
+    DoneChunk,
+    ReasoningChunk,
+    StreamChunk,
+    ToolCallChunk,
+    plain_text,
+)
 from ..errors import StreamProtocolError
 from ..interrupts import find_interrupt, is_interrupt
 from .base import Reader, ReadResult, chunks_of
@@ -24,6 +31,8 @@ MAX_LESSONS = 100
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """An escape that may be half of a surrogate pair."""
+
+_SAYS_MORE = (ContentChunk, ReasoningChunk, ToolCallChunk)
 
 PROBE = "\x01"
 """A text for probes, which no service sends."""
@@ -58,6 +67,7 @@ class FastReader:
         self._start = 0
         self._lessons = MAX_LESSONS
         self.done: DoneChunk | None = None
+        self._text_after_done = False
         self.held: int = 0
 
     def read(self, data: str) -> ReadResult:
@@ -78,11 +88,28 @@ class FastReader:
                 and (end - start == len(text) + 1 or _has_no_half(data))
             ):
                 return plain_text(text)
+        was_done = self.done is not None
         result = self._read(data)
         self._start = 0
+        if self.done is not None and result is not None:
+            chunks = chunks_of(result)
+            if was_done and any(isinstance(chunk, _SAYS_MORE) for chunk in chunks):
+                self._text_after_done = True
+            return chunks  # never as plain text, for which the stream would not look at `done`
         if type(result) is ContentChunk and self._lessons and not result.extra:
             self._learn(data, result.content)
         return result
+
+    def may_end(self, whole: bool) -> bool:
+        """Whether the response is complete though no event has said that it ends.
+
+        Where text has followed `done`, a silence or a lost connection proves nothing: some servers
+        name a reason to stop in each event.
+
+        Args:
+            whole: Whether the bytes have ended as they should.
+        """
+        return self.done is not None and (whole or not self._text_after_done)
 
     def _read(self, data: str) -> ReadResult:
         interrupt = None
