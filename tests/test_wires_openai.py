@@ -232,6 +232,16 @@ def test_unknown_fields_are_kept() -> None:
     assert reader.done is not None and reader.done.extra == {"timings": {"ms": 1}}
 
 
+def test_a_message_beside_each_delta() -> None:
+    """Perplexity repeats there all that has come."""
+    reader = OpenAIReader()
+    for text, so_far in (("Hi", "Hi"), (" you", "Hi you")):
+        choice = {"index": 0, "delta": {"content": text}, "message": {"content": so_far}}
+        chunk = reader.read(json.dumps({"choices": [choice]}))
+        assert chunk == ContentChunk(text) and not chunk.extra
+    assert reader.held == 0
+
+
 # --- what is sent --------------------------------------------------------------------------------
 
 

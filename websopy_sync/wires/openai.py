@@ -32,7 +32,7 @@ __all__ = ["OpenAI", "OpenAIReader"]
 
 _KNOWN = {
     *("id", "object", "created", "model", "choices", "usage", "obfuscation"),
-    *("system_fingerprint", "service_tier", "index", "delta", "finish_reason"),
+    *("system_fingerprint", "service_tier", "index", "delta", "message", "finish_reason"),
     *("role", "content", "refusal", "reasoning", "reasoning_content", "tool_calls"),
     "function_call",
 }
