@@ -187,7 +187,7 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         None,
     ),
     ("no object", text("Hi") + "data: []\n\n", [HI], "StreamProtocolError"),
-    ("no JSON", text("Hi") + "data: [DONE]\n\n", [HI], "StreamProtocolError"),
+    ("no JSON", text("Hi") + "data: [OVER]\n\n", [HI], "StreamProtocolError"),
     ("a text that is none", parts({"text": 7}), [], "StreamProtocolError"),
     ("a part that is none", parts("Hi"), [], "StreamProtocolError"),
     ("candidates that are none", event(candidates={}), [], "StreamProtocolError"),

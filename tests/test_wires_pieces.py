@@ -12,10 +12,12 @@ from tables import each
 from websopy_sync.chunks import ContentChunk, ErrorChunk, StreamChunk
 from websopy_sync.errors import StreamProtocolError
 from websopy_sync.usage import Usage
+from websopy_sync.wires import find_wire
 from websopy_sync.wires.pieces import (
     arguments_text,
     collected,
     error_chunk,
+    event_object,
     json_object,
     optional,
     text_in,
@@ -87,6 +89,14 @@ def test_what_is_no_object(data: str) -> None:
         json_object(data)
     assert caught.value.message.endswith(f", got {data!r}")
     assert caught.value.__cause__ is None and caught.value.__context__ is None
+
+
+@each("wire", ["anthropic", "gemini", "openai", "responses"])
+@each("data", ["", " ", ": alive", "[DONE]", " [DONE]\n"])
+def test_what_gateways_send_besides(wire: str, data: str) -> None:
+    """PROMISE 13: nothing, comments as data, and OpenAI's end mark in every format."""
+    if "DONE" not in data or wire != "openai":
+        assert event_object(data) is find_wire(wire).reader().read(data) is None
 
 
 def test_objects_are_read_leniently() -> None:

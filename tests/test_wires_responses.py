@@ -106,6 +106,31 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         None,
     ),
     (
+        "a call that comes with the end only, after one that came before",
+        item("added", 0, **CALL, arguments="")
+        + item("done", 0, **CALL, arguments="{}")
+        + item("added", 1, **CALL, arguments="")
+        + end(output=[{**CALL, "arguments": "{}"}, {**CALL, "call_id": "d", "arguments": "[]"}]),
+        [
+            ["tool_call", ["f", "{}", "c"]],
+            ["tool_call", ["f", "[]", "d"]],
+            ["done", ["tool_calls", None]],
+        ],
+        None,
+    ),
+    (
+        "a call that began and never came as a whole",
+        item("added", 0, **CALL, arguments="") + end(output=[]),
+        [],
+        "StreamProtocolError",
+    ),
+    (
+        "a call that was cut with the response",
+        item("added", 0, **CALL, arguments="") + end("incomplete", output=[]),
+        [["done", ["length", None]]],
+        None,
+    ),
+    (
         "text under another id in each event",
         event("response.output_text.delta", item_id="a", output_index=0, content_index=0, delta="H")
         + event(
@@ -340,7 +365,8 @@ def test_what_must_be_sent_back(stream: str, items: list[Any] | None) -> None:
     assert isinstance(last, DoneChunk) and last.state == (items and {"responses": {"items": items}})
 
 
-OUTPUT = [
+OUTPUT: list[dict[str, Any]] = [
+    {"type": "reasoning", "id": "rs_0", "summary": []},  # nothing to send back
     SECRET,
     TEXT | {"content": [{"type": "output_text", "text": "a"}]},
     OTHER,
@@ -352,7 +378,7 @@ OUTPUT = [
     ("came", "items"),
     [
         ("", [SECRET, TEXT, OTHER, PLACE]),
-        (item("done", **SECRET), [SECRET, TEXT, PLACE]),
+        (item("done", **SECRET), [SECRET, TEXT, OTHER, PLACE]),
         ("".join(item("done", **done) for done in OUTPUT), [SECRET, TEXT, OTHER, PLACE]),
     ],
 )

@@ -20,7 +20,7 @@ from .pieces import (
     beyond_allowance,
     collected,
     error_chunk,
-    json_object,
+    event_object,
     optional,
     text_in,
     unknown_fields,
@@ -121,12 +121,11 @@ class OpenAIReader:
 
     def read(self, data: str) -> ReadResult:
         """Read the data of one event; see `Reader.read`."""
-        data = data.strip(WHITE_SPACE)
-        if not data or data.startswith(":"):
-            return None  # a proxy's comment, sent on as data
-        if data == "[DONE]":
+        if data.strip(WHITE_SPACE) == "[DONE]":
             return [*self._held(), self._done()]
-        fields = json_object(data)
+        fields = event_object(data)
+        if fields is None:
+            return None
         if fields.get("error") or fields.get("object") == "error":
             return [*self._texts.flush(), error_chunk(fields)]  # a call in pieces is none
         return collected(self._event(fields), data)

@@ -22,7 +22,7 @@ from ..interrupts import is_interrupt
 from ..surrogates import SurrogateJoiner, scalar_text
 from ..usage import MAX_COUNT, Usage
 from .base import ReadResult
-from .lenient_json import cleaned, decoded
+from .lenient_json import WHITE_SPACE, cleaned, decoded
 
 __all__ = [
     "Noted",
@@ -31,6 +31,7 @@ __all__ = [
     "beyond_allowance",
     "collected",
     "error_chunk",
+    "event_object",
     "json_object",
     "optional",
     "text_in",
@@ -59,6 +60,20 @@ def json_object(data: str) -> dict[str, Any]:
             raise
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     raise StreamProtocolError(f"event: expected a JSON object ({why:.100}), got {data!r}")
+
+
+def event_object(data: str) -> dict[str, Any] | None:
+    """Read the data of a server-sent event as a JSON object.
+
+    Returns:
+        None for what gateways send besides: nothing, a comment as data, the end mark of OpenAI's
+        format in another one.
+
+    Raises:
+        StreamProtocolError: It is something else.
+    """
+    data = data.strip(WHITE_SPACE)
+    return None if not data or data.startswith(":") or data == "[DONE]" else json_object(data)
 
 
 def collected(chunks: Iterable[StreamChunk], data: str) -> ReadResult:

@@ -11,14 +11,14 @@ from typing import Any
 from ...chunks import DoneChunk, StreamChunk
 from ...usage import Usage
 from ..base import ReadResult
-from ..lenient_json import WHITE_SPACE, cleaned
+from ..lenient_json import cleaned
 from ..pieces import (
     Noted,
     Texts,
     beyond_allowance,
     collected,
     error_chunk,
-    json_object,
+    event_object,
     optional,
     text_in,
     unknown_fields,
@@ -82,9 +82,8 @@ class AnthropicReader:
 
     def read(self, data: str) -> ReadResult:
         """Read the data of one event; see `Reader.read`."""
-        fields = json_object(data.strip(WHITE_SPACE))
-        kind = fields.get("type")
-        if kind == "ping":
+        fields = event_object(data)
+        if fields is None or (kind := fields.get("type")) == "ping":
             return None
         if kind == "error" or fields.get("error"):
             return [*self._texts.flush(), error_chunk(fields)]  # no call: it may lack its end

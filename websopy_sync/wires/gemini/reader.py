@@ -12,14 +12,14 @@ from ...chunks import DoneChunk, StreamChunk, UnknownChunk
 from ...surrogates import scalar_text
 from ...usage import Usage
 from ..base import ReadResult
-from ..lenient_json import WHITE_SPACE, cleaned
+from ..lenient_json import cleaned
 from ..pieces import (
     Noted,
     Texts,
     beyond_allowance,
     collected,
     error_chunk,
-    json_object,
+    event_object,
     optional,
     text_in,
     unknown_fields,
@@ -90,10 +90,9 @@ class GeminiReader:
 
     def read(self, data: str) -> ReadResult:
         """Read the data of one event; see `Reader.read`."""
-        data = data.strip(WHITE_SPACE)
-        if not data or data.startswith(":"):
-            return None  # a proxy's comment, sent on as data
-        fields = json_object(data)
+        fields = event_object(data)
+        if fields is None:
+            return None
         if fields.get("error"):
             return [*self._texts.flush(), error_chunk(fields)]
         return collected(self._event(fields), data)

@@ -5,6 +5,7 @@ Does no I/O. Knows nothing of requests.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..pieces import (
     beyond_allowance,
     collected,
     error_chunk,
-    json_object,
+    event_object,
     optional,
     text_in,
     whole_call,
@@ -44,6 +45,7 @@ class ResponsesReader:
         self._kept: list[dict[str, Any]] = []
         self._size = 0
         self._said: set[str] = set()  # the parts whose text has come
+        self._begun = 0  # the calls that have
 
     @property
     def held(self) -> int:
@@ -52,9 +54,8 @@ class ResponsesReader:
 
     def read(self, data: str) -> ReadResult:
         """Read the data of one event; see `Reader.read`."""
-        fields = json_object(data)
-        kind = fields.get("type")
-        if kind in ("keepalive", "ping"):
+        fields = event_object(data)
+        if fields is None or (kind := fields.get("type")) in ("keepalive", "ping"):
             return None
         read = _EVENTS.get(kind) if isinstance(kind, str) else None
         if read is None and "error" in fields:
@@ -75,6 +76,10 @@ class ResponsesReader:
 
     def _think(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         yield from self._texts.think(optional(fields, "delta", str))
+
+    def _begin(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        self._begun += optional(fields, "item", dict).get("type") == CALL
+        yield from ()
 
     def _item(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         """An item that is complete: a tool call stands there as a whole."""
@@ -99,10 +104,13 @@ class ResponsesReader:
             return
         yield from self._not_said(optional(response, "output", list))
         yield from self._texts.flush()
-        kinds = {item["type"] for item in self._kept}
+        cut = _cut(fields["type"], response)
+        kinds = Counter(item["type"] for item in self._kept)
+        if kinds[CALL] < self._begun and not cut:
+            raise TypeError(f"expected {self._begun} tool calls that began, got {kinds[CALL]}")
         yield DoneChunk(
             usage_in(response.get("usage"), "input_tokens", "output_tokens"),
-            _cut(fields["type"], response) or ("tool_calls" if CALL in kinds else "stop"),
+            cut or ("tool_calls" if CALL in kinds else "stop"),
             text_in(response, "model"),
             text_in(response, "id"),
             state={STATE: {"items": self._kept}} if "reasoning" in kinds else None,
@@ -110,11 +118,12 @@ class ResponsesReader:
 
     def _not_said(self, output: list[Any]) -> Iterator[StreamChunk]:
         """Read what came in no earlier event: some servers send items and text only now."""
-        came = {item["type"] for item in self._kept}
+        came = Counter(item["type"] for item in self._kept)
         for item in output:
             kind = optional(item, "type", str)
-            if kind not in came:
-                yield from self._item({"item": item})
+            if kind != "reasoning" or text_in(item, "encrypted_content"):
+                came[kind] -= 1
+                yield from self._item({"item": item}) if came[kind] < 0 else ()
             for part in optional(item, "content", list) if kind == "message" else ():
                 if not self._said:
                     yield from self._texts.say(_whole_text(part))
@@ -131,6 +140,7 @@ _EVENTS: Mapping[str, Callable[[ResponsesReader, dict[str, Any]], Iterator[Strea
     "response.refusal.done": ResponsesReader._said_whole,
     "response.reasoning_text.delta": ResponsesReader._think,
     "response.reasoning_summary_text.delta": ResponsesReader._think,
+    "response.output_item.added": ResponsesReader._begin,
     "response.output_item.done": ResponsesReader._item,
     "response.completed": ResponsesReader._end,
     "response.incomplete": ResponsesReader._end,
