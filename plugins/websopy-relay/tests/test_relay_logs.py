@@ -164,10 +164,12 @@ def test_clocks_that_jump(tmp_path: Path) -> None:
     file = tmp_path / "answers.db"
     log = SQLiteLog(file)
     log.append([write(1, 1), write(1, 1, "done", key="ended")], TERMS)
+    log.delete("deleted")
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as clock:
         clock.execute("UPDATE answers SET touched = touched - 86400")
         assert SQLiteLog(file).beat({}, ["k"], OTHERS).orphans == frozenset()
         assert log.read("k", 0) is not None and log.read("ended", 0) is None
+        assert log.append([write(2, 2, key="deleted")], TERMS) == {"deleted": "ended"}
         clock.execute("UPDATE answers SET renewed = renewed + 1e6")
         assert SQLiteLog(file).beat({}, ["k"], OTHERS).orphans == {"k"}
     log.close()

@@ -182,6 +182,29 @@ def test_a_file_that_another_process_locks(
         assert texts_of(events_of(other.follow(answer_id, owner="me"))) == WORDS
 
 
+def test_a_file_that_is_removed(tmp_path: Path, asking: Asking) -> None:
+    """A new one gets the answers under way, whole, for processes that begin later too."""
+    file = tmp_path / "answers.db"
+    gates = [threading.Event() for _ in range(3)]
+    gates[1].set()
+    with (
+        Relay(SQLiteLog(file), lease=0.5) as relay,
+        Relay(SQLiteLog(file), lease=0.5) as other,
+        Relay(SQLiteLog(file), lease=0.5) as later,
+    ):
+        answer_id, rest = begin(relay.start(asking(script_with(gates)), owner="me"))
+        here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))
+        assert until(lambda: read_of(here) == read_of(there) == 40)
+        for path in tmp_path.iterdir():
+            path.unlink()
+        gates[0].set()
+        assert until(lambda: read_of(here) == read_of(there) == 120)
+        assert later.follow(answer_id, owner="me").status == 200
+        gates[2].set()
+        assert ends_of(here.events()) == ends_of(there.events()) == ["done"]
+        assert texts_of(events_of(later.follow(answer_id, owner="me"))) == WORDS
+
+
 @pytest.mark.parametrize("place", ["/proc/answers.db", "/dev/null/answers.db"])
 def test_a_file_that_cannot_be(place: str, asking: Asking) -> None:
     """Answers work without a log."""

@@ -51,6 +51,7 @@ class Connection:
         self._path = path
         self.lock = threading.RLock()
         self._open: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # that it was opened on
 
     @contextlib.contextmanager
     def use(self) -> Iterator[sqlite3.Connection]:
@@ -61,7 +62,11 @@ class Connection:
         """
         with self.lock:
             try:
-                self._open = self._open or _connect(self._path)
+                # What is written to a file that was removed or replaced, nobody finds.
+                if self._open is None or self._file != _file_at(self._path):
+                    self.close()
+                    self._open = _connect(self._path)
+                    self._file = _file_at(self._path)
                 yield self._open
             except BaseException as error:
                 self.close()
@@ -106,6 +111,14 @@ class SQLiteFile:
         """Let the connections open again, in both processes."""
         for connection in self._all():
             connection.lock.release()
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file is there; none is ever the same as another that is still open."""
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

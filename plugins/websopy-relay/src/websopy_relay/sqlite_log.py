@@ -27,6 +27,9 @@ PURGE_EVERY = 60.0
 PURGED_AT_ONCE = 100
 """Answers that one purge removes, so that no writer waits for it."""
 
+DELETED_KEPT = 86_400.0
+"""More seconds for a deleted answer: one without a row is written anew by its producer."""
+
 BEGIN = """
 INSERT OR IGNORE INTO answers (key, owner, worker, last, end, renewed, lease, touched)
 VALUES (:key, :owner, :worker, 0, '', :now, :lease, :wall)
@@ -63,7 +66,7 @@ RETURNING id
 """
 
 PURGE = """
-SELECT id FROM answers WHERE touched < :oldest
+SELECT id FROM answers WHERE touched < :oldest AND (end <> :deleted OR touched < :oldest - :kept)
 AND (end <> '' OR NOT (renewed <= :now AND :now < renewed + lease)) LIMIT :most
 """
 
@@ -96,7 +99,7 @@ class SQLiteLog:
         with self._transaction() as connection:
             for write in writes:
                 if not _append(connection, write, terms):
-                    refused[write.key] = "ended"
+                    refused[write.key] = _refusal(connection, write.key)
         return refused
 
     def read(self, key: str, after: int) -> Record | None:
@@ -150,8 +153,14 @@ class SQLiteLog:
         if self._purged and now < self._purged + min(PURGE_EVERY, terms.keep):
             return
         self._purged = now
-        oldest = {"oldest": time.time() - terms.keep, "now": now, "most": PURGED_AT_ONCE}
-        for (answer,) in connection.execute(PURGE, oldest).fetchall():
+        values = {
+            "oldest": time.time() - terms.keep,
+            "now": now,
+            "most": PURGED_AT_ONCE,
+            "deleted": DELETED,
+            "kept": DELETED_KEPT,
+        }
+        for (answer,) in connection.execute(PURGE, values).fetchall():
             _remove(connection, answer)
 
     def request_stop(self, key: str) -> None:
@@ -198,6 +207,11 @@ def _append(connection: sqlite3.Connection, write: Write, terms: Terms) -> bool:
     rows = ((row[0], seq, data) for seq, data in enumerate(write.events, write.seq))
     connection.executemany("INSERT INTO events VALUES (?, ?, ?)", rows)
     return True
+
+
+def _refusal(connection: sqlite3.Connection, key: str) -> Refusal:
+    row = connection.execute("SELECT 1 FROM answers WHERE key = ?", (key,)).fetchone()
+    return "ended" if row else "gone"  # the file was removed
 
 
 def _data_version(connection: sqlite3.Connection) -> int:
