@@ -110,6 +110,79 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         "StreamServerError",
     ),
     (
+        "a finish reason that is an error, with the error in the choice",
+        event({"content": "x"}) + 'data: {"choices":[{"delta":{},"finish_reason":"error","error":'
+        '{"code":502,"message":"m"}}]}\n\n' + DONE,
+        [["content", "x"], ["error", ["m", "502"]]],
+        "StreamServerError",
+    ),
+    *(
+        (
+            f"a finish reason that says that the server failed: {reason}",
+            event({"content": "a\ud83d"}) + event({}, finish=reason) + DONE,
+            [
+                ["content", "a"],
+                ["content", "\ufffd"],
+                ["error", ["the service gave no reason", code]],
+            ],
+            "StreamServerError",
+        )
+        for reason, code in (
+            ("error", None),
+            ("abort", "abort"),
+            ("insufficient_system_resource", "insufficient_system_resource"),
+            ("network_error", "network_error"),
+        )
+    ),
+    *(
+        (
+            f"a finish reason in other words: {reason}",
+            event({"content": "x"}, finish=reason) + DONE,
+            [["content", "x"], ["done", [usual, None]]],
+            None,
+        )
+        for reason, usual in (
+            ("model_length", "length"),
+            ("sensitive", "content_filter"),
+            ("content_filter: PROHIBITED_CONTENT", "content_filter"),
+            ("function_call_filter: MALFORMED_FUNCTION_CALL",) * 2,
+        )
+    ),
+    *(
+        (
+            f"an error that is not named so: {data}",
+            f"data: {data}\n\n" + DONE,
+            [["error", error]],
+            "StreamServerError",
+        )
+        for data, error in (
+            ('{"code":400,"message":"m"}', ["m", "400"]),
+            ('{"detail":"m"}', ["m", None]),
+            ('{"choices":null,"base_resp":{"status_code":1004,"status_msg":"m"}}', ["m", "1004"]),
+        )
+    ),
+    (
+        "fields that are no error",
+        event({"content": "x"}, message="m", code=200, detail="d", base_resp={"status_code": 0})
+        + 'data: {"message": "one moment"}\n\n'
+        + STOP,
+        [["content", "x"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "usage in the choice",
+        'data: {"choices":[{"delta":{"content":"x"},"finish_reason":"stop","usage":'
+        f"{json.dumps(USAGE)}}}]}}\n\n",
+        [["content", "x"], ["done", ["stop", 7]]],
+        None,
+    ),
+    (
+        "usage in a field of Groq's",
+        event({"content": "x"}, finish="stop", x_groq={"id": "r", "usage": USAGE}) + DONE,
+        [["content", "x"], ["done", ["stop", 7]]],
+        None,
+    ),
+    (
         "usage before the finish reason",
         event({"content": "x"}, usage=USAGE) + STOP,
         [["content", "x"], ["done", ["stop", 7]]],

@@ -38,6 +38,17 @@ _KNOWN = {
 }
 """Fields of an event, its choice and its delta that are read, or say nothing about the answer."""
 
+_REASONS = {
+    "function_call": "tool_calls",
+    "model_length": "length",  # Mistral
+    "sensitive": "content_filter",  # Zhipu
+}
+"""Finish reasons of services in the words of `DoneChunk`."""
+
+_FAILURES = frozenset({"error", "abort", "insufficient_system_resource", "network_error"})
+"""Finish reasons of an answer that the server could not finish: of OpenRouter and Mistral, of vLLM
+and SGLang, of DeepSeek, of Zhipu."""
+
 _SENT_BACK = "reasoning_content"
 """A field that DeepSeek and others demand back with later requests. OpenAI itself has none."""
 
@@ -126,29 +137,41 @@ class OpenAIReader:
         fields = event_object(data)
         if fields is None:
             return None
-        if fields.get("error") or fields.get("object") == "error":
-            return [*self._texts.flush(), error_chunk(fields)]  # a call in pieces is none
+        failure = _failure_in(fields)
+        if failure is not None:
+            return [*self._texts.flush(), error_chunk(failure)]  # a call in pieces is none
         return collected(self._event(fields), data)
 
     def _event(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
-        self._usage = (
-            usage_in(fields.get("usage"), "prompt_tokens", "completion_tokens") or self._usage
-        )
+        self._count(fields)
+        self._count(fields.get("x_groq"))
         self._model = self._model or text_in(fields, "model")
         self._id = self._id or text_in(fields, "id")
         for choice in optional(fields, "choices", list):
             if optional(choice, "index", int) == 0:  # another one is another answer
+                self._count(choice)  # Moonshot
                 choice = self._with_delta(choice)
                 delta = optional(choice, "delta", dict)
                 levels = (fields, choice, delta)
                 extra = {n: v for each in levels for n, v in unknown_fields(each, _KNOWN).items()}
                 yield from self._delta(delta, extra)
-                reason = text_in(choice, "finish_reason")
-                if reason:
-                    self._reason = "tool_calls" if reason == "function_call" else reason
-                    yield from self._held()
+                yield from self._finish(choice, text_in(choice, "finish_reason"))
                 return
         self._extra.note(unknown_fields(fields, _KNOWN))
+
+    def _count(self, fields: Any) -> None:
+        usage = fields.get("usage") if isinstance(fields, dict) else None
+        self._usage = usage_in(usage, "prompt_tokens", "completion_tokens") or self._usage
+
+    def _finish(self, choice: dict[str, Any], reason: str | None) -> Iterator[StreamChunk]:
+        if choice.get("error") or reason in _FAILURES:
+            yield from self._texts.flush()
+            yield error_chunk({"code": reason, **choice})
+        elif reason:
+            # Gemini's compatible service adds its own word: "content_filter: SPII".
+            filtered = reason.startswith("content_filter:")
+            self._reason = "content_filter" if filtered else _REASONS.get(reason, reason)
+            yield from self._held()
 
     def _with_delta(self, choice: dict[str, Any]) -> dict[str, Any]:
         """A choice whose delta is its message, where a server sends messages and no deltas.
@@ -191,6 +214,17 @@ class OpenAIReader:
     def held(self) -> int:
         """Characters of tool calls that are not whole yet, and of other fields; see `Reader`."""
         return self._calls.size + beyond_allowance(self._extra.size)
+
+
+def _failure_in(fields: dict[str, Any]) -> Mapping[str, Any] | None:
+    """What says that the service failed, as `error_chunk` reads it; None if nothing does."""
+    status = fields.get("base_resp")  # MiniMax
+    if isinstance(status, dict) and status.get("status_code"):
+        return {"message": status.get("status_msg"), "code": status["status_code"]}
+    # Gateways name no error: they send a code and a message, or FastAPI's detail.
+    told = isinstance(fields.get("message" if fields.get("code") else "detail"), str)
+    named = fields.get("error") or fields.get("object") == "error"
+    return fields if named or (told and not fields.get("choices")) else None
 
 
 def _texts(delta: dict[str, Any]) -> tuple[str, str]:
