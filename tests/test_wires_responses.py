@@ -22,6 +22,7 @@ from websopy_sync.chunks import (
     ReasoningChunk,
     ToolCall,
     ToolCallChunk,
+    UnknownChunk,
     Usage,
 )
 from websopy_sync.message import Message
@@ -44,6 +45,10 @@ def said(delta: str, index: int = 0) -> str:
 
 def item(kind: str, index: int = 0, **fields: Any) -> str:
     return event(f"response.output_item.{kind}", output_index=index, item=fields)
+
+
+def said_whole(text: str) -> dict[str, Any]:
+    return {"type": "message", "content": [{"type": "output_text", "text": text}]}
 
 
 def end(status: str = "completed", **fields: Any) -> str:
@@ -78,6 +83,46 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         event("response.output_text.done", output_index=0, content_index=0, text="Hi") + end(),
         [["content", "Hi"], ["done", ["stop", None]]],
         None,
+    ),
+    (
+        "text in items only, of which no piece came",
+        item("done", 0, **said_whole("Hi"))
+        + item("done", 1, **said_whole(" you"))
+        + end(output=[said_whole("Hi"), said_whole(" you")]),
+        [["content", "Hi"], ["content", " you"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "text in pieces, and in items under other places",
+        event("response.output_text.delta", delta="Hi")
+        + item("done", 1, **said_whole("Hi"))
+        + end(output=[said_whole("Hi")]),
+        [["content", "Hi"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "an item without its text, which comes with the end",
+        item("done", 0, type="message", content=[]) + end(output=[said_whole("Hi")]),
+        [["content", "Hi"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "the end as OpenRouter names it",
+        said("Hi") + event("response.done", response={"status": "completed"}),
+        [["content", "Hi"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "a response that was cancelled",
+        said("Hi") + event("response.cancelled", response={"status": "cancelled"}),
+        [["content", "Hi"], ["error", ["the service gave no reason", "cancelled"]]],
+        "StreamServerError",
+    ),
+    (
+        "a failed response without an error, in the event of a complete one",
+        said("Hi") + event("response.completed", response={"status": "failed"}),
+        [["content", "Hi"], ["error", ["the service gave no reason", "failed"]]],
+        "StreamServerError",
     ),
     (
         "two texts whose pieces come in turn",
@@ -326,6 +371,23 @@ def test_recordings(step: int) -> None:
         ("get_time", {"city": "Paris"}),
     ]
     assert all((call.id or "").startswith("call_") for call in calls)
+
+
+@each("came", [True, False])
+def test_items_of_other_kinds(came: bool) -> None:
+    """PROMISE 47: what the service's own tools did, and calls of custom tools, come once each."""
+    items = [
+        {"type": "image_generation_call", "id": "ig", "result": "AA=="},
+        {"type": "custom_tool_call", "call_id": "c", "name": "f", "input": "x\ud83d"},
+    ]
+    stream = "".join(item("done", **fields) for fields in items if came) + end(output=items)
+    chunks, error = play(datas(WIRE, stream.encode(), 7), WIRE.reader())
+    assert error is None and [chunk.type for chunk in chunks] == [
+        *(i["type"] for i in items),
+        "done",
+    ]
+    call = chunks[1]
+    assert isinstance(call, UnknownChunk) and call.data == items[1] | {"input": "x\ufffd"}
 
 
 # --- state ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ...chunks import DoneChunk, StreamChunk
+from ...chunks import DoneChunk, StreamChunk, UnknownChunk
 from ..base import ReadResult
 from ..lenient_json import cleaned
 from ..openai_form import usage_in
@@ -45,6 +45,8 @@ class ResponsesReader:
         self._kept: list[dict[str, Any]] = []
         self._size = 0
         self._said: set[str] = set()  # the parts whose text has come
+        self._told = False  # whether a whole message had text of which no piece had come
+        self._came = Counter[str]()  # the kinds of items that have come
         self._begun = 0  # the calls that have
 
     @property
@@ -82,16 +84,33 @@ class ResponsesReader:
         yield from ()
 
     def _item(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
-        """An item that is complete: a tool call stands there as a whole."""
+        """An item that is complete. Some servers send the text of a message only now."""
         item = optional(fields, "item", dict)
-        kind = item.get("type")
+        if item.get("type") == "message" and not self._said:
+            yield from self._message(item)
+        yield from self._take(item)
+
+    def _message(self, item: dict[str, Any]) -> Iterator[StreamChunk]:
+        for part in optional(item, "content", list):
+            text = _whole_text(part)
+            self._told = self._told or bool(text)
+            yield from self._texts.say(text)
+
+    def _take(self, item: dict[str, Any]) -> Iterator[StreamChunk]:
+        """An item but for its text: a tool call stands there as a whole."""
+        kind = text_in(item, "type")
+        if kind == "reasoning" and not text_in(item, "encrypted_content"):
+            return
+        self._came[str(kind)] += 1
         if kind == CALL:
             yield whole_call(item, item.get("arguments"), text_in(item, "call_id"))
-        if kind == "reasoning" and text_in(item, "encrypted_content"):
+        if kind in PLACES:
+            self._keep({"type": kind})
+        elif kind == "reasoning":
             fields = {name: item[name] for name in _SENT_BACK if name in item}
             self._keep({"summary": [], **cleaned(fields)})
-        elif kind in tuple(PLACES):
-            self._keep({"type": kind})
+        elif kind:  # what the service's own tools did, or a call of a tool of another kind
+            yield UnknownChunk(kind, cleaned(item))  # type: ignore[arg-type]  # any text
 
     def _keep(self, item: dict[str, Any]) -> None:
         self._kept.append(item)
@@ -99,7 +118,7 @@ class ResponsesReader:
 
     def _end(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         response = optional(fields, "response", dict)
-        if response.get("error"):
+        if response.get("error") or response.get("status") in ("failed", "cancelled"):
             yield from self._fail(fields)
             return
         yield from self._not_said(optional(response, "output", list))
@@ -118,15 +137,12 @@ class ResponsesReader:
 
     def _not_said(self, output: list[Any]) -> Iterator[StreamChunk]:
         """Read what came in no earlier event: some servers send items and text only now."""
-        came = Counter(item["type"] for item in self._kept)
+        came, silent = Counter(self._came), not (self._said or self._told)
         for item in output:
             kind = optional(item, "type", str)
-            if kind != "reasoning" or text_in(item, "encrypted_content"):
-                came[kind] -= 1
-                yield from self._item({"item": item}) if came[kind] < 0 else ()
-            for part in optional(item, "content", list) if kind == "message" else ():
-                if not self._said:
-                    yield from self._texts.say(_whole_text(part))
+            came[kind] -= kind != "reasoning" or bool(text_in(item, "encrypted_content"))
+            yield from self._take(item) if came[kind] < 0 else ()
+            yield from self._message(item) if kind == "message" and silent else ()
 
     def _fail(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         yield from self._texts.flush()
@@ -143,8 +159,10 @@ _EVENTS: Mapping[str, Callable[[ResponsesReader, dict[str, Any]], Iterator[Strea
     "response.output_item.added": ResponsesReader._begin,
     "response.output_item.done": ResponsesReader._item,
     "response.completed": ResponsesReader._end,
+    "response.done": ResponsesReader._end,  # of OpenRouter
     "response.incomplete": ResponsesReader._end,
     "response.failed": ResponsesReader._fail,
+    "response.cancelled": ResponsesReader._fail,
     "error": ResponsesReader._fail,
 }
 """The events with content, errors and the end. The others describe the structure only."""
