@@ -6,6 +6,7 @@ Knows nothing of events, buffers and threads.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 
 from ..cancel import CancelToken
@@ -13,6 +14,8 @@ from ..errors import ConfigError
 from ..run import ToolRun
 from ..stream import ChatStream
 from ..tools import function_problem
+
+logger: logging.Logger = logging.getLogger("websopy_sync.web")
 
 Answer = ChatStream | ToolRun
 
@@ -72,7 +75,10 @@ class Opening:
 
     def cancel(self) -> None:
         """Cancel the answer, also while it is being opened. Returns at once."""
-        self._token.cancel()
+        try:
+            self._token.cancel()
+        except Exception:  # a callback of the source's own; the threads that cancel have other work
+            logger.exception("a callback of a cancel token raised")
         if self._answer is not None:
             self._answer.cancel()
 

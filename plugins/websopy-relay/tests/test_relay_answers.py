@@ -330,6 +330,46 @@ def test_a_follower_elsewhere_keeps_an_answer_going(make_relay: MakeRelay, askin
     assert ends_of(elsewhere.events()) == ["done"]
 
 
+def test_a_callback_that_raises(asking: Asking, caplog: pytest.LogCaptureFixture) -> None:
+    """A source has subscribed it to its token: other answers still end after their grace."""
+
+    def source(cancel: CancelToken) -> ChatStream:
+        cancel.subscribe(lambda: next(iter([])))
+        return opens(cancel)  # type: ignore[no-any-return]
+
+    def ends_when_left() -> bool:
+        body = relay.start(source, owner="me")
+        answer_id = first_event(body)
+        body.close()
+        return until(lambda: relay.follow(answer_id, owner="me", last_event_id=2).status == 204)
+
+    with Relay(MemoryLog(), grace=0.0) as relay:
+        opens = asking(silence(), silence())
+        assert ends_when_left()
+        assert ends_when_left()
+    assert caplog.text.count("a callback of a cancel token raised") == 2
+
+
+@pytest.mark.parametrize("job", ["writer", "watcher", "keeper"])
+def test_no_thread_for_the_relay(job: str, asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page is asked to come again, and nothing is left; the next request tries again."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == f"websopy-relay-{job}":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with Relay(MemoryLog(), max_answers=1, lease=0.3) as relay, monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        source = asking(say("a"), done())
+        assert relay.start(source, owner="me").status == 503
+        patch.undo()
+        answer_id, rest = begin(relay.start(source, owner="me"))
+        assert ends_of(events_of(rest)) == ["done"]
+        assert relay.stop(answer_id, owner="me")
+
+
 def test_finish_reads_on_up_to_its_cap(make_relay: MakeRelay, asking: Asking) -> None:
     """The answer that was left first gives way."""
     relay = make_relay(on_disconnect="finish", max_unfollowed=1, grace=0.0)

@@ -45,15 +45,23 @@ class Engine:
         )
         self._threads: list[threading.Thread] = []
 
-    def run(self) -> None:
-        """Start the threads, if they do not run. Called with the lock held."""
-        if self._threads or self.answers.is_draining:
-            return
-        for job in self._jobs:
+    def run(self) -> bool:
+        """Start the threads that do not run yet. Called with the lock held.
+
+        Returns:
+            False when the system has no thread left. The next call tries again.
+        """
+        if self.answers.is_draining:
+            return True
+        for job in self._jobs[len(self._threads) :]:
             name = f"websopy-relay-{type(job).__name__.lower()}"
             thread = threading.Thread(target=job.run, name=name, daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
             self._threads.append(thread)
+        return True
 
     def beat_now(self) -> None:
         """Have other processes know at once what is followed here."""

@@ -113,8 +113,8 @@ class Relay:
         Returns:
             A body for `flask_response` and its like. Its status is 200; 429 when the process or
             the owner has too many answers under way, or the owner too many followers; 503 when the
-            process stops; 409 when there is an answer with this id: a task that was delivered
-            again.
+            process stops or has no thread left; 409 when there is an answer with this id: a task
+            that was delivered again.
 
         Raises:
             ConfigError: The owner is empty or no str, the id or the source is none, or
@@ -135,6 +135,8 @@ class Relay:
                 return no_answer(503)
             if limit := self._limit(owned_by):
                 return _too_many(limit)
+            if not self._engine.run():
+                return no_answer(503)
             body = self._follow(answer, 0)
         producer = Producer(opening, WebsopyFormat(), answer, answers, self._settings)
         try:
@@ -162,7 +164,8 @@ class Relay:
         Returns:
             A body. Its status is 200; 204 when the page has the end; 404 for an id that is
             unknown, expired or another owner's; 409 for a `last_event_id` that the answer does
-            not have; 429 when the owner has too many followers; 503 when the log is down.
+            not have; 429 when the owner has too many followers; 503 when the log is down, or no
+            thread is left.
 
         Raises:
             ConfigError: The owner is empty or no str.
@@ -181,6 +184,8 @@ class Relay:
                 return no_answer(204)
             if self._has_all_followers(answer.owner):
                 return _too_many("max_followers_per_owner")
+            if not self._engine.run():
+                return no_answer(503)
             body = self._follow(answer, cursor)
         if not answer.is_ours:
             self._engine.beat_now()
@@ -323,7 +328,6 @@ class Relay:
         interval = self._settings.heartbeat / COMMENTS_PER_HEARTBEAT
         kept = self._engine.answers.keep(answer)
         follower = Follower(self._engine.answers, kept, cursor=cursor, interval=interval)
-        self._engine.run()
         return EventStreamBody(follower)
 
 
