@@ -79,8 +79,8 @@ class Watched:
         self.gone.set()
 
     def check(self) -> None:
-        """The client left at once."""
-        assert self.gone.wait(AT_ONCE), "the connection is still open"
+        """The client left before its server gave up."""
+        assert self.gone.wait(faults.PATIENCE), "the connection is still open"
 
 
 # --------------------------------------------------------------------------------------- leaving
