@@ -46,7 +46,7 @@ from websopy_sync import Timeouts, WebsopyClient, WebsopyError
 
 KEY = "sk-9f3b-not-for-any-log"
 PROMPT = "prompt-77c1-not-for-any-log"
-PATIENCE = 2.0
+PATIENCE = 4.0
 """Seconds that a script waits for its client before it gives up and fails."""
 
 IN_THREADS = os.environ.get("WEBSOPY_TESTS_READ_IN") == "threads"
