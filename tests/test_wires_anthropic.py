@@ -597,6 +597,13 @@ SENT_IMAGE = {
                 user([result("call_1_0", "1"), result("call_1_1", "2")]),
             ],
         ),
+        (  # the ids of another service
+            [
+                Message("", (ToolCall("f", "{}", "functions.f:0"),)).to_dict(),
+                tool_turn("1", "functions.f:0"),
+            ],
+            [answer(use({}, "functions_f_0")), user([result("functions_f_0", "1")])],
+        ),
         (  # results after each other's calls
             [
                 Message("", (ToolCall("f", "{}", "c"),)).to_dict(),

@@ -375,6 +375,25 @@ def test_turns(turn: dict[str, Any], sent: dict[str, Any]) -> None:
     assert json.dumps(turn) == before
 
 
+@each(
+    ("wire", "id", "sent"),
+    [
+        ("openai", None, "call_0_0"),
+        ("openai", "functions.f:0", "functions.f:0"),
+        ("mistral", "abcDEF123", "abcDEF123"),
+        ("mistral", "functions.f:0", "d6bdd4de3"),
+        ("mistral", None, "667848c66"),
+    ],
+)
+def test_calls_of_another_service(wire: str, id: str | None, sent: str) -> None:
+    """PROMISE 48: each call has an id, as the service takes it, and arguments that are JSON."""
+    call = Message("", (ToolCall("f", "", id),)).to_dict()
+    result = {"role": "tool", "tool_call_id": id, "name": "f", "content": "1"}
+    asked, told = find_wire(wire).body(ChatRequest([call, result]))["messages"]
+    assert asked["tool_calls"] == [CALLS[0] | {"id": sent}]
+    assert told == result | {"tool_call_id": sent}
+
+
 DEEPSEEK = find_wire("deepseek")
 
 

@@ -610,6 +610,13 @@ def test_a_tool_turn() -> None:
     assert not turns_problem(read) and isinstance(read, list) and len(read) == 4
 
 
+def test_calls_of_another_service() -> None:
+    """PROMISE 48: one that gives no ids."""
+    call = Message("", (ToolCall("f", "{}"),)).to_dict()
+    result = {"role": "tool", "tool_call_id": None, "name": "f", "content": "1"}
+    assert [item["call_id"] for item in body_of(call, result)["input"]] == ["call_0_0"] * 2
+
+
 def test_a_tool_turn_without_text() -> None:
     """An answer that is only calls has no message."""
     (sent,) = body_of(Message("", (ToolCall("f", "{}", "c"),)).to_dict())["input"]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 from tables import each
 
 from websopy_sync.errors import ConfigError
-from websopy_sync.wires.turn_fields import calls_in, in_places, is_system, object_in, state_in
+from websopy_sync.wires.turn_fields import (
+    calls_in,
+    in_places,
+    is_system,
+    object_in,
+    state_in,
+    with_ids,
+)
 
 
 @each(
@@ -48,6 +56,54 @@ def test_a_call_that_is_none() -> None:
     """PROMISE 13: a typed error that quotes nothing of the turn."""
     with pytest.raises(ConfigError, match=r"tool_calls: expected dicts, got str$"):
         list(calls_in({"tool_calls": ["s3cret"]}))
+
+
+def call_and_result(given: str | None, sent: str) -> tuple[list[Any], list[Any]]:
+    """A call, another's call and their results: as the user has them, and as they are sent."""
+    turns = []
+    for first, second in ((given, None), (sent, "call_1_1")):
+        calls = [{"name": "f", "id": first}, {"function": {"name": "g"}, "id": second}]
+        turns.append(
+            [
+                {"role": "user", "content": "x"},
+                {"role": "assistant", "tool_calls": calls},
+                {"role": "tool", "tool_call_id": second, "name": "g", "content": "2"},
+                {"role": "tool", "tool_call_id": first, "name": "f", "content": "1"},
+            ]
+        )
+    return turns[0], turns[1]
+
+
+@each("given", [None, "call_1_0"])
+def test_with_ids(given: str | None) -> None:
+    """PROMISE 48: a conversation goes on at another service, which wants an id for each call."""
+    turns, sent = call_and_result(given, "call_1_0")
+    before = copy.deepcopy(turns)
+    assert list(with_ids(turns)) == sent and turns == before
+    assert list(with_ids(sent)) == sent
+
+
+def test_ids_that_fit() -> None:
+    """PROMISE 48: a call and its result keep the same id."""
+    turns, _ = call_and_result("f:0", "")
+    _, sent = call_and_result("", "f_0")
+    assert list(with_ids(turns, lambda identity: identity.replace(":", "_"))) == sent
+
+
+@each(
+    "turn",
+    [
+        {"role": "tool", "content": "1"},
+        {"role": "tool", "tool_call_id": 7, "content": "1"},
+        {"role": "assistant", "content": "a"},
+        {"role": "assistant", "tool_calls": ["x", {"name": "f", "id": 7}]},
+        {"role": "assistant", "tool_calls": "x"},
+        {},
+    ],
+)
+def test_turns_without_ids(turn: dict[str, Any]) -> None:
+    """What is in no known form goes out as it is."""
+    assert list(with_ids([turn])) == [turn]
 
 
 @each(

@@ -5,6 +5,8 @@ Does no I/O. What those servers really send, and how it is read here, is in the 
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,7 +28,7 @@ from .pieces import (
     unknown_fields,
 )
 from .tool_pieces import ToolCallPieces
-from .turn_fields import own_state
+from .turn_fields import own_state, with_ids
 
 __all__ = ["OpenAI", "OpenAIReader"]
 
@@ -82,7 +84,8 @@ class OpenAI(Wire):
             ConfigError: Several answers are asked for.
         """
         check_one_answer(request.params.get("n"))
-        body: dict[str, Any] = {"messages": [_turn(turn, self.name) for turn in request.turns]}
+        turns = with_ids(request.turns, _nine_characters if self.name == "mistral" else str)
+        body: dict[str, Any] = {"messages": [_turn(turn, self.name) for turn in turns]}
         if request.model is not None:
             body["model"] = request.model
         body["stream"] = True
@@ -261,10 +264,18 @@ def _turn(turn: Mapping[str, Any], name: str) -> dict[str, Any]:
     return fields
 
 
+def _nine_characters(identity: str) -> str:
+    """An id as Mistral wants it: nine letters or digits."""
+    if re.fullmatch("[a-zA-Z0-9]{9}", identity):
+        return identity
+    return hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest()[:9]
+
+
 def _call(call: Any) -> Any:
     if not isinstance(call, Mapping) or "function" in call:
         return call
-    function = {"name": call.get("name"), "arguments": call.get("arguments")}
+    # Servers parse the arguments, and refuse an empty text.
+    function = {"name": call.get("name"), "arguments": call.get("arguments") or "{}"}
     return {"id": call.get("id"), "type": "function", "function": function}
 
 

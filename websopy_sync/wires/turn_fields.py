@@ -12,7 +12,15 @@ from typing import Any
 from ..errors import ConfigError
 from ..interrupts import is_interrupt
 
-__all__ = ["calls_in", "in_places", "is_system", "object_in", "own_state", "state_in"]
+__all__ = [
+    "calls_in",
+    "in_places",
+    "is_system",
+    "object_in",
+    "own_state",
+    "state_in",
+    "with_ids",
+]
 
 
 def is_system(turn: Mapping[str, Any]) -> bool:
@@ -35,6 +43,57 @@ def calls_in(turn: Mapping[str, Any]) -> Iterator[tuple[Any, Any, Any]]:
         function = call.get("function")
         fields = function if isinstance(function, Mapping) else call
         yield call.get("id"), fields.get("name"), fields.get("arguments")
+
+
+def with_ids(
+    turns: Iterable[Mapping[str, Any]], fit: Callable[[str], str] = str
+) -> Iterator[Mapping[str, Any]]:
+    """The turns, with an id for each tool call, which its result names.
+
+    A call that another service gave no id gets one.
+
+    Args:
+        turns: The turns. They stay as they are.
+        fit: Makes an id one that the service takes.
+    """
+    unnamed: list[tuple[Any, str]] = []
+    for place, turn in enumerate(turns):
+        calls = turn.get("tool_calls")
+        if turn.get("role") == "tool":
+            identity = turn.get("tool_call_id")
+            if identity is None:
+                identity = _take_named(unnamed, turn.get("name"))
+            yield {**turn, "tool_call_id": fit(identity)} if isinstance(identity, str) else turn
+        elif turn.get("role") == "assistant" and isinstance(calls, list | tuple):
+            unnamed = []
+            identified = [
+                _identified(call, f"call_{place}_{number}", unnamed, fit)
+                for number, call in enumerate(calls)
+            ]
+            yield {**turn, "tool_calls": identified}
+        else:
+            yield turn
+
+
+def _take_named(unnamed: list[tuple[Any, str]], name: Any) -> str | None:
+    """Take out the id that a call of this name got; None without one."""
+    call = next((call for call in unnamed if call[0] == name), None)
+    if call is None:
+        return None
+    unnamed.remove(call)
+    return call[1]
+
+
+def _identified(
+    call: Any, default: str, unnamed: list[tuple[Any, str]], fit: Callable[[str], str]
+) -> Any:
+    if not isinstance(call, Mapping):
+        return call
+    identity = call.get("id")
+    if identity is None:
+        identity = default
+        unnamed += ((name, identity) for _, name, _ in calls_in({"tool_calls": [call]}))
+    return {**call, "id": fit(identity)} if isinstance(identity, str) else call
 
 
 def object_in(arguments: Any) -> dict[str, Any] | None:

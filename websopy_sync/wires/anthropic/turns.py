@@ -6,12 +6,13 @@ Pure. What is in that form already stays as it is. Knows nothing of responses.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...errors import ConfigError
 from ...interrupts import is_interrupt
-from ..turn_fields import calls_in, in_places, is_system, object_in, state_in
+from ..turn_fields import calls_in, in_places, is_system, object_in, state_in, with_ids
 
 __all__ = ["STATE", "input_of", "messages_of", "output_config", "system_of", "tool_of"]
 
@@ -35,14 +36,10 @@ def system_of(given: Any, turns: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def messages_of(turns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The turns but those of the system. Results of tools become blocks of one user's turn.
-
-    A call that another service gave no id gets one: here each result names its call.
-    """
+    """The turns but those of the system. Results of tools become blocks of one user's turn."""
     messages: list[dict[str, Any]] = []
-    unnamed: list[tuple[Any, str]] = []
     results: list[Block] | None = None
-    for place, turn in enumerate(turns):
+    for turn in with_ids(turns, _fitting):
         role = turn.get("role")
         if is_system(turn):
             continue
@@ -50,12 +47,11 @@ def messages_of(turns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             if results is None:
                 results = []
                 messages.append({"role": "user", "content": results})
-            results.append(_result(turn, unnamed))
+            results.append(_result(turn))
             continue
         results = None
         if role == "assistant":
-            unnamed = []
-            messages += _assistant(turn, list(_calls(turn, place, unnamed)))
+            messages += _assistant(turn, list(_calls(turn)))
         elif isinstance(turn.get("content"), list):
             messages.append({**turn, "content": _blocks(turn["content"])})
         else:
@@ -63,24 +59,21 @@ def messages_of(turns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return messages
 
 
-def _result(turn: Mapping[str, Any], unnamed: list[tuple[Any, str]]) -> Block:
+def _fitting(identity: str) -> str:
+    """An id of another service without what Anthropic refuses: Kimi's are "functions.name:0"."""
+    return re.sub("[^a-zA-Z0-9_-]", "_", identity)
+
+
+def _result(turn: Mapping[str, Any]) -> Block:
     identity, content = turn.get("tool_call_id"), turn.get("content")
-    if identity is None:
-        named = next((call for call in unnamed if call[0] == turn.get("name")), None)
-        if named:
-            unnamed.remove(named)
-            identity = named[1]
     if isinstance(content, list):
         content = _blocks(content)
     return {"type": "tool_result", "tool_use_id": identity, "content": content}
 
 
-def _calls(turn: Mapping[str, Any], place: int, unnamed: list[tuple[Any, str]]) -> Iterator[Block]:
+def _calls(turn: Mapping[str, Any]) -> Iterator[Block]:
     """The tool calls of a turn as blocks."""
-    for number, (identity, name, arguments) in enumerate(calls_in(turn)):
-        if identity is None:
-            identity = f"call_{place}_{number}"
-            unnamed.append((name, identity))
+    for identity, name, arguments in calls_in(turn):
         yield {"type": "tool_use", "id": identity, "name": name, "input": input_of(arguments)}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..openai_form import data_url
-from ..turn_fields import calls_in, in_places, state_in
+from ..turn_fields import calls_in, in_places, state_in, with_ids
 
 __all__ = ["CALL", "PLACES", "STATE", "items_of", "tool_of"]
 
@@ -25,7 +25,7 @@ PLACES = {"message": "text", CALL: "call"}
 
 def items_of(turns: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The items that turns are here; one in the service's own form stays as it is."""
-    return [item for turn in turns for item in _items(turn)]
+    return [item for turn in with_ids(turns) for item in _items(turn)]
 
 
 def _items(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
