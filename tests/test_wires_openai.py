@@ -418,6 +418,64 @@ def test_reasoning_that_goes_back() -> None:
     assert "reasoning_content" not in body_of(turn)["messages"][0]  # another service
 
 
+OPENROUTER = find_wire("openrouter")
+CLAUDE = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
+GOOGLE = {"type": "reasoning.encrypted", "format": "google-gemini-v1", "index": 0}
+
+
+def test_signed_reasoning_goes_back() -> None:
+    """PROMISE 48: the services behind OpenRouter check each text against its signature."""
+    pieces = [
+        [CLAUDE | {"text": "h\ud83d", "signature": None}],
+        [CLAUDE | {"text": "\ude00m"}, GOOGLE | {"id": "c", "data": "x"}],
+        [CLAUDE | {"signature": "s"}, GOOGLE | {"id": "d", "data": "y"}],
+        ["no detail"],
+        [CLAUDE | {"index": 1, "text": "so"}],
+        "no list",
+    ]
+    stream = "".join(event({"reasoning": "hm", "reasoning_details": piece}) for piece in pieces)
+    chunks, _ = play(
+        datas(OPENROUTER, f"{stream}{STOP}".encode(), 7), reader := OPENROUTER.reader()
+    )
+    last = chunks[-1]
+    assert isinstance(last, DoneChunk) and last == reader.done
+    details = [
+        CLAUDE | {"text": "h\U0001f600m", "signature": "s"},
+        GOOGLE | {"id": "c", "data": "x"},
+        GOOGLE | {"id": "d", "data": "y"},
+        CLAUDE | {"index": 1, "text": "so"},
+    ]
+    assert last.state == {"openrouter": {"reasoning_details": details}}
+    turn = Message("a", state=last.state).to_dict()
+    sent = {"role": "assistant", "content": "a"}
+    assert body_of(turn, wire=OPENROUTER)["messages"] == [sent | {"reasoning_details": details}]
+    assert body_of(turn)["messages"] == [sent]  # another service
+
+
+def test_signed_calls_go_back() -> None:
+    """PROMISE 48: Gemini's compatible service refuses a call without its signature."""
+    mark = {"google": {"thought_signature": "s"}}
+    stream = event(call(0, "{}", id="c", name="f", extra_content=mark))
+    stream += event(call(1, "{}", id="d", name="f", extra_content="no mark"), finish="stop")
+    chunks, _ = play(datas(WIRE, stream.encode(), 7), WIRE.reader())
+    last = chunks[-1]
+    assert isinstance(last, DoneChunk)
+    turn = Message("", (ToolCall("f", "{}", "c"), ToolCall("f", "{}", "d")), state=last.state)
+    calls = body_of(turn.to_dict())["messages"][0]["tool_calls"]
+    assert calls == [CALLS[0] | {"extra_content": mark}, CALLS[0] | {"id": "d"}]
+    (other,) = body_of(turn.to_dict(), wire=DEEPSEEK)["messages"]
+    assert other["tool_calls"] == [CALLS[0], CALLS[0] | {"id": "d"}]
+
+
+def test_what_goes_back_counts() -> None:
+    """PROMISE 16: what is kept is held in memory, so it counts for `max_answer_size`."""
+    reader = OpenAIReader()
+    for size in (100_000, 200_000):
+        big = GOOGLE | {"data": "x" * 100_000}
+        reader.read(event({"reasoning_details": [big]})[6:])
+        assert reader.held > size - 65_536
+
+
 @each("field", ["reasoning", "content"])
 def test_what_does_not_go_back(field: str) -> None:
     """Other servers refuse a field that they do not know."""

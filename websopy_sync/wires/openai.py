@@ -15,6 +15,7 @@ from ..usage import Usage
 from .base import ChatRequest, ReadResult, Wire, check_one_answer
 from .lenient_json import WHITE_SPACE
 from .openai_form import data_url, function_tool, usage_in
+from .openai_state import THOUGHTS, SentBack, with_state
 from .pieces import (
     Noted,
     Texts,
@@ -28,7 +29,7 @@ from .pieces import (
     unknown_fields,
 )
 from .tool_pieces import ToolCallPieces
-from .turn_fields import own_state, with_ids
+from .turn_fields import with_ids
 
 __all__ = ["OpenAI", "OpenAIReader"]
 
@@ -50,9 +51,6 @@ _REASONS = {
 _FAILURES = frozenset({"error", "abort", "insufficient_system_resource", "network_error"})
 """Finish reasons of an answer that the server could not finish: of OpenRouter and Mistral, of vLLM
 and SGLang, of DeepSeek, of Zhipu."""
-
-_SENT_BACK = "reasoning_content"
-"""A field that DeepSeek and others demand back with later requests. OpenAI itself has none."""
 
 
 class OpenAI(Wire):
@@ -112,7 +110,7 @@ class OpenAIReader:
 
     def __init__(self, name: str = OpenAI.name) -> None:
         self._name = name
-        self._thoughts: list[str] = []  # what the service must get back
+        self._sent_back = SentBack()
         self._texts = Texts()
         self._calls = ToolCallPieces()
         self._reason: str | None = None
@@ -128,8 +126,8 @@ class OpenAIReader:
         return self._done() if self._reason and not self._calls.size else None
 
     def _done(self) -> DoneChunk:
-        self._thoughts = ["".join(self._thoughts)]  # joined once, however often this is asked for
-        state = {self._name: {_SENT_BACK: self._thoughts[0]}} if self._thoughts[0] else None
+        fields = self._sent_back.state()
+        state = {self._name: fields} if fields else None
         extra = self._extra.fields or None
         return DoneChunk(self._usage, self._reason, self._model, self._id, state=state, extra=extra)
 
@@ -189,8 +187,9 @@ class OpenAIReader:
     def _delta(self, delta: dict[str, Any], extra: dict[str, Any]) -> Iterator[StreamChunk]:
         reasoning, text = _texts(delta)
         thoughts = self._texts.think(reasoning)
-        if delta.get(_SENT_BACK):
-            self._thoughts += [chunk.text for chunk in thoughts]
+        if delta.get(THOUGHTS):
+            self._sent_back.think("".join(chunk.text for chunk in thoughts))
+        self._sent_back.read_delta(delta)
         yield from thoughts
         said = self._texts.say(text, extra)
         yield from said
@@ -198,6 +197,7 @@ class OpenAIReader:
         for piece in optional(delta, "tool_calls", list):
             function = optional(piece, "function", dict)  # first: the piece may be no object
             self._piece(piece.get("index"), piece, function)
+            self._sent_back.read_call(piece)
         if delta.get("function_call"):  # before tool_calls there was one call an answer
             self._piece("function_call", {}, optional(delta, "function_call", dict))
 
@@ -216,7 +216,7 @@ class OpenAIReader:
     @property
     def held(self) -> int:
         """Characters of tool calls that are not whole yet, and of other fields; see `Reader`."""
-        return self._calls.size + beyond_allowance(self._extra.size)
+        return self._calls.size + beyond_allowance(self._extra.size + self._sent_back.size)
 
 
 def _failure_in(fields: dict[str, Any]) -> Mapping[str, Any] | None:
@@ -253,15 +253,12 @@ def _texts(delta: dict[str, Any]) -> tuple[str, str]:
 
 def _turn(turn: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A turn in OpenAI's form. What is in that form already stays as it is."""
-    fields = {field: value for field, value in turn.items() if field != "state"}
-    thoughts = own_state(turn, name).get(_SENT_BACK)
-    if isinstance(thoughts, str):
-        fields.setdefault(_SENT_BACK, thoughts)
+    fields = dict(turn)
     if isinstance(fields.get("tool_calls"), list):
         fields["tool_calls"] = [_call(call) for call in fields["tool_calls"]]
     if isinstance(fields.get("content"), list):
         fields["content"] = [_part(part) for part in fields["content"]]
-    return fields
+    return with_state(fields, name)
 
 
 def _nine_characters(identity: str) -> str:

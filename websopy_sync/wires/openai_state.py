@@ -1,0 +1,118 @@
+"""What a service of OpenAI's format must get back with its message: its reasoning, signed.
+
+Pure. Knows nothing of the rest of a response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .lenient_json import cleaned
+from .turn_fields import own_state
+
+__all__ = ["THOUGHTS", "SentBack", "with_state"]
+
+THOUGHTS = "reasoning_content"
+"""A field that DeepSeek and others demand back with later requests. OpenAI itself has none."""
+
+_DETAILS = "reasoning_details"
+"""The reasoning of OpenRouter and MiniMax, with the signatures of the services behind them."""
+
+_MARK = "extra_content"
+"""A field of tool calls with the signature that Gemini's compatible service demands back."""
+
+_IN_PIECES = ("text", "summary")
+
+
+class SentBack:
+    """Collects what goes back, from the deltas of one response.
+
+    Attributes:
+        size: Characters of it, but for the thoughts, which are handed over as they come.
+    """
+
+    def __init__(self) -> None:
+        self.size: int = 0
+        self._thoughts: list[str] = []
+        self._details: list[dict[str, Any]] = []
+        self._places: dict[str, dict[str, Any]] = {}
+        self._marks: dict[str, Any] = {}
+
+    def think(self, text: str) -> None:
+        """Add a piece of the thoughts."""
+        self._thoughts.append(text)
+
+    def read_delta(self, delta: Mapping[str, Any]) -> None:
+        """Note the details in a delta. A service checks that a text belongs to its signature.
+
+        So pieces of the same kind and index are joined; what is encrypted comes whole.
+        """
+        details = delta.get(_DETAILS)
+        for detail in details if isinstance(details, list) else ():
+            if not isinstance(detail, dict):
+                continue
+            self.size += len(repr(detail))
+            place = repr((detail.get("type"), detail.get("index")))
+            if "data" in detail or place not in self._places:
+                self._details.append({})
+                self._places[place] = self._details[-1]
+            _join(self._places[place], detail)
+
+    def read_call(self, call: Mapping[str, Any]) -> None:
+        """Note what a piece of a tool call says beside the call, by its id."""
+        mark, identity = call.get(_MARK), call.get("id")
+        if isinstance(mark, dict) and isinstance(identity, str):
+            self.size += len(repr(mark))
+            self._marks[identity] = cleaned(mark)
+
+    def state(self) -> dict[str, Any]:
+        """All that goes back; empty if nothing does."""
+        self._thoughts = ["".join(self._thoughts)]  # joined once, however often this is asked for
+        fields: dict[str, Any] = {
+            THOUGHTS: self._thoughts[0],
+            _DETAILS: [_whole(detail) for detail in self._details],
+            _MARK: dict(self._marks),
+        }
+        return {name: value for name, value in fields.items() if value}
+
+
+def _join(known: dict[str, Any], detail: Mapping[str, Any]) -> None:
+    for name, value in detail.items():
+        if name in _IN_PIECES and isinstance(value, str):
+            known.setdefault(name, []).append(value)
+        elif value is not None and (name == "signature" or name not in known):
+            known[name] = value
+
+
+def _whole(detail: dict[str, Any]) -> dict[str, Any]:
+    for name in _IN_PIECES:
+        if name in detail:
+            detail[name] = ["".join(detail[name])]
+    whole = {name: value[0] if name in _IN_PIECES else value for name, value in detail.items()}
+    fields: dict[str, Any] = cleaned(whole)
+    return fields
+
+
+def with_state(turn: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A turn with what its service must get back, in the fields in which that sent it.
+
+    Args:
+        turn: The turn. What the user set in it stays.
+        name: The wire's name: a turn that another service wrote gets nothing.
+    """
+    fields = {field: value for field, value in turn.items() if field != "state"}
+    own = own_state(turn, name)
+    if isinstance(own.get(THOUGHTS), str):
+        fields.setdefault(THOUGHTS, own[THOUGHTS])
+    if isinstance(own.get(_DETAILS), list | tuple):
+        fields.setdefault(_DETAILS, own[_DETAILS])
+    marks, calls = own.get(_MARK), fields.get("tool_calls")
+    if isinstance(marks, Mapping) and isinstance(calls, list):
+        fields["tool_calls"] = [_marked(call, marks) for call in calls]
+    return fields
+
+
+def _marked(call: Any, marks: Mapping[str, Any]) -> Any:
+    mark = marks.get(str(call.get("id"))) if isinstance(call, Mapping) else None
+    return call if mark is None else {_MARK: mark, **call}
