@@ -76,6 +76,17 @@ test('a disk without any room costs only what is not kept', async () => {
   expect(database.kept).toBe(true)
 })
 
+test('a disk that gives no room for what is removed keeps the other chats', async () => {
+  database = new ChatDatabase(`chats ${number++}`, { chats: 9, bytes: 1000 })
+  for (const changed of [1, 2, 3, 4, 5]) await database.save(chat(`c${changed}`, changed))
+  vi.spyOn(IDBObjectStore.prototype, 'put').mockImplementation(() => {
+    throw new DOMException('no room', 'QuotaExceededError')
+  })
+  for (const changed of [6, 7, 8]) await database.save(chat('new', changed))
+  expect(database.kept).toBe(false)
+  expect(await ids()).toEqual(['new', 'c5', 'c4'])
+})
+
 test('without IndexedDB the chats live as long as the page', async () => {
   vi.stubGlobal('indexedDB', undefined)
   await database.save(chat('a', 1))

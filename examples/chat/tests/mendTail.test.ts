@@ -24,3 +24,9 @@ test.each([
 ])('%j looks like %j', (text, mended) => {
   expect(mendTail(text)).toBe(mended)
 })
+
+test.each(['\r\n', ' \n', '\r', '\t\n'])('a model that writes nothing but %j costs no time', (nothing) => {
+  const began = performance.now()
+  mendTail(nothing.repeat(8000))
+  expect(performance.now() - began).toBeLessThan(50)
+})

@@ -3,6 +3,9 @@
 const LONGEST = 8_000
 const ATTEMPTS = 10
 
+/** Milliseconds that a timer can wait. It ends at once if it is told to wait longer. */
+const LONGEST_TIMER = 2 ** 31 - 1
+
 export class Backoff {
   /** What the server asked for by its last `retry:` line, in milliseconds. */
   least = 500
@@ -32,7 +35,7 @@ export class Backoff {
 
 async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => {
-    const timer = setTimeout(end, milliseconds)
+    const timer = setTimeout(end, Math.min(milliseconds, LONGEST_TIMER))
     function end() {
       clearTimeout(timer)
       globalThis.removeEventListener?.('online', end)

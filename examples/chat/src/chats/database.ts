@@ -26,6 +26,8 @@ export class ChatDatabase {
   private opening?: Promise<IDBPDatabase<Schema>>
   /** Whether the last step failed for want of room. */
   private full = false
+  /** Whether chats were removed and there was no room even so: then no more of them are. */
+  private inVain = false
 
   constructor(
     private readonly name = 'chats',
@@ -44,19 +46,23 @@ export class ChatDatabase {
     return this.memory.get(id) ?? (await this.attempt((database) => database.get('chats', id)))
   }
 
-  /** Write a chat. When there is no room, the oldest others make some. */
+  /** Write a chat. When there is no room, the oldest others make some: as many bytes as it needs, twice. */
   async save(chat: Chat): Promise<void> {
     const head = headOf(chat)
     await this.makeRoom(head)
+    let freed = 0
     while (!(await this.attempt((database) => write(database, chat, head)))) {
-      const oldest = this.full && (await this.oldestBut(chat.id))
+      const oldest = this.full && !this.inVain && freed < 2 * head.size && (await this.oldestBut(chat.id))
       if (!oldest) {
+        this.inVain = this.full
         this.kept = false
         this.memory.set(chat.id, structuredClone(chat))
         return
       }
+      freed += oldest.size
       await this.remove(oldest.id)
     }
+    this.inVain = false
     this.kept = true
     this.memory.delete(chat.id)
   }

@@ -30,7 +30,7 @@ function closeSpans(tail: string): string {
   let mended = tail
   if (odd(prose, /~~/g)) mended = close(mended, '~~')
   if (odd(prose, /\*\*/g)) mended = close(mended, '**')
-  else if (odd(prose.replace(/\*\*/g, '').replace(/^\s*\*\s/gm, ''), /\*(?=\S)|(?<=\S)\*/g)) mended = close(mended, '*')
+  else if (odd(prose.replace(/\*\*/g, '').replace(/^[ \t]*\*\s/gm, ''), /\*(?=\S)|(?<=\S)\*/g)) mended = close(mended, '*')
   return mended
 }
 
