@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 from typing import Any
 
 import attrs
+import msgspec
+import pydantic
 import pytest
 from tables import each
 
@@ -119,6 +122,25 @@ class Wind:
     from_: str
 
 
+class Unit(enum.Enum):
+    KELVIN = "k"
+
+
+class Model(pydantic.BaseModel):
+    unit: Unit
+
+
+class Struct(msgspec.Struct):
+    unit: Unit
+
+
+@attrs.define
+class Unset:
+    """Its field has no value yet, so that reading it raises."""
+
+    s3cret: str = attrs.field(init=False)
+
+
 @each(
     ("value", "text"),
     [
@@ -128,6 +150,8 @@ class Wind:
         (3, "3"),
         (["文", True], '["文", true]'),
         (Weather(1.5, [Wind("N")]), '{"degrees": 1.5, "wind": [{"from_": "N"}]}'),
+        ([Model(unit=Unit.KELVIN)], '[{"unit": "k"}]'),
+        (Struct(Unit.KELVIN), '{"unit": "k"}'),
     ],
 )
 def test_results_as_text(value: object, text: str) -> None:
@@ -160,6 +184,7 @@ def endless() -> list[Any]:
         (deep(), "RecursionError"),
         ("s3cret\ud800", "a lone surrogate"),
         ([{"a": "s3cret\ud800"}], "a lone surrogate"),
+        (Unset(), "AttributeError"),
     ],
 )
 def test_results_that_cannot_be_sent(value: object, got: str) -> None:

@@ -250,7 +250,8 @@ class Conversation:
 
         Args:
             call: The call, or its id.
-            result: A str, or what JSON can hold; dataclasses and attrs objects count as dicts.
+            result: A str, or what JSON can hold. Objects of dataclasses, attrs classes, pydantic
+                models and msgspec Structs count as dicts, and members of an Enum as their values.
 
         Raises:
             ConfigError: The call is not one of the last answer's, has a result, or the result

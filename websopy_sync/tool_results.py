@@ -6,6 +6,7 @@ Pure. Knows nothing of tools and of how they run.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import attrs
 
 from .errors import ConfigError
-from .interrupts import is_interrupt
+from .interrupts import find_interrupt
 from .tool_call import ToolCall
 
 __all__ = ["open_calls", "result_text", "result_turn", "shown"]
@@ -100,7 +101,8 @@ def result_text(result: object) -> str | ConfigError:
     """A tool's result as text for the model.
 
     Args:
-        result: A str as it is, or what JSON can hold. Dataclasses and attrs objects count as dicts.
+        result: A str as it is, or what JSON can hold. Objects of dataclasses, attrs classes,
+            pydantic models and msgspec Structs count as dicts, and members of an Enum as values.
 
     Returns:
         The text. A problem is returned, not raised: a traceback from here would hold the result.
@@ -109,13 +111,13 @@ def result_text(result: object) -> str | ConfigError:
         if isinstance(result, str):
             text = result
         else:
-            text = json.dumps(result, ensure_ascii=False, allow_nan=False, default=_fields_of)
+            text = json.dumps(result, ensure_ascii=False, allow_nan=False, default=_plain)
         text.encode()
         return text
     except UnicodeEncodeError:
         got = "a lone surrogate, which is no text"
-    except (TypeError, ValueError, RecursionError) as error:
-        if is_interrupt(error):
+    except Exception as error:  # a result's own attributes may raise any
+        if find_interrupt(error) is not None:
             raise
         got = str(error) if isinstance(error, _NoJSON) else type(error).__name__
     return ConfigError(f"result: expected a str or what JSON can hold, got {got:.200}")
@@ -125,12 +127,19 @@ class _NoJSON(TypeError):
     """A value that JSON cannot hold; the text is its type."""
 
 
-def _fields_of(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass or an attrs object, whose values the encoder then asks for."""
-    if attrs.has(type(value)):
-        fields = [field.name for field in attrs.fields(type(value))]
-    elif dataclasses.is_dataclass(type(value)):
-        fields = [field.name for field in dataclasses.fields(value)]
+def _plain(value: Any) -> Any:
+    """An object as what the encoder takes, which then asks for the values in it."""
+    kind = type(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if hasattr(kind, "model_dump"):  # a pydantic model
+        return value.model_dump(mode="json")
+    if attrs.has(kind):
+        names = [field.name for field in attrs.fields(kind)]
+    elif dataclasses.is_dataclass(kind):
+        names = [field.name for field in dataclasses.fields(value)]
+    elif hasattr(kind, "__struct_fields__"):  # a msgspec Struct
+        names = kind.__struct_fields__
     else:
-        raise _NoJSON(type(value).__name__)
-    return {name: getattr(value, name) for name in fields}
+        raise _NoJSON(kind.__name__)
+    return {name: getattr(value, name) for name in names}
