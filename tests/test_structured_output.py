@@ -238,6 +238,20 @@ def test_an_answer_that_was_cut(client: WebsopyClient, sandbox: Sandbox, reason:
         client.ai.chat("Paris?", response_type=Weather)
 
 
+@each(
+    ("kind", "text", "parsed"),
+    [(int, "12", None), (Literal[1, 12], "1", None), (int, "12\n", 12), (list[int], "[12]", [12])],
+)
+def test_a_number_that_was_cut(kind: Any, text: str, parsed: object) -> None:
+    """It may be a part of a longer one."""
+    answer = Message(text, finish_reason="length")
+    if parsed is not None:
+        assert Output.of(kind).message(answer).parsed == parsed
+        return
+    with pytest.raises(ResponseParseError, match="its last digits may be missing"):
+        Output.of(kind).message(answer)
+
+
 def test_an_answer_of_tool_calls(client: WebsopyClient, sandbox: Sandbox) -> None:
     """It has no JSON; the calls are in the message of the error."""
     sandbox.play([tool("f", {}), done(1, 1)])

@@ -87,6 +87,8 @@ class Output(Generic[Parsed]):
             ResponseParseError: It has none.
         """
         try:
+            if answer.truncated and answer.content[-1:].isdigit():
+                raise ValueError("its last digits may be missing")
             parsed = self._value(answer.content, redact)
         except ValueError as error:
             if is_interrupt(error):
