@@ -161,15 +161,16 @@ class Types:
         alias = type(cls).__name__ == "TypeAliasType"
         if not alias and not isinstance(cls, type):
             return None
-        if hint in self._known:
-            return self._known[hint]
+        key = _key(hint)
+        if key in self._known:
+            return self._known[key]
         model = model_shape(hint, where)
         if model is not None:
-            self._known[hint] = model
+            self._known[key] = model
             return model
         if not alias and not _has_fields(cls):
             return None
-        self._known[hint] = named = Named(_named(hint))
+        self._known[key] = named = Named(_named(hint))
         aliased = self.shape(cls.__value__, where) if alias else None
         named.target = aliased or self._object(cls, hint, named.name)
         return named
@@ -193,6 +194,17 @@ class Types:
             return Object(name, fields, dict, _about(cls))
         _check_constructor(cls, fields, name)
         return Object(name, fields, cls, _about(cls))
+
+
+def _key(hint: Any) -> object:
+    """A key for a type: it has no hash if an `Annotated` in it holds a value without one."""
+    try:
+        hash(hint)
+    except TypeError as error:
+        if is_interrupt(error):
+            raise
+        return repr(hint)
+    return hint
 
 
 def _refuse(hint: Any, where: str) -> NoReturn:
