@@ -157,6 +157,19 @@ def test_what_came_with_the_question(client: WebsopyClient) -> None:
     assert message.usage and message.usage.prompt_tokens == len("What?") + 300
 
 
+@each("wire", ["websopy", "openai", "responses", "anthropic", "gemini"])
+def test_a_file_on_every_wire(wire: str) -> None:
+    """What a client sends is taken; ollama has no files."""
+    with (
+        Sandbox(pause=0, wire=wire) as sandbox,
+        WebsopyClient("test", base_url=sandbox.url, wire=wire, model="m") as client,
+    ):
+        parts = ["What?", file(b"%PDF-", name="a.pdf")]
+        message = client.ai.chat([{"role": "user", "content": parts}])
+        assert "You asked: “What?”\n\nIt came with " in message.content
+        assert message.usage and message.usage.prompt_tokens == len("What?") + 100
+
+
 def test_tokens_of_tool_turns(client: WebsopyClient) -> None:
     """Each character of a call's name and arguments and of its result counts."""
     calls = [{"name": "f", "arguments": '{"a": 1}', "id": "c1"}]

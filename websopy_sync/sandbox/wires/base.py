@@ -16,7 +16,7 @@ from ...sse import ServerSentEvent, encode
 from ...surrogates import scalar_text
 from ...wires import Wire
 
-__all__ = ["Service", "Writer", "WrittenEvent", "field_at", "functions_in", "json_text"]
+__all__ = ["Service", "Writer", "WrittenEvent", "field_at", "file_in", "functions_in", "json_text"]
 
 
 @attrs.frozen
@@ -123,6 +123,13 @@ def functions_in(tools: Any) -> Any:
     if not isinstance(tools, list):
         return tools
     return [tool.get("function", tool) if isinstance(tool, dict) else tool for tool in tools]
+
+
+def file_in(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A file in OpenAI's form as a part in the form of `ChatRequest`; it may be an id alone."""
+    kind, _, data = str(fields.get("file_data", "")).partition(";base64,")
+    name, media_type = fields.get("filename", "file"), kind.removeprefix("data:")
+    return {"type": "file", "name": name, "media_type": media_type, "data": data}
 
 
 def field_at(body: Any, *names: str) -> Any:

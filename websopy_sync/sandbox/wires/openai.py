@@ -22,7 +22,7 @@ from ...chunks import (
 from ...usage import Usage
 from ...wires.base import Wire
 from ...wires.openai import OpenAI
-from .base import Service, Writer, WrittenEvent, field_at, functions_in, json_text
+from .base import Service, Writer, WrittenEvent, field_at, file_in, functions_in, json_text
 
 __all__ = ["OpenAIService", "OpenAIWriter"]
 
@@ -127,10 +127,15 @@ def _event(fields: Mapping[str, Any]) -> WrittenEvent:
 
 
 def _turn(turn: Any) -> Any:
-    calls = turn.get("tool_calls") if isinstance(turn, dict) else None
-    if not isinstance(calls, list):
-        return turn
-    return turn | {"tool_calls": [_flat(call) for call in calls]}
+    calls, content = field_at(turn, "tool_calls"), field_at(turn, "content")
+    fields = {"tool_calls": [_flat(call) for call in calls]} if isinstance(calls, list) else {}
+    fields |= {"content": [_part(part) for part in content]} if isinstance(content, list) else {}
+    return turn | fields if fields else turn
+
+
+def _part(part: Any) -> Any:
+    file = field_at(part, "file")
+    return file_in(file) if isinstance(file, dict) else part
 
 
 def _flat(call: Any) -> Any:

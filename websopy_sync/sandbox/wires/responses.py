@@ -19,7 +19,7 @@ from ...chunks import (
 )
 from ...wires.base import Wire
 from ...wires.responses import Responses
-from .base import Service, Writer, WrittenEvent, field_at, json_text
+from .base import Service, Writer, WrittenEvent, field_at, file_in, json_text
 
 __all__ = ["ResponsesService", "ResponsesWriter"]
 
@@ -210,5 +210,14 @@ def _turns(items: Sequence[Any]) -> list[Any]:
             identity, output = item.get("call_id"), item.get("output")
             turns.append({"role": "tool", "tool_call_id": identity, "content": output})
         elif kind != "reasoning":
-            turns.append(item)
+            content = field_at(item, "content")
+            several = isinstance(content, list)
+            turns.append(item | {"content": [*map(_input, content)]} if several else item)
     return turns
+
+
+def _input(part: Any) -> Any:
+    kind = field_at(part, "type")
+    if kind == "input_file":
+        return file_in(part)
+    return part | {"type": "text"} if kind == "input_text" else part
