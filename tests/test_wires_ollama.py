@@ -24,6 +24,7 @@ from websopy_sync.errors import ConfigError
 from websopy_sync.message import Message
 from websopy_sync.sandbox.wires.ollama import OllamaService, OllamaWriter
 from websopy_sync.wires import ChatRequest, FastReader
+from websopy_sync.wires.base import chunks_of
 from websopy_sync.wires.ollama import Ollama
 
 WIRE = Ollama()
@@ -134,6 +135,16 @@ def test_recordings(step: int) -> None:
     ]
 
 
+def test_unknown_fields_are_kept() -> None:
+    """PROMISE 47: log probabilities, say, come with their text."""
+    reader = WIRE.reader()
+    chunk = reader.read(say("Hi", images=["AA=="]).replace('"done"', '"logprobs": [1], "done"'))
+    assert isinstance(chunk, ContentChunk) and chunk.extra == {"logprobs": [1], "images": ["AA=="]}
+    text, last = chunks_of(reader.read(end("!", logprobs=[2])))
+    assert isinstance(text, ContentChunk) and not text.extra
+    assert isinstance(last, DoneChunk) and last.extra == {"logprobs": [2]}
+
+
 _text = st.text(min_size=1)
 _chunks = st.one_of(
     st.builds(ContentChunk, _text),
@@ -185,6 +196,26 @@ def body_of(*turns: dict[str, Any], **fields: Any) -> Any:
                 "tool_calls": [CALL, {"function": {"name": "g", "arguments": {}}}],
             },
         ),
+        (  # OpenAI's form
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {
+                        "id": "c",
+                        "type": "function",
+                        "function": CALL["function"] | {"arguments": text},
+                    }
+                    for text in ('{"a":1}', "")
+                ],
+            },
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [CALL, {"function": {"name": "f", "arguments": {}}}],
+            },
+        ),
+        ({"role": "developer", "content": "x"}, {"role": "system", "content": "x"}),
         (
             {"role": "assistant", "content": None, "tool_calls": [CALL]},
             {"role": "assistant", "content": "", "tool_calls": [CALL]},

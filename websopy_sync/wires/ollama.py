@@ -20,10 +20,11 @@ from .pieces import (
     json_object,
     optional,
     text_in,
+    unknown_fields,
     usage_of,
     whole_call,
 )
-from .turn_fields import object_in
+from .turn_fields import calls_in, is_system, object_in
 
 __all__ = ["Ollama", "OllamaReader"]
 
@@ -41,7 +42,9 @@ _KNOWN = {
     "done_reason",
     "prompt_eval_count",
     "eval_count",
+    *("role", "content", "thinking", "tool_calls"),
 }
+"""Fields of a line and its message that are read, or say nothing about the answer."""
 
 
 class Ollama(Wire):
@@ -114,11 +117,13 @@ class OllamaReader:
     def _line(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         message = optional(fields, "message", dict)
         yield from self._texts.think(optional(message, "thinking", str))
-        yield from self._texts.say(optional(message, "content", str))
+        last = fields.get("done") is True
+        extra = unknown_fields({**message, **({} if last else fields)}, _KNOWN)
+        yield from self._texts.say(optional(message, "content", str), extra)
         for call in optional(message, "tool_calls", list):
             function = optional(call, "function", dict)
             yield whole_call(function, function.get("arguments"), text_in(call, "id"))
-        if fields.get("done") is True:
+        if last:
             yield from self._texts.flush()
             yield _done_of(fields)
 
@@ -140,6 +145,8 @@ def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
         fields["tool_name"] = fields.pop("name")
     if isinstance(fields.get("tool_calls"), list):
         fields["tool_calls"] = [_call(call) for call in fields["tool_calls"]]
+    if is_system(fields):  # "developer" is no role here: templates leave its turns out
+        fields["role"] = "system"
     if fields.get("content") is None:
         fields["content"] = ""
     if isinstance(fields["content"], list):
@@ -148,10 +155,16 @@ def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _call(call: Any) -> Any:
-    if not isinstance(call, Mapping) or "function" in call:
+    if not isinstance(call, Mapping) or _is_own(call.get("function")):
         return call
-    arguments = object_in(call.get("arguments")) or {}  # a model wrote it; Ollama wants an object
-    return {"function": {"name": call.get("name"), "arguments": arguments}}
+    _, name, arguments = next(calls_in({"tool_calls": [call]}))
+    # A model wrote the arguments; Ollama wants an object.
+    return {"function": {"name": name, "arguments": object_in(arguments) or {}}}
+
+
+def _is_own(function: Any) -> bool:
+    """Whether a call is in Ollama's form, which refuses arguments that are text, as in OpenAI's."""
+    return isinstance(function, Mapping) and not isinstance(function.get("arguments"), str)
 
 
 def _content(parts: list[Any]) -> dict[str, Any]:
