@@ -225,6 +225,12 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         [],
         "StreamProtocolError",
     ),
+    (
+        "a tool's input under the index of a text: the call would lack it",
+        text("a") + start(1, "tool_use", id="c", name="f") + arguments("{}", 0) + stop(0) + stop(1),
+        [["content", "a"]],
+        "StreamProtocolError",
+    ),
     ("an index that is a text", event("content_block_stop", index="0"), [], "StreamProtocolError"),
     ("no JSON", "data: {'a'}\n\n", [], "StreamProtocolError"),
     (
@@ -566,6 +572,13 @@ SENT_IMAGE = {
     [
         ([user("x")], [user("x")]),
         ([Message("a").to_dict()], [{"role": "assistant", "content": "a"}]),
+        (  # an image alone: the service refuses a text without anything in it
+            [
+                user([{"type": "text", "text": " "}, IMAGE]),
+                tool_turn([{"type": "text", "text": ""}]),
+            ],
+            [user([SENT_IMAGE]), user([result("c", [])])],
+        ),
         ([user("x"), Message("").to_dict(), user("y")], [user("x"), user("y")]),
         (
             [Message("a", (ToolCall("f", '{"x": 1}', "c"),)).to_dict(), tool_turn("1")],
@@ -762,6 +775,11 @@ def test_what_anthropic_cannot_take(turn: dict[str, Any], params: Any, says: str
     with pytest.raises(ConfigError, match=says) as caught:
         body_of(turn, params=params)
     assert "s3cret" not in str(caught.value) and caught.value.__context__ is None
+
+
+def test_one_answer_is_not_asked_for() -> None:
+    """The service refuses a parameter that it does not know."""
+    assert "n" not in body_of(user("x"), params={"n": 1})
 
 
 def test_what_another_service_takes_as_an_answer() -> None:

@@ -47,7 +47,7 @@ class Anthropic(Wire):
             ConfigError: Several answers are asked for, or a file is neither PDF, text nor image.
         """
         params = dict(request.params)
-        check_one_answer(params.get("n"))
+        check_one_answer(params.pop("n", None))  # the service has no such parameter
         body: dict[str, Any] = {} if request.model is None else {"model": request.model}
         body |= {"max_tokens": self._max_tokens, "stream": True}
         system = system_of(params.pop("system", None), request.turns)

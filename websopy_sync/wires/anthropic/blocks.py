@@ -74,13 +74,15 @@ class AnthropicBlocks:
         """Add a piece of a block's field.
 
         Raises:
-            TypeError: It is a piece of a tool's input, and no tool was called.
+            TypeError: It is a piece of a tool's input, and the block calls none.
         """
         if index not in self._open:
             if name == "input":
                 raise TypeError("expected the start of the tool call before its input")
             self.start(index, {"type": "thinking"})
         block = self._open[index]
+        if name == "input" and block.kind in ("text", "thinking"):
+            raise TypeError(f"expected a piece of {block.kind}, got input of a tool")
         block.pieces.setdefault(name, []).append(piece)
         if name == "input" and block.kind == "tool_use":
             self.held += len(piece)

@@ -106,7 +106,14 @@ def _blocks(content: Any) -> list[Block]:
     """A content as blocks; no block for text that the service refuses, as there is none in it."""
     if content is None or isinstance(content, str):
         return [{"type": "text", "text": content}] if content and content.strip() else []
-    return [_part(part) for part in (content if isinstance(content, list | tuple) else [content])]
+    parts = content if isinstance(content, list | tuple) else [content]
+    return [_part(part) for part in parts if not _is_empty(part)]
+
+
+def _is_empty(part: Any) -> bool:
+    if not isinstance(part, Mapping) or part.get("type") != "text":
+        return False
+    return isinstance(part.get("text"), str) and not part["text"].strip()
 
 
 def _part(part: Any) -> Any:
