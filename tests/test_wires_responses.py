@@ -25,6 +25,7 @@ from websopy_sync.chunks import (
     UnknownChunk,
     Usage,
 )
+from websopy_sync.errors import ConfigError
 from websopy_sync.message import Message
 from websopy_sync.sandbox import Sandbox, done, expect_tool_result, say, think, tool
 from websopy_sync.sandbox.turn_check import turns_problem
@@ -671,6 +672,24 @@ def test_body() -> None:
         "max_output_tokens": 9,
         "reasoning": {"effort": "low"},
     }
+
+
+def test_a_schema_beside_the_users_text() -> None:
+    """How long an answer may be says nothing of its form; what the user says of that counts."""
+    turn, schema = {"role": "user", "content": "x"}, {"type": "object"}
+    text = body_of(turn, params={"text": {"verbosity": "low"}}, output_schema=schema)["text"]
+    form = {"type": "json_schema", "name": "answer", "schema": schema}
+    assert text == {"format": form, "verbosity": "low"}
+    own = {"format": {"type": "text"}}
+    assert body_of(turn, params={"text": own}, output_schema=schema)["text"] == own
+    assert body_of(turn, params={"text": own})["text"] == own
+
+
+def test_several_answers_are_refused() -> None:
+    """A message is one answer, which is not asked for: the service refuses the parameter."""
+    with pytest.raises(ConfigError, match="n: expected 1"):
+        body_of({"role": "user", "content": "x"}, params={"n": 2})
+    assert "n" not in body_of({"role": "user", "content": "x"}, params={"n": 1})
 
 
 # --- the service's own SDK as a client of the sandbox --------------------------------------------

@@ -5,9 +5,10 @@ Does no I/O. The source is OpenAI's API reference.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ..base import ChatRequest, Wire
+from ..base import ChatRequest, Wire, check_one_answer
 from .reader import ResponsesReader
 from .turns import items_of, tool_of
 
@@ -32,7 +33,12 @@ class Responses(Wire):
 
         Args:
             request: What the user asks for.
+
+        Raises:
+            ConfigError: Several answers are asked for.
         """
+        params = dict(request.params)
+        check_one_answer(params.pop("n", None))  # the service has no such parameter
         body: dict[str, Any] = {"input": items_of(request.turns)}
         if request.model is not None:
             body["model"] = request.model
@@ -41,9 +47,10 @@ class Responses(Wire):
             body["tools"] = [tool_of(tool) for tool in request.tools]
         if request.output_schema is not None:
             form = {"type": "json_schema", "name": "answer", "schema": request.output_schema}
-            body["text"] = {"format": form}
+            given = params.pop("text", None)
+            body["text"] = {"format": form, **(given if isinstance(given, Mapping) else {})}
         names = _PARAMETER_NAMES
-        return body | {names.get(name, name): value for name, value in request.params.items()}
+        return body | {names.get(name, name): value for name, value in params.items()}
 
     def reader(self) -> ResponsesReader:
         """Make the reader of one response."""
