@@ -295,6 +295,25 @@ def test_recordings_of_a_mock() -> None:
     ]
 
 
+def test_usage_details() -> None:
+    """PROMISE 47: the service's other counts, such as what OpenRouter takes for an answer."""
+    sent = {"cached_tokens": 2, "audio_tokens": 0, "cache_write_tokens": 5}
+    written = {"reasoning_tokens": 3, "accepted_prediction_tokens": 0}
+    more = {"prompt_tokens_details": sent, "completion_tokens_details": written, "x": None}
+    reader = OpenAIReader()
+    reader.read(event({}, finish="stop", usage=USAGE | more | {"cost": 0.01})[6:])
+    usage = reader.done and reader.done.usage
+    assert usage == Usage(3, 4, 7, cached_tokens=2, reasoning_tokens=3)
+    assert usage.details == {"cost": 0.01, "prompt_tokens_details": {"cache_write_tokens": 5}}
+
+
+def test_a_cache_as_moonshot_counts_it() -> None:
+    """PROMISE 47: beside the other counts."""
+    reader = OpenAIReader()
+    reader.read(event({}, finish="stop", usage=USAGE | {"cached_tokens": 2})[6:])
+    assert reader.done and reader.done.usage == Usage(3, 4, 7, cached_tokens=2)
+
+
 def test_unknown_fields_are_kept() -> None:
     """PROMISE 47: those of the choice and the delta too; those that say nothing are not."""
     reader = OpenAIReader()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..usage import Usage
+from .lenient_json import cleaned
 from .pieces import usage_of
 
 __all__ = ["data_url", "function_tool", "usage_in"]
@@ -35,9 +36,20 @@ def usage_in(usage: Any, prompt: str, completion: str) -> Usage | None:
     """
     if not isinstance(usage, dict):
         return None
+    counts = (prompt, completion, "total_tokens")
     sent, written = usage.get(f"{prompt}_details"), usage.get(f"{completion}_details")
+    others = {name: _without_known(usage[name]) for name in usage if name not in counts}
     return usage_of(
-        *(usage.get(name) for name in (prompt, completion, "total_tokens")),
-        cached=sent.get("cached_tokens") if isinstance(sent, dict) else None,
+        *map(usage.get, counts),
+        cached=(sent if isinstance(sent, dict) else usage).get("cached_tokens"),  # Moonshot's
         reasoning=written.get("reasoning_tokens") if isinstance(written, dict) else None,
+        details={name: value for name, value in others.items() if value},
     )
+
+
+def _without_known(value: Any) -> Any:
+    """A field of a usage; its own fields but for those with a name in `Usage`, and zeros."""
+    if not isinstance(value, dict):
+        return cleaned(value)
+    known = ("cached_tokens", "reasoning_tokens")
+    return {name: cleaned(count) for name, count in value.items() if count and name not in known}
