@@ -72,6 +72,15 @@ def test_a_function_is_a_tool() -> None:
     assert tool.parameters["required"] == ["city"]
 
 
+def test_a_partial_with_a_name() -> None:
+    """It says what its function says, or what was said of itself."""
+    part = functools.partial(weather, days=2)
+    part.__name__ = "soon"  # type: ignore[attr-defined]  # a partial takes any attribute
+    assert Tool.of(part).description == Tool.of(weather).description
+    part.__doc__ = "The weather soon."
+    assert Tool.of(part).description == "The weather soon."
+
+
 def test_a_method_is_a_tool() -> None:
     """`self` is no parameter."""
     tool = Tool.of(Station().rain)

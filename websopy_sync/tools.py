@@ -111,7 +111,8 @@ class Tool:
                 f"tool: expected a function with a name, got {name!a:.200}; "
                 "Tool(name, description, parameters, function) gives it one"
             )
-        return cls(name, summary_of(inspect.getdoc(function)), parameters_of(function), function)
+        summary = summary_of(inspect.getdoc(_documented(function)))
+        return cls(name, summary, parameters_of(function), function)
 
     def to_dict(self) -> dict[str, Any]:
         """`{"name", "description", "parameters"}`, as a request has it."""
@@ -139,6 +140,13 @@ class Tool:
         else:
             return parsed
         raise ValueError(f"arguments: {problem:.200}")
+
+
+def _documented(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function whose docstring says what a function does: `partial` has one of its own."""
+    while isinstance(function, functools.partial) and "__doc__" not in vars(function):
+        function = function.func
+    return function
 
 
 def _has_schema(function: Callable[..., Any]) -> bool:
