@@ -127,6 +127,21 @@ def test_why_it_ended_is_shown(show: Show, chats: Sequence[str], monkeypatch) ->
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
 
 
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [(80, "id started status tokens chat question"), (40, "id status question")],
+)
+def test_narrow_terminals(
+    show: Show, chats: Sequence[str], monkeypatch, columns: int, names: str
+) -> None:
+    """Columns are left out, so that a stream still takes one line."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    header, *lines = show().splitlines()
+    assert header.split() == names.split()
+    assert [line.split()[-1] for line in lines] == ["third", "second", "first"]
+    assert all(len(line) <= columns for line in lines)
+
+
 def test_one_conversation(show: Show, chats: Sequence[str]) -> None:
     """By its id or the first characters of it; the other filters go with it."""
     for id in ("3fa9c0de-1", "3fa"):

@@ -31,6 +31,9 @@ _TABLE = (
     *(("first", 7), ("took", 7), ("tokens", 7), ("chat", 8)),
 )
 
+_ROOM = 16
+"""Columns that the question has at least, if the terminal has so many."""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to argparse's subparsers."""
@@ -228,14 +231,26 @@ def _show_list(
 def _show_table(streams: Sequence[StoredStream]) -> None:
     # No column of blanks where no program names conversations.
     has_chats = any(stream.conversation for stream in streams)
-    table = _TABLE if has_chats else _TABLE[:-1]
-    room = max(shutil.get_terminal_size().columns - sum(width + 2 for _, width in table), 20)
+    table, room = _fitting(_TABLE if has_chats else _TABLE[:-1])
     _say("  ".join([*(column(name, width) for name, width in table), "question"]))
     for stream in streams:
-        cells = zip(_cells(stream), (width for _, width in table), strict=False)
+        cells = dict(zip(dict(_TABLE), _cells(stream), strict=True))
         text = stream.question or stream.answer or ""
-        line = [*(column(cell, width) for cell, width in cells), column(text, room)]
+        line = [*(column(cells[name], width) for name, width in table), column(text, room)]
         _say("  ".join(line).rstrip())
+
+
+def _fitting(table: Sequence[tuple[str, int]]) -> tuple[Sequence[tuple[str, int]], int]:
+    """The columns that the terminal has room for, and the room that they leave the question."""
+    columns = shutil.get_terminal_size((0, 0)).columns
+    if not columns:  # no terminal
+        return table, 20
+    room = columns - sum(width + 2 for _, width in table)
+    for name in ("first", "took", "tokens", "started", "chat"):
+        if room < _ROOM and name in dict(table):
+            room += dict(table)[name] + 2
+            table = [column for column in table if column[0] != name]
+    return table, max(room, _ROOM)
 
 
 def _cells(stream: StoredStream) -> Sequence[str]:
