@@ -237,6 +237,23 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         None,
     ),
     (
+        "a list with reasoning, as of Databricks",
+        event(
+            {"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "h"}]}]}
+        )
+        + event({"content": [{"type": "thinking", "thinking": "m"}]})
+        + event({"content": [{"type": "text", "text": "Hi"}]})
+        + STOP,
+        [["reasoning", "h"], ["reasoning", "m"], ["content", "Hi"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "a list with a thought that is none",
+        event({"content": [{"type": "thinking", "thinking": {"text": "m"}}]}),
+        [],
+        "StreamProtocolError",
+    ),
+    (
         "a mistral list with thinking",
         event({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]})
         + event({"content": [{"type": "text", "text": "Hi"}, " there"]})

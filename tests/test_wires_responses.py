@@ -374,6 +374,20 @@ def test_recordings(step: int) -> None:
     assert all((call.id or "").startswith("call_") for call in calls)
 
 
+def test_where_an_answer_has_it_from() -> None:
+    """PROMISE 47: its sources are kept, and count for `max_answer_size`."""
+    reader, note = WIRE.reader(), {"type": "url_citation", "url": "https://x/\ud83d", "title": "y"}
+    for size in (100_000, 200_000):
+        data = {"type": "response.output_text.annotation.added", "annotation": note}
+        reader.read(json.dumps(data | {"annotation": note | {"title": "x" * 100_000}}))
+        assert getattr(reader, "held", 0) > size - 65_536
+    stream = said("Hi") + event("response.output_text.annotation.added", annotation=note)
+    chunks, _ = play(datas(WIRE, f"{stream}{end()}".encode(), 7), WIRE.reader())
+    last = chunks[-1]
+    assert isinstance(last, DoneChunk)
+    assert last.extra == {"annotations": [note | {"url": "https://x/\ufffd"}]}
+
+
 @each("came", [True, False])
 def test_items_of_other_kinds(came: bool) -> None:
     """PROMISE 47: what the service's own tools did, and calls of custom tools, come once each."""

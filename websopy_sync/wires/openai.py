@@ -238,14 +238,21 @@ def _texts(delta: dict[str, Any]) -> tuple[str, str]:
         other if isinstance(other, str) else ""
     )
     content = delta.get("content")
-    if isinstance(content, list):  # Mistral: parts of text and of thinking
+    if isinstance(content, list):  # parts of text and of thinking
         parts = [part if isinstance(part, dict) else {"text": part} for part in content]
-        thoughts = [part for outer in parts for part in optional(outer, "thinking", list)]
-        reasoning += "".join(optional(part, "text", str) for part in thoughts)
+        reasoning += "".join(map(_thoughts_in, parts))
         text = "".join(optional(part, "text", str) for part in parts)
     else:
         text = optional(delta, "content", str)
     return reasoning, text + optional(delta, "refusal", str)
+
+
+def _thoughts_in(part: dict[str, Any]) -> str:
+    """The reasoning in a part: Mistral says thinking, Databricks the summary of a reasoning."""
+    name = "summary" if part.get("type") == "reasoning" else "thinking"
+    if isinstance(part.get(name), str):
+        return str(part[name])
+    return "".join(optional(piece, "text", str) for piece in optional(part, name, list))
 
 
 # --- what is sent --------------------------------------------------------------------------------

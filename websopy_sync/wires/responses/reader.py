@@ -43,6 +43,7 @@ class ResponsesReader:
     def __init__(self) -> None:
         self._texts = Texts()
         self._kept: list[dict[str, Any]] = []
+        self._sources: list[Any] = []  # where the text has it from
         self._size = 0
         self._said: set[str] = set()  # the parts whose text has come
         self._told = False  # whether a whole message had text of which no piece had come
@@ -78,6 +79,12 @@ class ResponsesReader:
 
     def _think(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         yield from self._texts.think(optional(fields, "delta", str))
+
+    def _annotate(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        if fields.get("annotation"):
+            self._sources.append(cleaned(fields["annotation"]))
+            self._size += len(str(fields["annotation"]))
+        yield from ()
 
     def _begin(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         self._begun += optional(fields, "item", dict).get("type") == CALL
@@ -133,6 +140,7 @@ class ResponsesReader:
             text_in(response, "model"),
             text_in(response, "id"),
             state={STATE: {"items": self._kept}} if "reasoning" in kinds else None,
+            extra={"annotations": self._sources} if self._sources else None,
         )
 
     def _not_said(self, output: list[Any]) -> Iterator[StreamChunk]:
@@ -152,6 +160,7 @@ class ResponsesReader:
 _EVENTS: Mapping[str, Callable[[ResponsesReader, dict[str, Any]], Iterator[StreamChunk]]] = {
     "response.output_text.delta": ResponsesReader._say,
     "response.output_text.done": ResponsesReader._said_whole,
+    "response.output_text.annotation.added": ResponsesReader._annotate,
     "response.refusal.delta": ResponsesReader._say,
     "response.refusal.done": ResponsesReader._said_whole,
     "response.reasoning_text.delta": ResponsesReader._think,
