@@ -170,6 +170,12 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         None,
     ),
     (
+        "a finish reason that is none, in each event",
+        event({"content": "x"}, finish="null") + event({"content": "y"}, finish="null"),
+        [["content", "x"], ["content", "y"]],
+        "StreamInterruptedError",
+    ),
+    (
         "usage in the choice",
         'data: {"choices":[{"delta":{"content":"x"},"finish_reason":"stop","usage":'
         f"{json.dumps(USAGE)}}}]}}\n\n",

@@ -164,6 +164,21 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         ],
         None,
     ),
+    *(
+        (
+            "arguments that the whole item lacks",
+            item("added", 0, **CALL, id="x", arguments="")
+            + event("response.function_call_arguments.done", **place, arguments='{"a": 1}')
+            + item("done", 0, **CALL, id="x", arguments=None).replace('"output_index": 0, ', index)
+            + end(),
+            [["tool_call", ["f", '{"a": 1}', "c"]], ["done", ["tool_calls", None]]],
+            None,
+        )
+        for place, index in (
+            ({"output_index": 0, "item_id": "y"}, '"output_index": 0, '),
+            ({"item_id": "x"}, ""),
+        )
+    ),
     (
         "a call that began and never came as a whole",
         item("added", 0, **CALL, arguments="") + end(output=[]),

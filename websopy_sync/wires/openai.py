@@ -168,7 +168,7 @@ class OpenAIReader:
         if choice.get("error") or reason in _FAILURES:
             yield from self._texts.flush()
             yield error_chunk({"code": reason, **choice})
-        elif reason:
+        elif reason and reason != "null":  # DashScope says it so until there is one
             # Gemini's compatible service adds its own word: "content_filter: SPII".
             filtered = reason.startswith("content_filter:")
             self._reason = "content_filter" if filtered else _REASONS.get(reason, reason)

@@ -49,6 +49,7 @@ class ResponsesReader:
         self._told = False  # whether a whole message had text of which no piece had come
         self._came = Counter[str]()  # the kinds of items that have come
         self._begun = 0  # the calls that have
+        self._arguments: dict[str, str] = {}  # of the calls, by the place of each
 
     @property
     def held(self) -> int:
@@ -90,11 +91,20 @@ class ResponsesReader:
         self._begun += optional(fields, "item", dict).get("type") == CALL
         yield from ()
 
+    def _note_arguments(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        text = optional(fields, "arguments", str)
+        self._arguments[_place_of(fields)] = text
+        self._size += len(text)
+        yield from ()
+
     def _item(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         """An item that is complete. Some servers send the text of a message only now."""
         item = optional(fields, "item", dict)
         if item.get("type") == "message" and not self._said:
             yield from self._message(item)
+        if item.get("type") == CALL and not item.get("arguments"):  # some name them before only
+            place = _place_of({"item_id": item.get("id"), **fields})
+            item = {**item, "arguments": self._arguments.get(place)}
         yield from self._take(item)
 
     def _message(self, item: dict[str, Any]) -> Iterator[StreamChunk]:
@@ -165,6 +175,7 @@ _EVENTS: Mapping[str, Callable[[ResponsesReader, dict[str, Any]], Iterator[Strea
     "response.refusal.done": ResponsesReader._said_whole,
     "response.reasoning_text.delta": ResponsesReader._think,
     "response.reasoning_summary_text.delta": ResponsesReader._think,
+    "response.function_call_arguments.done": ResponsesReader._note_arguments,
     "response.output_item.added": ResponsesReader._begin,
     "response.output_item.done": ResponsesReader._item,
     "response.completed": ResponsesReader._end,
@@ -183,9 +194,13 @@ def _whole_text(part: Mapping[str, Any]) -> str:
 
 
 def _part_of(fields: Mapping[str, Any]) -> str:
-    """What names the part that a piece of text belongs to. Some servers change the item's id."""
-    names = ("item_id" if fields.get("output_index") is None else "output_index", "content_index")
-    return repr([fields.get(name) for name in names])
+    """What names the part that a piece of text belongs to."""
+    return f"{_place_of(fields)} {fields.get('content_index')!r}"
+
+
+def _place_of(fields: Mapping[str, Any]) -> str:
+    """What names the item that an event belongs to. Some servers change the item's id."""
+    return repr(fields.get("item_id" if fields.get("output_index") is None else "output_index"))
 
 
 def _cut(event: str, response: Mapping[str, Any]) -> str | None:
