@@ -260,6 +260,53 @@ def test_a_follower_elsewhere_does_not_wait_for_ever(asking: Asking) -> None:
         assert texts_of(rest) == ["b"] and ends_of(rest) == ["done"]
 
 
+def test_a_log_that_was_away_for_longer_than_a_lease(asking: Asking) -> None:
+    """A producer has time for a sign of life, however many followers look for it at once."""
+    log, gate = Away(), threading.Event()
+    with Relay(log, lease=0.4) as relay, Relay(log, lease=0.4) as other:
+        body = relay.start(asking(say("a"), wait(gate), done()), owner="me")
+        answer_id, rest = begin(body)
+        here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))
+        assert until(lambda: read_of(there) == 1)
+        log.is_down = True
+        assert not until(lambda: not there.is_alive(), seconds=0.6)
+        log.is_down = False
+        for _ in range(20):
+            other.follow(answer_id, owner="me").close()
+            time.sleep(0.002)
+        gate.set()
+        assert ends_of(here.events()) == ends_of(there.events()) == ["done"]
+
+
+class Full(MemoryLog):
+    """Takes no events while it is full."""
+
+    is_full = False
+
+    def append(self, writes: Sequence[Write], terms: Terms) -> Mapping[str, Refusal]:
+        if self.is_full:
+            raise LogError("full")
+        return super().append(writes, terms)
+
+
+def test_an_answer_that_ends_while_the_log_is_down(asking: Asking) -> None:
+    """No follower elsewhere takes its producer for dead before the log has the rest."""
+    log, gate = Full(), threading.Event()
+    with Relay(log, lease=0.2) as relay, Relay(log, lease=0.2) as other:
+        body = relay.start(asking(say("a"), wait(gate), say("b"), done()), owner="me")
+        answer_id, rest = begin(body)
+        here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))
+        assert until(lambda: read_of(there) == 1)
+        log.is_full = True
+        gate.set()
+        assert ends_of(here.events()) == ["done"]
+        assert not until(lambda: not there.is_alive(), seconds=0.5)
+        log.is_full = False
+        events = there.events()
+        assert texts_of(events) == ["a", "b"] and ends_of(events) == ["done"]
+        assert ends_of(events_of(relay.follow(answer_id, owner="me"))) == ["done"]
+
+
 class Hasty(MemoryLog):
     """Takes every producer for dead, and every end of a follower comes a moment too late."""
 

@@ -42,7 +42,7 @@ class Answer:
         self.end_logged = False
         self.followers = 0
         self.alone_since = time.monotonic()
-        self.was_orphan = False  # at the last beat
+        self.orphan_since: float | None = None  # by the beats so far
         self.reason = ""  # why the relay cancels the stream
 
     @property

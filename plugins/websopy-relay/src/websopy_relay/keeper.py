@@ -22,6 +22,9 @@ logger: logging.Logger = logging.getLogger("websopy_relay")
 LOST_AFTER = 4
 """Leases that a log may be down."""
 
+RETRY = 0.25
+"""Seconds from one try to the next while it is."""
+
 
 class Keeper:
     """Keeps the leases of this process; `run` is its thread.
@@ -111,13 +114,17 @@ class Keeper:
         """One sign of life, and what the log says to it."""
         self._next_beat = time.monotonic() + self._terms.lease / 3
         with self._answers.lock:
-            produced = {answer.key: answer.logged for answer in self._answers.produced()}
+            # One that has ended needs its lease until the log has the end.
+            open_there = [a for a in self._answers.all() if a.is_produced or a.is_unlogged]
+            produced = {answer.key: answer.logged for answer in open_there}
             followed = [answer.key for answer in self._answers.mirrored()]
         try:
             beat = self._log.beat(produced, followed, self._terms)
             self._take(beat)
         except Exception as error:  # noqa: BLE001  whatever a log raises, answers go on
             logger.debug("no sign of life in the log of answers: %s", error)
+            # Soon after the log is back, or followers elsewhere take this process for dead.
+            self._next_beat = time.monotonic() + min(RETRY, self._terms.lease / 10)
             self._note_log(time.monotonic() > self._last_beat + LOST_AFTER * self._terms.lease)
         else:
             self._last_beat = time.monotonic()
@@ -137,13 +144,21 @@ class Keeper:
                 if answer := self._answers.get(key):
                     self._answers.unlogged[key] = answer  # the writer finds out why
                     self._answers.to_log.notify()
-            orphans = []
-            for answer in self._answers.mirrored():
-                # Twice in a row: a producer that lives gives its sign in between.
-                was_orphan, answer.was_orphan = answer.was_orphan, answer.key in beat.orphans
-                orphans += [answer] if was_orphan and answer.was_orphan else []
+            orphans = [a for a in self._answers.mirrored() if self._is_dead(a, beat)]
         for answer in orphans:
             self._interrupt(answer)
+
+    def _is_dead(self, answer: Answer, beat: Beat) -> bool:
+        """Whether its producer has had time for a sign of life, and gave none.
+
+        The log may just be back: two looks in a row can be a moment apart.
+        """
+        if answer.key not in beat.orphans:
+            answer.orphan_since = None
+            return False
+        now = time.monotonic()
+        answer.orphan_since = now if answer.orphan_since is None else answer.orphan_since
+        return now - answer.orphan_since >= self._terms.lease / 4
 
     def _note_followed(self, followed: frozenset[str]) -> None:
         now = time.monotonic()
