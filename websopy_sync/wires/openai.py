@@ -15,7 +15,7 @@ from ..usage import Usage
 from .base import ChatRequest, ReadResult, Wire, check_one_answer
 from .lenient_json import WHITE_SPACE
 from .openai_form import data_url, function_tool, usage_in
-from .openai_state import THOUGHTS, SentBack, with_state
+from .openai_state import DETAILS, THOUGHTS, SentBack, with_state
 from .pieces import (
     Noted,
     Texts,
@@ -145,7 +145,8 @@ class OpenAIReader:
 
     def _event(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         self._count(fields)
-        self._count(fields.get("x_groq"))
+        if "x_groq" in fields:
+            self._count(fields["x_groq"])
         self._model = self._model or text_in(fields, "model")
         self._id = self._id or text_in(fields, "id")
         for choice in optional(fields, "choices", list):
@@ -162,7 +163,8 @@ class OpenAIReader:
 
     def _count(self, fields: Any) -> None:
         usage = fields.get("usage") if isinstance(fields, dict) else None
-        self._usage = usage_in(usage, "prompt_tokens", "completion_tokens") or self._usage
+        if usage:
+            self._usage = usage_in(usage, "prompt_tokens", "completion_tokens") or self._usage
 
     def _finish(self, choice: dict[str, Any], reason: str | None) -> Iterator[StreamChunk]:
         if choice.get("error") or reason in _FAILURES:
@@ -189,7 +191,7 @@ class OpenAIReader:
         thoughts = self._texts.think(reasoning)
         if delta.get(THOUGHTS):
             self._sent_back.think("".join(chunk.text for chunk in thoughts))
-        self._sent_back.read_delta(delta)
+        self._sent_back.read_details(delta.get(DETAILS))
         yield from thoughts
         said = self._texts.say(text, extra)
         yield from said
@@ -221,13 +223,15 @@ class OpenAIReader:
 
 def _failure_in(fields: dict[str, Any]) -> Mapping[str, Any] | None:
     """What says that the service failed, as `error_chunk` reads it; None if nothing does."""
+    named = fields.get("error") or fields.get("object") == "error"
+    if named or (fields.get("choices") and "base_resp" not in fields):
+        return fields if named else None
     status = fields.get("base_resp")  # MiniMax
     if isinstance(status, dict) and status.get("status_code"):
         return {"message": status.get("status_msg"), "code": status["status_code"]}
     # Gateways name no error: they send a code and a message, or FastAPI's detail.
     told = isinstance(fields.get("message" if fields.get("code") else "detail"), str)
-    named = fields.get("error") or fields.get("object") == "error"
-    return fields if named or (told and not fields.get("choices")) else None
+    return fields if told and not fields.get("choices") else None
 
 
 def _texts(delta: dict[str, Any]) -> tuple[str, str]:

@@ -11,12 +11,12 @@ from typing import Any
 from .lenient_json import cleaned
 from .turn_fields import own_state
 
-__all__ = ["THOUGHTS", "SentBack", "with_state"]
+__all__ = ["DETAILS", "THOUGHTS", "SentBack", "with_state"]
 
 THOUGHTS = "reasoning_content"
 """A field that DeepSeek and others demand back with later requests. OpenAI itself has none."""
 
-_DETAILS = "reasoning_details"
+DETAILS = "reasoning_details"
 """The reasoning of OpenRouter and MiniMax, with the signatures of the services behind them."""
 
 _MARK = "extra_content"
@@ -43,12 +43,11 @@ class SentBack:
         """Add a piece of the thoughts."""
         self._thoughts.append(text)
 
-    def read_delta(self, delta: Mapping[str, Any]) -> None:
-        """Note the details in a delta. A service checks that a text belongs to its signature.
+    def read_details(self, details: Any) -> None:
+        """Note the details of a delta. A service checks that a text belongs to its signature.
 
         So pieces of the same kind and index are joined; what is encrypted comes whole.
         """
-        details = delta.get(_DETAILS)
         for detail in details if isinstance(details, list) else ():
             if not isinstance(detail, dict):
                 continue
@@ -71,7 +70,7 @@ class SentBack:
         self._thoughts = ["".join(self._thoughts)]  # joined once, however often this is asked for
         fields: dict[str, Any] = {
             THOUGHTS: self._thoughts[0],
-            _DETAILS: [_whole(detail) for detail in self._details],
+            DETAILS: [_whole(detail) for detail in self._details],
             _MARK: dict(self._marks),
         }
         return {name: value for name, value in fields.items() if value}
@@ -105,8 +104,8 @@ def with_state(turn: Mapping[str, Any], name: str) -> dict[str, Any]:
     own = own_state(turn, name)
     if isinstance(own.get(THOUGHTS), str):
         fields.setdefault(THOUGHTS, own[THOUGHTS])
-    if isinstance(own.get(_DETAILS), list | tuple):
-        fields.setdefault(_DETAILS, own[_DETAILS])
+    if isinstance(own.get(DETAILS), list | tuple):
+        fields.setdefault(DETAILS, own[DETAILS])
     marks, calls = own.get(_MARK), fields.get("tool_calls")
     if isinstance(marks, Mapping) and isinstance(calls, list):
         fields["tool_calls"] = [_marked(call, marks) for call in calls]
