@@ -295,6 +295,19 @@ def test_what_the_end_says() -> None:
 IMAGE = {"inlineData": {"mimeType": "image/png", "data": "AA=="}}
 
 
+def test_text_with_another_field() -> None:
+    """PROMISE 47: text stays text; the field comes with it."""
+    stream = parts({"text": "Hi", "partMetadata": {"x": 1}}) + text("!", "STOP")
+    chunks, error = play(datas(WIRE, stream.encode(), 7), WIRE.reader())
+    first, last = chunks[0], chunks[-1]
+    assert error is None and [shown(chunk) for chunk in chunks[:2]] == [
+        ["content", "Hi"],
+        ["content", "!"],
+    ]
+    assert isinstance(first, ContentChunk) and first.extra == {"partMetadata": {"x": 1}}
+    assert isinstance(last, DoneChunk) and last.state is None
+
+
 def test_other_parts() -> None:
     """They come as they are."""
     read, _ = play(datas(WIRE, parts(IMAGE, reason="STOP").encode(), 7), WIRE.reader())

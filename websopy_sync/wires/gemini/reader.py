@@ -49,6 +49,9 @@ _KNOWN = {
 }
 """Fields of an event and its candidate that are read, or say nothing about the answer."""
 
+_IN_PLACE = {"text", "functionCall", "thoughtSignature", "thought"}
+"""Fields of a part that a message has, and of its place in the state."""
+
 _TEXT = repr({"text": ""})
 """The place of text without a signature."""
 
@@ -129,7 +132,7 @@ class GeminiReader:
         elif part.get("thought"):
             yield from self._texts.think(text)
         elif _is_place(part):
-            yield from self._texts.say(text)
+            yield from self._texts.say(text, unknown_fields(part, _IN_PLACE))
         else:
             kind = next((name for name in part if name != "thoughtSignature"), "part")
             yield UnknownChunk(scalar_text(kind), cleaned(part))  # type: ignore[arg-type]  # any text
@@ -163,8 +166,8 @@ class GeminiReader:
 
 
 def _is_place(part: dict[str, Any]) -> bool:
-    """Whether a part is text, a tool call, or a signature alone."""
-    return part.keys() <= {"text", "functionCall", "thoughtSignature", "thought"}
+    """Whether a part is text, a tool call, or a signature alone. Any may have fields of later."""
+    return part.get("text") is not None or part.keys() <= _IN_PLACE
 
 
 def _usage(counts: Mapping[str, Any]) -> Usage | None:
