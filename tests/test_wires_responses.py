@@ -424,6 +424,7 @@ def test_items_of_other_kinds(came: bool) -> None:
 
 SECRET = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "abc"}
 OTHER = SECRET | {"id": "rs_2", "encrypted_content": "def"}
+SEARCH = {"type": "web_search_call", "id": "ws", "action": {"query": "x"}}
 TEXT, PLACE = {"type": "message"}, {"type": "function_call"}
 
 
@@ -447,6 +448,14 @@ TEXT, PLACE = {"type": "message"}, {"type": "function_call"}
         (item("done", **SECRET | {"encrypted_content": ""}) + said("a"), None),  # llama.cpp
         (item("done", **SECRET | {"encrypted_content": 7}) + said("a"), None),
         (item("done", type=7), None),
+        (  # the service's own tools; a custom one would have to have a result
+            item("done", **SECRET)
+            + item("done", **SEARCH)
+            + item("done", type="custom_tool_call")
+            + item("done", **TEXT),
+            [SECRET, SEARCH, TEXT],
+        ),
+        (item("done", **SEARCH) + said("a") + item("done", **TEXT), None),
         (said("a") + item("done", **TEXT), None),
     ],
 )
@@ -492,6 +501,7 @@ CALLS = [{"name": "f", "arguments": "{}", "id": id} for id in "cd"]
     ("kept", "content", "calls", "sent"),
     [
         ([SECRET, TEXT, PLACE], "a", CALLS[:1], [SECRET, A, C]),
+        ([SECRET, SEARCH, TEXT], "a", [], [SECRET, SEARCH, A]),
         ([SECRET, PLACE, OTHER, PLACE], "", CALLS, [SECRET, C, OTHER, D]),
         ([SECRET, TEXT, OTHER, PLACE], "a", CALLS[:1], [SECRET, A, OTHER, C]),
         ([SECRET, PLACE], "a", CALLS[:1], [SECRET, A, C]),

@@ -30,6 +30,12 @@ __all__ = ["ResponsesReader"]
 _SENT_BACK = ("type", "id", "summary", "encrypted_content")
 """Fields of a reasoning item that the service takes back. It refuses others that it sends."""
 
+_OWN_CALLS = {
+    *("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
+    *("mcp_call", "mcp_list_tools"),
+}
+"""Items of tools that the service runs itself. They go back with the reasoning that led to them."""
+
 _REASONS = {"max_output_tokens": "length"}
 """Why a response is incomplete, in the words of `DoneChunk`."""
 
@@ -127,6 +133,8 @@ class ResponsesReader:
             fields = {name: item[name] for name in _SENT_BACK if name in item}
             self._keep({"summary": [], **cleaned(fields)})
         elif kind:  # what the service's own tools did, or a call of a tool of another kind
+            if kind in _OWN_CALLS:
+                self._keep(cleaned(item))
             yield UnknownChunk(kind, cleaned(item))  # type: ignore[arg-type]  # any text
 
     def _keep(self, item: dict[str, Any]) -> None:
