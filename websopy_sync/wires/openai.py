@@ -229,6 +229,9 @@ def _failure_in(fields: dict[str, Any]) -> Mapping[str, Any] | None:
     status = fields.get("base_resp")  # MiniMax
     if isinstance(status, dict) and status.get("status_code"):
         return {"message": status.get("status_msg"), "code": status["status_code"]}
+    if fields.get("error_code"):  # FastChat and Qianfan
+        told = fields.get("error_msg", fields.get("text"))
+        return {"message": told, "code": fields["error_code"]}
     # Gateways name no error: they send a code and a message, or FastAPI's detail.
     told = isinstance(fields.get("message" if fields.get("code") else "detail"), str)
     return fields if told and not fields.get("choices") else None
