@@ -49,6 +49,8 @@ class ToolCallPieces:
         A new id with a name begins another call, also under a known key: some servers give every
         call the same index. A new id without a name begins none: others make up an id for each
         piece. Where there are no ids, another name begins a call. Without a key, each name does.
+        Without a name, a piece under a key that is not known goes on with the call of its id, or
+        with the last one: some servers count a call's first piece and the others differently.
 
         Args:
             key: What the service tells the calls of one answer apart by; None without it.
@@ -58,6 +60,8 @@ class ToolCallPieces:
         """
         place = repr(key)
         call = self._known.get((place, id)) or self._known.get((place, ""))
+        if call is None and not name:
+            call = self._known.get((ANY_KEY, id))
         if call is None or self._begins_another(call, key, id, name):
             call = _Call()
             self._calls.append(call)
@@ -65,6 +69,7 @@ class ToolCallPieces:
             self.size += SMALLEST_CALL
         call.id, call.name = call.id or id, call.name or name
         self._known.setdefault((place, call.id), call)
+        self._known.setdefault((place, ""), call)
         self._known.setdefault((ANY_KEY, call.id), call)
         call.arguments.append(arguments)
         self.size += len(arguments)
