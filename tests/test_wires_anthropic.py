@@ -354,6 +354,7 @@ CACHE = {"cache_read_input_tokens": 5, "cache_creation_input_tokens": 7}
             Usage(4, 9),
         ),
         ({"input_tokens": 3}, {"input_tokens": None, "output_tokens": 9}, Usage(3, 9)),
+        ({"input_tokens": 3}, {"input_tokens": 0, "output_tokens": 9}, Usage(3, 9)),
         (
             {"input_tokens": 3},
             {"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 6}},

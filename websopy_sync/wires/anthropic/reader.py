@@ -116,7 +116,9 @@ class AnthropicReader:
     def _note(self, fields: dict[str, Any], usage: Any, *, without: str = "") -> None:
         """Note the tokens, and the fields that this version does not know."""
         for name, value in usage.items() if isinstance(usage, dict) else ():
-            if value is not None and name != without:
+            # 0 is no news: some gateways count the prompt in one of two events only.
+            known = value == 0 and self._counts.fields.get(name)
+            if value is not None and name != without and not known:
                 self._counts.note({name: cleaned(value)})
         self._extra.note(unknown_fields(fields, _KNOWN))
 
