@@ -126,6 +126,27 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         "StreamServerError",
     ),
     (
+        "pieces that each have another index, as of vLLM",
+        "".join(
+            event("response.output_text.delta", output_index=0, content_index=index, delta=text)
+            for index, text in enumerate(("H", "i"))
+        )
+        + event("response.output_text.done", output_index=0, content_index=2, text="Hi")
+        + item("done", 0, **said_whole("Hi"))
+        + end(output=[said_whole("Hi")]),
+        [["content", "H"], ["content", "i"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "two parts of one message that come as a whole, and then the message",
+        event("response.output_text.done", output_index=0, content_index=0, text="H")
+        + event("response.output_text.done", output_index=0, content_index=1, text="i")
+        + item("done", 0, **said_whole("Hi"))
+        + end(output=[said_whole("Hi")]),
+        [["content", "H"], ["content", "i"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
         "two texts whose pieces come in turn",
         said("a")
         + said("b", 1)

@@ -51,8 +51,9 @@ class ResponsesReader:
         self._kept: list[dict[str, Any]] = []
         self._sources: list[Any] = []  # where the text has it from
         self._size = 0
-        self._said: set[str] = set()  # the parts whose text has come
-        self._told = False  # whether a whole message had text of which no piece had come
+        self._said: set[str] = set()  # the places of the items whose text has come in pieces
+        self._told = False  # whether text has come as a whole
+        self._told_parts = False  # whether it came so in an event of its own
         self._came = Counter[str]()  # the kinds of items that have come
         self._begun = 0  # the calls that have
         self._arguments: dict[str, str] = {}  # of the calls, by the place of each
@@ -73,16 +74,17 @@ class ResponsesReader:
         return collected(read(self, fields) if read else (), data)
 
     def _say(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
-        part = _part_of(fields)
-        if part not in self._said:
-            self._said.add(part)
-            self._size += len(part)
+        place = _place_of(fields)  # without the part's index: vLLM counts each piece
+        if place not in self._said:
+            self._said.add(place)
+            self._size += len(place)
         yield from self._texts.say(optional(fields, "delta", str))
 
     def _said_whole(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         """The text of a part once more; some servers send it only now."""
-        if _part_of(fields) not in self._said:
-            yield from self._say({**fields, "delta": _whole_text(fields)})
+        if _place_of(fields) not in self._said:
+            self._told = self._told_parts = True
+            yield from self._texts.say(_whole_text(fields))
 
     def _think(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         yield from self._texts.think(optional(fields, "delta", str))
@@ -106,7 +108,7 @@ class ResponsesReader:
     def _item(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         """An item that is complete. Some servers send the text of a message only now."""
         item = optional(fields, "item", dict)
-        if item.get("type") == "message" and not self._said:
+        if item.get("type") == "message" and not (self._said or self._told_parts):
             yield from self._message(item)
         if item.get("type") == CALL and not item.get("arguments"):  # some name them before only
             place = _place_of({"item_id": item.get("id"), **fields})
@@ -199,11 +201,6 @@ _EVENTS: Mapping[str, Callable[[ResponsesReader, dict[str, Any]], Iterator[Strea
 def _whole_text(part: Mapping[str, Any]) -> str:
     text: str = optional(part, "text", str) or optional(part, "refusal", str)
     return text
-
-
-def _part_of(fields: Mapping[str, Any]) -> str:
-    """What names the part that a piece of text belongs to."""
-    return f"{_place_of(fields)} {fields.get('content_index')!r}"
 
 
 def _place_of(fields: Mapping[str, Any]) -> str:
