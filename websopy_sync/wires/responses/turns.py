@@ -5,6 +5,7 @@ Pure. What is in that form already stays as it is. Knows nothing of responses.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,22 +26,23 @@ PLACES = {"message": "text", CALL: "call"}
 
 def items_of(turns: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The items that turns are here; one in the service's own form stays as it is."""
-    return [item for turn in with_ids(turns) for item in _items(turn)]
+    numbered = enumerate(with_ids(turns))
+    return [item for place, turn in numbered for item in _items(turn, place)]
 
 
-def _items(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _items(turn: Mapping[str, Any], place: int) -> Iterator[Mapping[str, Any]]:
     if turn.get("role") == "tool":
         identity, content = turn.get("tool_call_id"), turn.get("content")
         if isinstance(content, list):
             content = [_part(part, out=False) for part in content]
         yield {"type": "function_call_output", "call_id": identity, "output": content}
         return
-    texts = [_message(turn)] if turn.get("content") else []
+    texts = [_message(turn, place)] if turn.get("content") else []
     kept = state_in(turn, STATE, "items")
     items = in_places(kept, texts, map(_call, calls_in(turn)), kind_of=_kind)
     while items and items[-1].get("type") == "reasoning":
         items.pop()  # refused: the service wants to see what it led to
-    yield from items or [_message(turn)]
+    yield from items or [_message(turn, place)]
 
 
 def _kind(item: Mapping[str, Any]) -> str | None:
@@ -53,19 +55,26 @@ def _call(call: tuple[Any, Any, Any]) -> dict[str, Any]:
     return {"type": CALL, **fields}
 
 
-def _message(turn: Mapping[str, Any]) -> dict[str, Any]:
+def _message(turn: Mapping[str, Any], place: int) -> dict[str, Any]:
     fields = {name: value for name, value in turn.items() if name not in ("tool_calls", "state")}
     out, content = turn.get("role") == "assistant", turn.get("content")
     if out and isinstance(content, str):  # llama.cpp takes an answer in this form only
         content = [{"type": "text", "text": content}]
     if isinstance(content, list):
         fields["content"] = [_part(part, out=out) for part in content]
-    return {"type": "message", **fields} if out else fields
+    if not out:
+        return fields
+    # vLLM and Azure refuse an answer without these, which OpenAI itself can do without.
+    identity = hashlib.sha256(f"{place} {content}".encode("utf-8", "replace")).hexdigest()[:32]
+    return {"type": "message", "id": f"msg_{identity}", "status": "completed", **fields}
 
 
 def _part(part: Any, *, out: bool) -> Any:
     if part.get("type") == "text":
-        return {"type": "output_text" if out else "input_text", "text": part.get("text")}
+        text = part.get("text")
+        if out:
+            return {"type": "output_text", "text": text, "annotations": []}
+        return {"type": "input_text", "text": text}
     if part.get("type") == "image":
         return {"type": "input_image", "image_url": part.get("url") or data_url(part)}
     if part.get("type") == "file":
