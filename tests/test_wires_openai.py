@@ -496,6 +496,37 @@ def test_signed_reasoning_goes_back() -> None:
     assert body_of(turn)["messages"] == [sent]  # another service
 
 
+def test_signed_blocks_go_back() -> None:
+    """PROMISE 48: LiteLLM sends the reasoning of Anthropic's models in pieces of blocks."""
+    piece: dict[str, Any] = {"type": "thinking", "thinking": "", "signature": ""}
+    hidden = {"type": "redacted_thinking", "data": "x"}
+    pieces: list[Any] = [
+        [piece | {"thinking": "h\ud83d"}],
+        [piece | {"thinking": "\ude00m"}],
+        [piece | {"signature": "s"}],
+        [hidden],
+        [hidden],
+        ["no block"],
+        [piece | {"thinking": "so", "signature": "t"}],
+        "no list",
+    ]
+    stream = "".join(
+        event({"reasoning_content": "hm", "thinking_blocks": piece}) for piece in pieces
+    )
+    chunks, _ = play(datas(WIRE, f"{stream}{STOP}".encode(), 7), WIRE.reader())
+    last = chunks[-1]
+    assert isinstance(last, DoneChunk) and last.state
+    blocks = [
+        piece | {"thinking": "h\U0001f600m", "signature": "s"},
+        hidden,
+        hidden,
+        piece | {"thinking": "so", "signature": "t"},
+    ]
+    assert last.state["openai"]["thinking_blocks"] == blocks
+    (turn,) = body_of(Message("a", state=last.state).to_dict())["messages"]
+    assert turn["thinking_blocks"] == blocks
+
+
 def test_signed_calls_go_back() -> None:
     """PROMISE 48: Gemini's compatible service refuses a call without its signature."""
     mark = {"google": {"thought_signature": "s"}}

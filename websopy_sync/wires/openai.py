@@ -15,7 +15,7 @@ from ..usage import Usage
 from .base import ChatRequest, ReadResult, Wire, check_one_answer
 from .lenient_json import WHITE_SPACE
 from .openai_form import data_url, function_tool, usage_in
-from .openai_state import DETAILS, THOUGHTS, SentBack, with_state
+from .openai_state import BLOCKS, DETAILS, THOUGHTS, SentBack, with_state
 from .pieces import (
     Noted,
     Texts,
@@ -192,6 +192,7 @@ class OpenAIReader:
         if delta.get(THOUGHTS):
             self._sent_back.think("".join(chunk.text for chunk in thoughts))
         self._sent_back.read_details(delta.get(DETAILS))
+        self._sent_back.read_blocks(delta.get(BLOCKS))
         yield from thoughts
         said = self._texts.say(text, extra)
         yield from said

@@ -11,7 +11,7 @@ from typing import Any
 from .lenient_json import cleaned
 from .turn_fields import own_state
 
-__all__ = ["DETAILS", "THOUGHTS", "SentBack", "with_state"]
+__all__ = ["BLOCKS", "DETAILS", "THOUGHTS", "SentBack", "with_state"]
 
 THOUGHTS = "reasoning_content"
 """A field that DeepSeek and others demand back with later requests. OpenAI itself has none."""
@@ -19,10 +19,13 @@ THOUGHTS = "reasoning_content"
 DETAILS = "reasoning_details"
 """The reasoning of OpenRouter and MiniMax, with the signatures of the services behind them."""
 
+BLOCKS = "thinking_blocks"
+"""The same of LiteLLM, in Anthropic's form: a signature ends each block."""
+
 _MARK = "extra_content"
 """A field of tool calls with the signature that Gemini's compatible service demands back."""
 
-_IN_PIECES = ("text", "summary")
+_IN_PIECES = ("text", "summary", "thinking")
 
 
 class SentBack:
@@ -37,6 +40,7 @@ class SentBack:
         self._thoughts: list[str] = []
         self._details: list[dict[str, Any]] = []
         self._places: dict[str, dict[str, Any]] = {}
+        self._blocks: list[dict[str, Any]] = []
         self._marks: dict[str, Any] = {}
 
     def think(self, text: str) -> None:
@@ -58,6 +62,17 @@ class SentBack:
                 self._places[place] = self._details[-1]
             _join(self._places[place], detail)
 
+    def read_blocks(self, blocks: Any) -> None:
+        """Note the blocks of a delta, likewise."""
+        for block in blocks if isinstance(blocks, list) else ():
+            if not isinstance(block, dict):
+                continue
+            self.size += len(repr(block))
+            last = self._blocks[-1] if self._blocks else {}
+            if last.get("signature") or not last.get("type") == block.get("type") == "thinking":
+                self._blocks.append({})
+            _join(self._blocks[-1], block)
+
     def read_call(self, call: Mapping[str, Any]) -> None:
         """Note what a piece of a tool call says beside the call, by its id."""
         mark, identity = call.get(_MARK), call.get("id")
@@ -71,6 +86,7 @@ class SentBack:
         fields: dict[str, Any] = {
             THOUGHTS: self._thoughts[0],
             DETAILS: [_whole(detail) for detail in self._details],
+            BLOCKS: [_whole(block) for block in self._blocks],
             _MARK: dict(self._marks),
         }
         return {name: value for name, value in fields.items() if value}
@@ -104,8 +120,9 @@ def with_state(turn: Mapping[str, Any], name: str) -> dict[str, Any]:
     own = own_state(turn, name)
     if isinstance(own.get(THOUGHTS), str):
         fields.setdefault(THOUGHTS, own[THOUGHTS])
-    if isinstance(own.get(DETAILS), list | tuple):
-        fields.setdefault(DETAILS, own[DETAILS])
+    for field in (DETAILS, BLOCKS):
+        if isinstance(own.get(field), list | tuple):
+            fields.setdefault(field, own[field])
     marks, calls = own.get(_MARK), fields.get("tool_calls")
     if isinstance(marks, Mapping) and isinstance(calls, list):
         fields["tool_calls"] = [_marked(call, marks) for call in calls]
