@@ -60,14 +60,6 @@ def test_answer_comes_piece_by_piece() -> None:
             assert process.wait(PATIENCE) == 0
 
 
-def test_a_file_gets_the_text_as_it_is() -> None:
-    """No character is replaced: what a terminal would obey may be a part of the answer."""
-    text = "עברית \u2067a\u2069\r\n\x1b[1m\x85\x07 end\n"
-    with Sandbox([say(text[:9]), say(text[9:]), done()]) as sandbox:
-        with started("chat", "--base-url", sandbox.url, "Hi") as process:
-            assert process.communicate()[0] == text.encode()
-
-
 def test_json(chat: Run) -> None:
     """One chunk a line, which from_dict gives back."""
     answer = chat(

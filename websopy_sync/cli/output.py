@@ -41,7 +41,7 @@ def output_for(*, as_json: bool, markdown: bool, usage: bool) -> AnswerOutput:
     if as_json:
         return JSONOutput(PlainWriter(), usage=usage)
     if not obeys_codes(sys.stdout):
-        return AnswerOutput(PlainWriter(), usage=usage, as_it_is=not is_terminal(sys.stdout))
+        return AnswerOutput(PlainWriter(), usage=usage)
     return AnswerOutput(_markdown_writer() if markdown else WrappingWriter(), usage=usage)
 
 
@@ -61,12 +61,10 @@ class AnswerOutput:
     Args:
         text: Writes the text of the answer.
         usage: Write a line about tokens and time after the answer.
-        as_it_is: Leave control characters in the text, for a file or a program.
     """
 
-    def __init__(self, text: Writer, *, usage: bool, as_it_is: bool = False) -> None:
+    def __init__(self, text: Writer, *, usage: bool) -> None:
         self._text = text
-        self._as_it_is = as_it_is
         self._thoughts = ThoughtsWriter() if is_terminal(sys.stderr) else None
         self._usage = usage
         self._waiting = False
@@ -120,8 +118,7 @@ class AnswerOutput:
         if text:
             self._end_waiting()
             self._change_to(writer)
-            as_it_is = self._as_it_is and writer is self._text
-            writer.write(text if as_it_is else visible(text))
+            writer.write(visible(text))
 
     def _change_to(self, writer: Writer | None) -> None:
         """Let another writer begin, after the one that wrote so far has ended its line."""

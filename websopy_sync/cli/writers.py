@@ -15,7 +15,7 @@ DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 
 
 class Writer(Protocol):
-    """Writes the pieces of a text. For a terminal, control characters are gone from them."""
+    """Writes the pieces of a text. Control characters are gone from them already."""
 
     def write(self, text: str) -> None:
         """Write the next piece."""
