@@ -14,7 +14,8 @@ import sqlalchemy
 from websopy_persistence import History, Limits, PersistencePlugin, PromptsNotStoredError
 from websopy_persistence.schema import streams
 
-from websopy_sync import Message, StreamCancelledError, Usage, WebsopyClient
+import websopy_sync
+from websopy_sync import Message, StreamCancelledError, Usage, WebsopyClient, file
 from websopy_sync.chunks import ContentChunk, ErrorChunk, ReasoningChunk, ToolCall, ToolCallChunk
 from websopy_sync.errors import APIStatusError, StreamServerError
 from websopy_sync.sandbox import Sandbox, done, error, say, think, tool
@@ -404,6 +405,42 @@ def test_another_process_continues(history_file: Path) -> None:
         assistant("It rains."),
         user("Thanks"),
     ]
+
+
+@pytest.mark.parametrize(
+    "wire", ["websopy", "openai", "anthropic", "gemini", "ollama", "responses"]
+)
+def test_every_wire(history_file: Path, keep, wire: str) -> None:
+    """What is sent after a conversation came back is what the one that stayed would send."""
+    png = b"\x89PNG\r\n\x1a\npicture"
+    parts = [
+        websopy_sync.image(png),
+        *([] if wire == "ollama" else [file(b"%PDF-", name="a.pdf")]),
+        "look",
+    ]
+    script = [tool("weather", '{"city": "成都"}', "call_1"), done()]
+    plugin = keep(history_file)
+    with (
+        Sandbox(pause=0, wire=wire) as sandbox,
+        WebsopyClient("k", base_url=sandbox.url, wire=wire, model="m", plugins=[plugin]) as client,
+    ):
+        live = client.ai.conversation("Be brief.", metadata={"conversation": "a"})
+        live.send("first").get_final_message()
+        live.send(parts).get_final_message()
+        sandbox.play(script)
+        (call,) = live.send("Weather?").get_final_message().tool_calls
+        live.add_tool_result(call, "rain")
+        live.send().get_final_message()
+        found = client.load_conversation("a")
+        assert found is not None
+        for messages in (live.messages, found["messages"]):
+            client.ai.chat([*messages, user("Thanks")])
+        stayed, came_back = (request.json for request in sandbox.requests[-2:])
+        with History(history_file) as history:
+            questions = [stream.question for stream in history.list()]
+    assert came_back == stayed
+    assert questions[-1] == "first"
+    assert questions[0] == "Thanks"
 
 
 def weather(city: str) -> str:

@@ -57,7 +57,8 @@ class StoredStream:
         url: Without anything secret.
         model: As the request named it.
         question: The last user message; None unless prompts are stored.
-        request: The body that was sent; without texts unless prompts are stored.
+        request: The body that was sent, its turns as `messages`; without texts unless prompts are
+            stored.
         answer: The text; None while it is open.
         reasoning: What the model thought; None for nothing, and while it is open.
         finish_reason: Why the model stopped: stop, length, tool_calls, content_filter, or the

@@ -27,6 +27,7 @@ from .database import Database
 from .errors import PromptsNotStoredError
 from .history import History
 from .identity import Identity
+from .neutral import with_messages
 from .records import Begin, End, Failure, Piece, Status, text_in
 from .store import Store
 from .text import dumped
@@ -138,7 +139,7 @@ class PersistencePlugin:
     def on_request(self, request: Any, stream: Any) -> None:
         """Begin the stream's row: a process that dies while it waits leaves a trace."""
         recording = _Recording(uuid.uuid4().hex, time.monotonic())
-        body = request.body if isinstance(request.body, dict) else {}
+        body = with_messages(request.body) if isinstance(request.body, dict) else {}
         begin = Begin(
             stream=recording.stream,
             started=datetime.now(UTC),
