@@ -644,6 +644,14 @@ def test_turns(turns: list[dict[str, Any]], contents: list[Any]) -> None:
     assert isinstance(GeminiService().turns_in(body), list)
 
 
+def test_an_image_alone() -> None:
+    """Vertex refuses a text without anything in it."""
+    image = {"type": "image", "media_type": "image/png", "data": "AA=="}
+    empty = {"type": "text", "text": ""}
+    assert body_of(user([empty, image]))["contents"][0]["parts"] == [IMAGE]
+    assert body_of(user([empty]))["contents"][0]["parts"] == [{"text": ""}]  # it says so
+
+
 def test_turns_back() -> None:
     """The sandbox reads the form of the package from that of Gemini."""
     calls = [

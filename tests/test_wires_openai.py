@@ -438,6 +438,17 @@ def test_calls_of_another_service(wire: str, id: str | None, sent: str) -> None:
     assert told == result | {"tool_call_id": sent}
 
 
+def test_an_answer_without_content() -> None:
+    """Mistral refuses it; to others it keeps the turns of both sides in order."""
+    turns = [
+        {"role": "user", "content": "x"},
+        Message("").to_dict(),
+        {"role": "user", "content": "y"},
+    ]
+    for wire, sent in (("mistral", [turns[0], turns[2]]), ("openai", turns)):
+        assert find_wire(wire).body(ChatRequest(turns))["messages"] == sent
+
+
 DEEPSEEK = find_wire("deepseek")
 
 

@@ -82,7 +82,10 @@ class OpenAI(Wire):
             ConfigError: Several answers are asked for.
         """
         check_one_answer(request.params.get("n"))
-        turns = with_ids(request.turns, _nine_characters if self.name == "mistral" else str)
+        turns = with_ids(request.turns)
+        if self.name == "mistral":
+            said = [turn for turn in request.turns if not _is_nothing(turn)]
+            turns = with_ids(said, _nine_characters)
         body: dict[str, Any] = {"messages": [_turn(turn, self.name) for turn in turns]}
         if request.model is not None:
             body["model"] = request.model
@@ -274,6 +277,12 @@ def _turn(turn: Mapping[str, Any], name: str) -> dict[str, Any]:
     if isinstance(fields.get("content"), list):
         fields["content"] = [_part(part) for part in fields["content"]]
     return with_state(fields, name)
+
+
+def _is_nothing(turn: Mapping[str, Any]) -> bool:
+    """Whether a turn is an answer without any content, which Mistral refuses."""
+    said = turn.get("content") or turn.get("tool_calls")
+    return turn.get("role") == "assistant" and not said
 
 
 def _nine_characters(identity: str) -> str:

@@ -112,7 +112,9 @@ def _parts(content: Any) -> list[Part]:
     if content is None:
         return []
     listed = content if isinstance(content, list | tuple) else [content]
-    return [_part(part) for part in listed]
+    parts = [_part(part) for part in listed]
+    # Vertex refuses a text without anything in it, beside an image say.
+    return [part for part in parts if part != {"text": ""}] or parts
 
 
 def _part(part: Any) -> Any:
