@@ -41,6 +41,7 @@ WHOLE_CALLS = [
 ]
 DONE = "data: [DONE]\n\n"
 STOP = event({}, finish="stop")
+THOUGHT = {"extra_content": {"google": {"thought": True}}}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 
 # Sharper than the cases of the file: each of these was wrong in a reader that passed those.
@@ -242,6 +243,22 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         "the message once more after its deltas",
         event({"content": "Hi"}) + message({"content": "Hi"}, finish="stop"),
         [["content", "Hi"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "reasoning as text, with a mark of Google's",
+        event({"content": "<thought>h", **THOUGHT})
+        + event({"content": "m<thought>", **THOUGHT})
+        + event({"content": "</thought>Hi"})
+        + event({"content": "</thought>", "extra_content": "no mark"})
+        + STOP,
+        [
+            ["reasoning", "h"],
+            ["reasoning", "m<thought>"],
+            ["content", "Hi"],
+            ["content", "</thought>"],
+            ["done", ["stop", None]],
+        ],
         None,
     ),
     (
@@ -542,10 +559,13 @@ def test_signed_calls_go_back() -> None:
     """PROMISE 48: Gemini's compatible service refuses a call without its signature."""
     mark = {"google": {"thought_signature": "s"}}
     stream = event(call(0, "{}", id="c", name="f", extra_content=mark))
-    stream += event(call(1, "{}", id="d", name="f", extra_content="no mark"), finish="stop")
+    stream += event(call(1, "{}", id="d", name="f", extra_content="no mark"))
+    stream += event({"tool_calls": [{"index": 2, "id": "e", "function": {"name": "f"}}]})
+    stream += event({"tool_calls": [{"index": 2, "extra_content": mark}]}, finish="stop")
     chunks, _ = play(datas(WIRE, stream.encode(), 7), WIRE.reader())
     last = chunks[-1]
-    assert isinstance(last, DoneChunk)
+    assert isinstance(last, DoneChunk) and last.state
+    assert last.state["openai"]["extra_content"] == {"c": mark, "e": mark}
     turn = Message("", (ToolCall("f", "{}", "c"), ToolCall("f", "{}", "d")), state=last.state)
     calls = body_of(turn.to_dict())["messages"][0]["tool_calls"]
     assert calls == [CALLS[0] | {"extra_content": mark}, CALLS[0] | {"id": "d"}]

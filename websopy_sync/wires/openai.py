@@ -15,7 +15,7 @@ from ..usage import Usage
 from .base import ChatRequest, ReadResult, Wire, check_one_answer
 from .lenient_json import WHITE_SPACE
 from .openai_form import data_url, function_tool, usage_in
-from .openai_state import BLOCKS, DETAILS, THOUGHTS, SentBack, with_state
+from .openai_state import BLOCKS, DETAILS, MARK, THOUGHTS, SentBack, with_state
 from .pieces import (
     Noted,
     Texts,
@@ -122,6 +122,7 @@ class OpenAIReader:
         self._usage: Usage | None = None
         self._extra = Noted()
         self._in_deltas = False
+        self._in_thought = False
 
     @property
     def done(self) -> DoneChunk | None:
@@ -191,6 +192,10 @@ class OpenAIReader:
 
     def _delta(self, delta: dict[str, Any], extra: dict[str, Any]) -> Iterator[StreamChunk]:
         reasoning, text = _texts(delta)
+        if _is_thought(delta):
+            reasoning, text, self._in_thought = text.removeprefix("<thought>"), "", True
+        elif text and self._in_thought:
+            text, self._in_thought = text.removeprefix("</thought>"), False
         thoughts = self._texts.think(reasoning)
         if delta.get(THOUGHTS):
             self._sent_back.think("".join(chunk.text for chunk in thoughts))
@@ -256,6 +261,13 @@ def _texts(delta: dict[str, Any]) -> tuple[str, str]:
     else:
         text = optional(delta, "content", str)
     return reasoning, text + optional(delta, "refusal", str)
+
+
+def _is_thought(delta: Mapping[str, Any]) -> bool:
+    """Whether Gemini's compatible service says that the text of a delta is reasoning."""
+    mark = delta.get(MARK)
+    google = mark.get("google") if isinstance(mark, dict) else None
+    return isinstance(google, dict) and google.get("thought") is True
 
 
 def _thoughts_in(part: dict[str, Any]) -> str:

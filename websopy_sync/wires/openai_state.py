@@ -11,7 +11,7 @@ from typing import Any
 from .lenient_json import cleaned
 from .turn_fields import own_state
 
-__all__ = ["BLOCKS", "DETAILS", "THOUGHTS", "SentBack", "with_state"]
+__all__ = ["BLOCKS", "DETAILS", "MARK", "THOUGHTS", "SentBack", "with_state"]
 
 THOUGHTS = "reasoning_content"
 """A field that DeepSeek and others demand back with later requests. OpenAI itself has none."""
@@ -22,7 +22,7 @@ DETAILS = "reasoning_details"
 BLOCKS = "thinking_blocks"
 """The same of LiteLLM, in Anthropic's form: a signature ends each block."""
 
-_MARK = "extra_content"
+MARK = "extra_content"
 """A field of tool calls with the signature that Gemini's compatible service demands back."""
 
 _IN_PIECES = ("text", "summary", "thinking")
@@ -42,6 +42,7 @@ class SentBack:
         self._places: dict[str, dict[str, Any]] = {}
         self._blocks: list[dict[str, Any]] = []
         self._marks: dict[str, Any] = {}
+        self._last_call = ""
 
     def think(self, text: str) -> None:
         """Add a piece of the thoughts."""
@@ -74,11 +75,13 @@ class SentBack:
             _join(self._blocks[-1], block)
 
     def read_call(self, call: Mapping[str, Any]) -> None:
-        """Note what a piece of a tool call says beside the call, by its id."""
-        mark, identity = call.get(_MARK), call.get("id")
-        if isinstance(mark, dict) and isinstance(identity, str):
+        """Note what a piece of a tool call says beside the call, by its id or that of the last."""
+        mark, identity = call.get(MARK), call.get("id")
+        if isinstance(identity, str) and identity:
+            self._last_call = identity
+        if isinstance(mark, dict):
             self.size += len(repr(mark))
-            self._marks[identity] = cleaned(mark)
+            self._marks[self._last_call] = cleaned(mark)
 
     def state(self) -> dict[str, Any]:
         """All that goes back; empty if nothing does."""
@@ -87,7 +90,7 @@ class SentBack:
             THOUGHTS: self._thoughts[0],
             DETAILS: [_whole(detail) for detail in self._details],
             BLOCKS: [_whole(block) for block in self._blocks],
-            _MARK: dict(self._marks),
+            MARK: dict(self._marks),
         }
         return {name: value for name, value in fields.items() if value}
 
@@ -123,7 +126,7 @@ def with_state(turn: Mapping[str, Any], name: str) -> dict[str, Any]:
     for field in (DETAILS, BLOCKS):
         if isinstance(own.get(field), list | tuple):
             fields.setdefault(field, own[field])
-    marks, calls = own.get(_MARK), fields.get("tool_calls")
+    marks, calls = own.get(MARK), fields.get("tool_calls")
     if isinstance(marks, Mapping) and isinstance(calls, list):
         fields["tool_calls"] = [_marked(call, marks) for call in calls]
     return fields
@@ -131,4 +134,4 @@ def with_state(turn: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _marked(call: Any, marks: Mapping[str, Any]) -> Any:
     mark = marks.get(str(call.get("id"))) if isinstance(call, Mapping) else None
-    return call if mark is None else {_MARK: mark, **call}
+    return call if mark is None else {MARK: mark, **call}
