@@ -15,9 +15,13 @@ from websopy_sync import (
     AuthenticationError,
     BackgroundPlugin,
     CancelToken,
+    Message,
     StreamCancelledError,
     Timeouts,
+    ToolCall,
     WebsopyClient,
+    image,
+    text,
 )
 from websopy_sync.sandbox import (
     Sandbox,
@@ -314,11 +318,36 @@ def test_prompt_is_all_messages(
             },
             ["e", "{}", "", "f", "g", "h", "i"],
         ),
+        ({"system": "a", "input": "b", "contents": {}}, ["a", "b"]),
+        ({"input": [7, {"content": 7}], "contents": [{"parts": [{"functionCall": 7}]}]}, []),
     ],
 )
 def test_texts_of_a_body(body: dict[str, object] | None, texts: list[str]) -> None:
     """Only what is text is counted, whatever shape a service takes."""
     assert prompt_of(body) == texts
+
+
+@pytest.mark.parametrize(
+    "wire", ["websopy", "openai", "anthropic", "gemini", "ollama", "responses"]
+)
+def test_texts_on_every_wire(wire: str) -> None:
+    """System prompt, tool calls and their results are there, wherever a service has them."""
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [text("Weather?"), image(b"GIF89a")]},
+        Message(tool_calls=[ToolCall("weather", '{"city": "Paris"}', "c1")]),
+        {"role": "tool", "tool_call_id": "c1", "name": "weather", "content": "rain"},
+        {"role": "user", "content": "Thanks"},
+    ]
+    with (
+        Sandbox([say("x"), done()], wire=wire) as sandbox,
+        WebsopyClient("k", base_url=sandbox.url, wire=wire, model="m", plugins=[]) as client,
+    ):
+        client.ai.chat(turns)
+        texts = "|".join(prompt_of(sandbox.requests[0].json))
+    for said in ("Be brief.", "Weather?", "weather", "Paris", "rain", "Thanks"):
+        assert texts.count(said) >= 1
+    assert "R0lGODlh" not in texts
 
 
 def test_without_a_kept_message(

@@ -6,6 +6,7 @@ Knows nothing of hooks, totals or money.
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -154,27 +155,53 @@ class Answer:
         return running.total
 
 
+_PLACES = ("system", "systemInstruction", "messages", "contents", "input")
+"""Where services have the turns of a request."""
+
+
 def prompt_of(body: Mapping[str, Any] | None) -> list[str]:
-    """The texts of a request's messages and of the tool calls in them.
+    """The texts of a request's messages, and of the tool calls and results in them.
 
     Everything else in them, such as an image, is ignored.
     """
-    messages = (body or {}).get("messages")
-    if isinstance(messages, str):
-        return [messages]
-    if not isinstance(messages, list | tuple):
-        return []
-    turns = [message for message in messages if isinstance(message, Mapping)]
-    return [text for turn in turns for text in (*_texts_of(turn.get("content")), *_calls_in(turn))]
+    texts: list[str] = []
+    for name in _PLACES:
+        given = (body or {}).get(name)
+        if isinstance(given, str):
+            texts.append(given)
+        turns = [given] if name == "systemInstruction" else given
+        for turn in turns if _is_list(turns) else ():
+            if isinstance(turn, Mapping):
+                texts += _texts_of(turn.get("content")) + _texts_of(turn.get("parts"))
+                texts += [*_calls_in(turn), *_texts_in(turn)]
+    return texts
 
 
 def _texts_of(content: object) -> list[str]:
     """The texts of one message: a str, or a list of parts, some with a text."""
     if isinstance(content, str):
         return [content]
-    parts = content if isinstance(content, list | tuple) else ()
-    texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
-    return [text for text in texts if isinstance(text, str)]
+    parts = content if _is_list(content) else ()
+    return [text for part in parts if isinstance(part, Mapping) for text in _texts_in(part)]
+
+
+def _texts_in(part: Mapping[str, Any]) -> list[str]:
+    """The texts of a part; those of tools, in the forms of Anthropic, Gemini and Responses."""
+    texts = [part.get("text"), part.get("output")]
+    if part.get("type") in ("tool_use", "function_call"):
+        texts += [part.get("name"), part.get("arguments"), _json(part.get("input"))]
+    for inner in (part.get("functionCall"), part.get("functionResponse")):
+        if isinstance(inner, Mapping):
+            texts += [inner.get("name"), _json(inner.get("args")), _json(inner.get("response"))]
+    found = [text for text in texts if isinstance(text, str)]
+    return found + (_texts_of(part.get("content")) if part.get("type") == "tool_result" else [])
+
+
+def _json(value: object) -> str | None:
+    try:
+        return None if value is None else json.dumps(value, ensure_ascii=False)
+    except (ValueError, TypeError, RecursionError):  # such a request cannot be sent either
+        return None
 
 
 def _calls_in(turn: Mapping[str, Any]) -> list[str]:
@@ -183,7 +210,9 @@ def _calls_in(turn: Mapping[str, Any]) -> list[str]:
     found = [call for call in calls if isinstance(call, Mapping)] if _is_list(calls) else []
     inner = [call.get("function") or call for call in found]  # OpenAI has them one level deeper
     functions = [call for call in inner if isinstance(call, Mapping)]
-    texts = [call.get(name) for call in functions for name in ("name", "arguments")]
+    values = [call.get(name) for call in functions for name in ("name", "arguments")]
+    # Ollama has the arguments as an object.
+    texts = [_json(value) if isinstance(value, Mapping) else value for value in values]
     return [text for text in texts if isinstance(text, str)]
 
 
