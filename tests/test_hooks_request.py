@@ -29,6 +29,26 @@ def test_where_a_request_goes_is_fixed(name: str) -> None:
         setattr(a_request(), name, "other")
 
 
+@pytest.mark.parametrize("wire", ["websopy", "gemini"])
+def test_the_model_of_a_request(make: Callable[..., WebsopyClient], wire: str) -> None:
+    """It is known where the path has it, too; in the body a plugin may set another one."""
+    seen: list[str | None] = []
+
+    class Looks:
+        @hookimpl
+        def on_request(self, request: Request) -> None:
+            seen.append(request.model)
+
+    with Sandbox(pause=0, wire=wire) as service:
+        client = make(Looks(), base_url=service.url, wire=wire, strict_plugins=True)
+        client.ai.chat("x", model="m/1")
+    assert seen == ["m/1"]
+    request = a_request()
+    assert request.model is None
+    request.body = {"model": "other"}
+    assert request.model == "other"
+
+
 class Seen:
     """Keeps the metadata that each hook sees, and tries to change it."""
 

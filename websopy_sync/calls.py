@@ -219,8 +219,10 @@ class Calls:
             raise encoded
         key = options.idempotency_key
         headers = self._headers(options, self._key_headers(key), has_body=True)
-        path, query = path_and_query(path_of(self.wire, chat_request.model), None)
-        request = Request("POST", self._base_url + path, headers, body, key, options.metadata)
+        model = chat_request.model
+        path, query = path_and_query(path_of(self.wire, model), None)
+        url, in_path = self._base_url + path, model if "{model}" in self.wire.path else None
+        request = Request("POST", url, headers, body, key, options.metadata, path_model=in_path)
         return ChatCall(request, body, encoded, query, self._key_headers(key))
 
     def _key_headers(self, key: str) -> dict[str, str]:

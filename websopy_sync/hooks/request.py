@@ -35,6 +35,16 @@ class Request:
     body: dict[str, Any] | None = None
     idempotency_key: str = attrs.field(default="", on_setattr=attrs.setters.frozen)
     metadata: Mapping[str, Any] = attrs.field(factory=dict, on_setattr=attrs.setters.frozen)
+    _path_model: str | None = attrs.field(default=None, alias="path_model", kw_only=True)
+
+    @property
+    def model(self) -> str | None:
+        """The model that is asked, None if the request names none.
+
+        Most services have it in the body, where it may be edited; Gemini has it in the path.
+        """
+        named = self.body.get("model") if isinstance(self.body, dict) else None
+        return named if isinstance(named, str) else self._path_model
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.url}>"

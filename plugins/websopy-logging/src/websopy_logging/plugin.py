@@ -83,7 +83,7 @@ class LoggingPlugin:
     def on_request(self, request: Any, stream: Any) -> None:
         """Log the start."""
         body = request.body or {}
-        progress = _Progress(self._clock(), model=body.get("model"))
+        progress = _Progress(self._clock(), model=request.model)
         self._open[stream] = progress
         fields: dict[str, Any] = {"question": request.idempotency_key, "model": progress.model}
         messages = body.get("messages")

@@ -10,7 +10,7 @@ from typing import Any
 
 from .neutral import part_of
 
-__all__ = ["model_in", "question_in", "stored_body", "without_prompts"]
+__all__ = ["question_in", "stored_body", "without_prompts"]
 
 LONGEST_DATA = 1024 * 1024
 """Most characters of images and files, as base64, that are stored of one request.
@@ -18,12 +18,6 @@ LONGEST_DATA = 1024 * 1024
 Each request of a conversation has the images of all turns before it again, and MariaDB refuses a
 row of 16 MiB.
 """
-
-
-def model_in(body: Mapping[str, Any]) -> str | None:
-    """The model that a body names."""
-    model = body.get("model")
-    return model if isinstance(model, str) else None
 
 
 def without_prompts(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from websopy_sync.errors import ConfigError, StreamCancelledError, WebsopyError
 from websopy_sync.hooks import StoredConversation
 from websopy_sync.message import Message
 
-from .bodies import model_in, question_in, stored_body, without_prompts
+from .bodies import question_in, stored_body, without_prompts
 from .database import Database
 from .errors import PromptsNotStoredError
 from .history import History
@@ -144,7 +144,7 @@ class PersistencePlugin:
             stream=recording.stream,
             started=datetime.now(UTC),
             url=_address(request.url),
-            model=model_in(body),
+            model=request.model,
             request=_json(stored_body(body) if self._prompts else without_prompts(body)),
             question=question_in(body) if self._prompts else None,
             idempotency_key=request.idempotency_key,

@@ -107,9 +107,8 @@ class TokensPlugin:
     @hookimpl
     def on_request(self, request: Any, stream: Any) -> None:
         """Begin to count a request."""
-        model = (request.body or {}).get("model")
         self._open[stream] = Answer(
-            model=model if isinstance(model, str) else "",
+            model=request.model or "",
             prompt=prompt_of(request.body),
             counter=lambda: self.counter,
         )
