@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import uuid
 from collections.abc import Mapping
@@ -156,11 +157,13 @@ def _conversation(
     client: WebsopyClient, args: argparse.Namespace, options: Mapping[str, Any]
 ) -> Conversation:
     """A new conversation, or one from the history. Each turn tells plugins its id."""
-    id, turns = str(uuid.uuid4()), []
+    id, turns, options = str(uuid.uuid4()), [], dict(options)
     if args.latest or args.conversation is not None:
         wanted = None if args.latest else text_of(args.conversation, "--conversation")
         stored = stored_conversation(client, wanted)
         id, turns = stored["id"], stored["messages"]
+        if "model" in stored and not os.environ.get("WEBSOPY_MODEL"):
+            options.setdefault("model", stored["model"])
     system = args.system and text_of(args.system, "--system")
     if system and turns and turns[0]["role"] == "system":
         turns = turns[1:]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from ..interrupts import discreet
 from ..turns import turns_of
@@ -21,10 +21,12 @@ class StoredConversation(TypedDict):
     Attributes:
         id: Its id, as `metadata={"conversation": id}` gave it.
         messages: Its turns, as `chat_stream` takes them.
+        model: The model that was asked last, if the plugin knows it.
     """
 
     id: str
     messages: list[dict[str, Any]]
+    model: NotRequired[str]
 
 
 def refuse_to_run(result: object) -> None:
@@ -54,4 +56,8 @@ def _conversation(result: object) -> StoredConversation | None:
         raise TypeError(f"id: expected str, got {type(id).__name__}")
     if not isinstance(turns, list):
         raise TypeError(str(turns))
-    return {"id": id, "messages": turns}
+    found: StoredConversation = {"id": id, "messages": turns}
+    model = result.get("model")
+    if model is not None and not isinstance(model, str):
+        raise TypeError(f"model: expected str, got {type(model).__name__}")
+    return {**found, "model": model} if model else found

@@ -55,6 +55,16 @@ def test_continue(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     assert contents(sandbox) == ["Be long.", "one", "answer", "two", "answer", "three"]
 
 
+def test_continue_with_the_model(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the last question, unless the user names one."""
+    for flags in (["-m", "large"], ["-c"], ["-c", "-m", "small"], ["-c"]):
+        assert main(["chat", *flags, "Hi"]) == 0
+    monkeypatch.setenv("WEBSOPY_MODEL", "mine")
+    assert main(["chat", "-c", "Hi"]) == 0
+    models = [request.json["model"] for request in sandbox.requests]
+    assert models == ["large", "large", "small", "small", "mine"]
+
+
 def test_nothing_to_continue(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2, one line, and no request."""
     for flags, reason in (

@@ -286,7 +286,9 @@ class History:
                     "not stored (WEBSOPY_PERSISTENCE_PROMPTS is 0, the program said so, or the "
                     "request was too large)"
                 )
-            return {"id": str(stream.conversation), "messages": [*turns, answer.to_dict()]}
+            messages = [*turns, answer.to_dict()]
+            found: StoredConversation = {"id": str(stream.conversation), "messages": messages}
+            return {**found, "model": stream.model} if stream.model else found
         return None
 
     def _answered(self, conversation: str | None) -> Iterator[StoredStream]:
