@@ -91,8 +91,24 @@ class ToolCallPieces:
         return [
             ToolCallChunk(ToolCall(scalar_text(call.name), text, identity))
             for call in calls
-            for text, identity in _apart(scalar_text("".join(call.arguments)), call.id)
+            for text, identity in _apart(scalar_text(_arguments_of(call)), call.id)
         ]
+
+
+def _arguments_of(call: _Call) -> str:
+    """The arguments of a call.
+
+    Where calls have ids, each piece is of one call: an empty object before the others stands for
+    arguments to come (Bedrock), and pieces that each repeat all before them count once (Qianfan).
+    """
+    pieces = [piece for piece in call.arguments if piece]
+    if call.id and len(pieces) > 1:
+        if pieces[0].strip(WHITE_SPACE) == "{}":
+            del pieces[0]
+        repeated = all(map(str.startswith, pieces[1:], pieces))
+        if repeated and len(_objects(pieces[-1])) == 1 and len(_objects("".join(pieces))) != 1:
+            return pieces[-1]
+    return "".join(pieces)
 
 
 def _apart(arguments: str, id: str) -> list[tuple[str, str | None]]:
@@ -102,6 +118,8 @@ def _apart(arguments: str, id: str) -> list[tuple[str, str | None]]:
     first of them has the id.
     """
     objects = _objects(arguments) if _NEXT_OBJECT.search(arguments) else []
+    if id and len(set(objects)) == 1:  # the same arguments once more, in whole
+        del objects[1:]
     first, *others = objects or [arguments]
     return [(first, scalar_text(id) or None), *((other, None) for other in others)]
 
