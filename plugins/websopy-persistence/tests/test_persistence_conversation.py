@@ -439,6 +439,9 @@ def test_every_wire(history_file: Path, keep, wire: str) -> None:
         with History(history_file) as history:
             questions = [stream.question for stream in history.list()]
     assert came_back == stayed
+    assert [turn["content"] for turn in found["messages"][:3]] == [
+        turn["content"] for turn in live.messages[:3]
+    ]
     assert questions[-1] == "first"
     assert questions[0] == "Thanks"
 

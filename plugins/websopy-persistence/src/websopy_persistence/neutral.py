@@ -81,8 +81,9 @@ def _content(parts: Any) -> Any:
     if parts == [] or parts is None:
         return ""
     single = parts[0] if isinstance(parts, list) and len(parts) == 1 else None
-    alone = isinstance(single, dict) and single.keys() <= {"type", "text"} and "text" in single
-    return single["text"] if alone and single else parts
+    if isinstance(single, dict) and single.keys() - {"type", "annotations"} == {"text"}:
+        return single["text"]
+    return parts
 
 
 def _call(identity: Any, name: Any, arguments: Any) -> dict[str, Any]:
