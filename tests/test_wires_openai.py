@@ -144,6 +144,8 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         )
         for reason, usual in (
             ("model_length", "length"),
+            ("model_context_window_exceeded", "length"),
+            ("MAX_TOKENS", "length"),
             ("sensitive", "content_filter"),
             ("content_filter: PROHIBITED_CONTENT", "content_filter"),
             ("function_call_filter: MALFORMED_FUNCTION_CALL",) * 2,

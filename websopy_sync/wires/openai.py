@@ -44,6 +44,8 @@ _KNOWN = {
 _REASONS = {
     "function_call": "tool_calls",
     "model_length": "length",  # Mistral
+    "model_context_window_exceeded": "length",  # Zhipu
+    "max_tokens": "length",  # gateways to Anthropic and Gemini
     "sensitive": "content_filter",  # Zhipu
 }
 """Finish reasons of services in the words of `DoneChunk`."""
@@ -177,7 +179,7 @@ class OpenAIReader:
         elif reason and reason != "null":  # DashScope says it so until there is one
             # Gemini's compatible service adds its own word: "content_filter: SPII".
             filtered = reason.startswith("content_filter:")
-            self._reason = "content_filter" if filtered else _REASONS.get(reason, reason)
+            self._reason = "content_filter" if filtered else _REASONS.get(reason.lower(), reason)
             yield from self._held()
 
     def _with_delta(self, choice: dict[str, Any]) -> dict[str, Any]:
