@@ -83,6 +83,28 @@ def test_with_ids(given: str | None) -> None:
     assert list(with_ids(sent)) == sent
 
 
+def test_ids_that_come_again() -> None:
+    """PROMISE 48: Anthropic refuses two calls of one id, also in answers that others wrote."""
+
+    def turns(*ids: str) -> list[dict[str, Any]]:
+        first, second, third = ids
+        return [
+            {
+                "role": "assistant",
+                "tool_calls": [{"name": "f", "id": id} for id in (first, second)],
+            },
+            {"role": "tool", "tool_call_id": first, "content": "1"},
+            {"role": "tool", "tool_call_id": second, "content": "2"},
+            {"role": "assistant", "tool_calls": [{"name": "f", "id": third}]},
+            {"role": "tool", "tool_call_id": third, "content": "3"},
+        ]
+
+    assert list(with_ids(turns("0", "0", "0"))) == turns("0", "0_call_0_1", "0_call_3_0")
+    assert list(with_ids(turns("0", "1", "2"))) == turns("0", "1", "2")
+    nine = list(with_ids(turns("0", "0", "0"), lambda identity: f"x{len(identity)}"))
+    assert nine == turns("x1", "x10", "x10")  # as far as it fits
+
+
 def test_ids_that_fit() -> None:
     """PROMISE 48: a call and its result keep the same id."""
     turns, _ = call_and_result("f:0", "")

@@ -48,52 +48,65 @@ def calls_in(turn: Mapping[str, Any]) -> Iterator[tuple[Any, Any, Any]]:
 def with_ids(
     turns: Iterable[Mapping[str, Any]], fit: Callable[[str], str] = str
 ) -> Iterator[Mapping[str, Any]]:
-    """The turns, with an id for each tool call, which its result names.
+    """The turns, with an id of its own for each tool call, which its result names.
 
-    A call that another service gave no id gets one.
+    A call that another service gave no id gets one, and so does one whose id an earlier call has:
+    some servers count from 0 in each answer, or give all calls of an answer one id.
 
     Args:
         turns: The turns. They stay as they are.
         fit: Makes an id one that the service takes.
     """
-    unnamed: list[tuple[Any, str]] = []
+    taken: set[str] = set()
+    waiting: list[tuple[Any, str]] = []
     for place, turn in enumerate(turns):
         calls = turn.get("tool_calls")
         if turn.get("role") == "tool":
-            identity = turn.get("tool_call_id")
-            if identity is None:
-                identity = _take_named(unnamed, turn.get("name"))
-            yield {**turn, "tool_call_id": fit(identity)} if isinstance(identity, str) else turn
+            yield _with_id_of_call(turn, waiting, fit)
         elif turn.get("role") == "assistant" and isinstance(calls, list | tuple):
-            unnamed = []
-            identified = [
-                _identified(call, f"call_{place}_{number}", unnamed, fit)
-                for number, call in enumerate(calls)
-            ]
+            waiting = []
+            identified = []
+            for number, call in enumerate(calls):
+                identified.append(_identified(call, f"call_{place}_{number}", taken, fit))
+                waiting += _waiting(call, identified[-1])
             yield {**turn, "tool_calls": identified}
         else:
             yield turn
 
 
-def _take_named(unnamed: list[tuple[Any, str]], name: Any) -> str | None:
-    """Take out the id that a call of this name got; None without one."""
-    call = next((call for call in unnamed if call[0] == name), None)
-    if call is None:
-        return None
-    unnamed.remove(call)
-    return call[1]
-
-
-def _identified(
-    call: Any, default: str, unnamed: list[tuple[Any, str]], fit: Callable[[str], str]
-) -> Any:
-    if not isinstance(call, Mapping):
+def _identified(call: Any, default: str, taken: set[str], fit: Callable[[str], str]) -> Any:
+    identity = call.get("id") if isinstance(call, Mapping) else 0
+    if not isinstance(identity, str | None):
         return call
-    identity = call.get("id")
-    if identity is None:
-        identity = default
-        unnamed += ((name, identity) for _, name, _ in calls_in({"tool_calls": [call]}))
-    return {**call, "id": fit(identity)} if isinstance(identity, str) else call
+    sent = fit(default if identity is None else identity)
+    if sent in taken:
+        sent = fit(f"{identity}_{default}")
+    taken.add(sent)
+    return {**call, "id": sent}
+
+
+def _waiting(call: Any, identified: Any) -> Iterator[tuple[Any, str]]:
+    """What a result says of its call, and the id that is sent."""
+    if isinstance(call, Mapping) and isinstance(identified.get("id"), str):
+        name = next(calls_in({"tool_calls": [call]}))[1]
+        yield _key(call.get("id"), name), identified["id"]
+
+
+def _with_id_of_call(
+    turn: Mapping[str, Any], waiting: list[tuple[Any, str]], fit: Callable[[str], str]
+) -> Mapping[str, Any]:
+    identity = turn.get("tool_call_id")
+    key = _key(identity, turn.get("name"))
+    call = next((call for call in waiting if call[0] == key), None)
+    if call:
+        waiting.remove(call)
+        return {**turn, "tool_call_id": call[1]}
+    return {**turn, "tool_call_id": fit(identity)} if isinstance(identity, str) else turn
+
+
+def _key(identity: Any, name: Any) -> tuple[Any, Any]:
+    """What tells a call from others: its id, or its name where there is none."""
+    return (identity, None) if identity is not None else (None, name)
 
 
 def object_in(arguments: Any) -> dict[str, Any] | None:
