@@ -262,11 +262,18 @@ def test_generic_classes() -> None:
     assert value_of(Box, {"item": "anything"}) == Box("anything")
 
 
+@dataclasses.dataclass
+class Perhaps(Generic[T]):
+    next: Perhaps[T] | None = None
+
+
 def test_a_type_without_a_hash() -> None:
     """What an `Annotated` in it says may be a list."""
     kind: Any = Box[Annotated[int, ["kelvin"]]]
     assert value_of(dict[str, kind], {"a": {"item": 4, "more": [5]}}) == {"a": Box(4, [5])}
     assert schema_of(kind)["properties"]["item"] == {"type": "integer"}
+    with pytest.raises(ConfigError, match="its type variables cannot be filled in: unhashable"):
+        schema_of(Perhaps[Annotated[int, ["kelvin"]]])
 
 
 class Boxes(Box[list[T]], Generic[T]):

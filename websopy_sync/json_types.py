@@ -314,7 +314,13 @@ def _filled(hint: Any, given: Mapping[Any, Any]) -> Any:
     variables = getattr(hint, "__parameters__", ())
     if not given or not variables or isinstance(hint, type):
         return hint
-    return hint[tuple(given.get(variable, variable) for variable in variables)]
+    try:
+        return hint[tuple(given.get(variable, variable) for variable in variables)]
+    except TypeError as error:  # typing wants a hash of each member of a union
+        if is_interrupt(error):
+            raise
+        problem = str(error)
+    raise ConfigError(f"{_named(hint)}: its type variables cannot be filled in: {problem:.200}")
 
 
 def _about(cls: type) -> str:
