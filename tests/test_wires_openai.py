@@ -169,7 +169,7 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
     (
         "fields that are no error",
         event({"content": "x"}, message="m", code=200, detail="d", base_resp={"status_code": 0})
-        + 'data: {"message": "one moment"}\n\n'
+        + 'data: {"message": "one moment"}\n\ndata: {"code": 200, "message": "fine"}\n\n'
         + STOP,
         [["content", "x"], ["done", ["stop", None]]],
         None,

@@ -244,7 +244,8 @@ def _failure_in(fields: dict[str, Any]) -> Mapping[str, Any] | None:
         told = fields.get("error_msg", fields.get("text"))
         return {"message": told, "code": fields["error_code"]}
     # Gateways name no error: they send a code and a message, or FastAPI's detail.
-    told = isinstance(fields.get("message" if fields.get("code") else "detail"), str)
+    coded = fields.get("code") not in (None, "", 0, 200)
+    told = isinstance(fields.get("message" if coded else "detail"), str)
     return fields if told and not fields.get("choices") else None
 
 
