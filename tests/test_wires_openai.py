@@ -537,6 +537,8 @@ def test_signed_blocks_go_back() -> None:
         [hidden],
         [hidden],
         ["no block"],
+        [piece | {"thinking": "s"}],
+        [piece | {"thinking": "o"}],
         [piece | {"thinking": "so", "signature": "t"}],
         "no list",
     ]

@@ -324,6 +324,23 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         None,
     ),
     (
+        "reasoning in items only, of which no piece came",
+        item("done", type="reasoning", summary=[{"type": "summary_text", "text": "h"}])
+        + item("done", 1, type="reasoning", content=[{"text": "m"}], summary=None)
+        + said("Hi", 2)
+        + end(output=[{"type": "reasoning", "summary": [{"text": "h"}]}]),
+        [["reasoning", "h"], ["reasoning", "m"], ["content", "Hi"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "reasoning in pieces, and in its item",
+        event("response.reasoning_text.delta", delta="hm")
+        + item("done", type="reasoning", content=[{"text": "hm"}])
+        + end(),
+        [["reasoning", "hm"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
         "cut by its length",
         said("Hi") + end("incomplete", incomplete_details={"reason": "max_output_tokens"}),
         [["content", "Hi"], ["done", ["length", None]]],

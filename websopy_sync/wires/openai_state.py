@@ -72,7 +72,12 @@ class SentBack:
             last = self._blocks[-1] if self._blocks else {}
             if last.get("signature") or not last.get("type") == block.get("type") == "thinking":
                 self._blocks.append({})
-            _join(self._blocks[-1], block)
+            last = self._blocks[-1]
+            if block.get("signature") and block.get("thinking") == "".join(
+                last.get("thinking", ())
+            ):
+                last["thinking"] = []  # some repeat all of the text beside its signature
+            _join(last, block)
 
     def read_call(self, call: Mapping[str, Any]) -> None:
         """Note what a piece of a tool call says beside the call, by its id or that of the last."""

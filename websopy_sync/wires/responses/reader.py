@@ -53,6 +53,7 @@ class ResponsesReader:
         self._size = 0
         self._said: set[str] = set()  # the places of the items whose text has come in pieces
         self._told = False  # whether text has come as a whole
+        self._thought = False  # whether reasoning has come in pieces
         self._told_parts = False  # whether it came so in an event of its own
         self._came = Counter[str]()  # the kinds of items that have come
         self._begun = 0  # the calls that have
@@ -87,6 +88,7 @@ class ResponsesReader:
             yield from self._texts.say(_whole_text(fields))
 
     def _think(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        self._thought = True
         yield from self._texts.think(optional(fields, "delta", str))
 
     def _annotate(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
@@ -110,6 +112,9 @@ class ResponsesReader:
         item = optional(fields, "item", dict)
         if item.get("type") == "message" and not (self._said or self._told_parts):
             yield from self._message(item)
+        if item.get("type") == "reasoning" and not self._thought:
+            for part in optional(item, "content", list) or optional(item, "summary", list):
+                yield from self._texts.think(_whole_text(part))
         if item.get("type") == CALL and not item.get("arguments"):  # some name them before only
             place = _place_of({"item_id": item.get("id"), **fields})
             item = {**item, "arguments": self._arguments.get(place)}
