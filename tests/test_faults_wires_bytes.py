@@ -203,12 +203,6 @@ BESIDE: list[tuple[str, Callable[[int], list[dict[str, Any]]]]] = [
     (
         "responses",
         lambda number: [
-            {"type": "response.output_text.delta", "item_id": f"{number}{LONG}", "delta": ""}
-        ],
-    ),
-    (
-        "responses",
-        lambda number: [
             {"type": "response.function_call_arguments.done", "item_id": "x", "arguments": LONG}
         ],
     ),

@@ -147,6 +147,14 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         None,
     ),
     (
+        "a piece without text, and then all of it",
+        said("")
+        + event("response.output_text.done", output_index=0, content_index=0, text="Hi")
+        + end(),
+        [["content", "Hi"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
         "two texts whose pieces come in turn",
         said("a")
         + said("b", 1)

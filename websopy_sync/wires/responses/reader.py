@@ -53,8 +53,8 @@ class ResponsesReader:
         self._size = 0
         self._said: set[str] = set()  # the places of the items whose text has come in pieces
         self._told = False  # whether text has come as a whole
-        self._thought = False  # whether reasoning has come in pieces
         self._told_parts = False  # whether it came so in an event of its own
+        self._thought = False  # whether reasoning has come in pieces
         self._came = Counter[str]()  # the kinds of items that have come
         self._begun = 0  # the calls that have
         self._arguments: dict[str, str] = {}  # of the calls, by the place of each
@@ -75,11 +75,12 @@ class ResponsesReader:
         return collected(read(self, fields) if read else (), data)
 
     def _say(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        text = optional(fields, "delta", str)
         place = _place_of(fields)  # without the part's index: vLLM counts each piece
-        if place not in self._said:
+        if text and place not in self._said:
             self._said.add(place)
             self._size += len(place)
-        yield from self._texts.say(optional(fields, "delta", str))
+        yield from self._texts.say(text)
 
     def _said_whole(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         """The text of a part once more; some servers send it only now."""
