@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import requests
 from chat_page import CHAT, needs_the_page
@@ -291,6 +293,29 @@ def test_a_visitor_has_eight_answers_at_once(
         assert other.ask().status_code == 200
         assert visitor.stop(visitor.answers[0]) == 204
         until(lambda: visitor.ask().status_code == 200)
+
+
+# --- restarts --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", list(SERVERS))
+def test_a_restart_cuts_no_answer(kind: str, tmp_path: Path) -> None:
+    """The page is sent to the next worker, and the former one writes the answer to its end."""
+    gate = threading.Event()
+    with Sandbox([say("a"), wait(gate), say("b"), done()], framing="close") as sandbox:
+        with (
+            serving(kind, tmp_path, sandbox) as server,
+            serving(kind, tmp_path, sandbox) as next_one,
+            Visitor.at(server.url) as visitor,
+        ):
+            response = visitor.ask()
+            server.send_signal(signal.SIGTERM)
+            assert texts_of(events_in(response))[-1] == "restarting"
+            threading.Timer(0.3, gate.set).start()  # uvicorn has no response to wait for now
+            there = attrs.evolve(visitor, api=f"{next_one.url}/api")
+            rest = texts_of(events_in(there.follow(visitor.answers[0], "1")))
+            assert rest == ["a", "b", "done"]
+            visitor.answers.clear()
 
 
 # --- behind TLS ------------------------------------------------------------------------------

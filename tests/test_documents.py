@@ -60,6 +60,7 @@ SERVERS = {
     "flask --app flask_resume run": 5000,
     "python mysite/manage.py runserver": 8000,
     "uvicorn fastapi_chat:api": 8000,
+    "uvicorn fastapi_resume:api": 8000,
 }
 """Commands that run until Ctrl-C, and the port at which they serve."""
 

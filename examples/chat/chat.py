@@ -85,7 +85,11 @@ class Chat:
     def end_with_the_process(self) -> None:
         """On SIGTERM, have pages reconnect to the next worker, and let answers end."""
         self._relay.drain_at(signal.SIGTERM)
-        atexit.register(self._relay.close, FINISH)
+        atexit.register(self.finish)
+
+    def finish(self) -> None:
+        """Let answers end. For the end of a lifespan: after it, uvicorn runs no `atexit`."""
+        self._relay.close(FINISH)
 
     def close(self) -> None:
         """End all answers, and close the files."""

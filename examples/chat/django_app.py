@@ -10,8 +10,9 @@ environment. The views are the same for both.
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import django
@@ -131,7 +132,27 @@ def served(application: Callable[[], Any]) -> Any:
 
 
 wsgi = functools.partial(served, get_wsgi_application)
-asgi = functools.partial(served, get_asgi_application)
+
+
+def asgi() -> Any:
+    """The application for ASGI servers, with the lifespan that Django's own does not have."""
+    django_application = served(get_asgi_application)
+
+    async def application(
+        scope: Mapping[str, Any],
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Mapping[str, Any]], Awaitable[None]],
+    ) -> None:
+        if scope["type"] != "lifespan":
+            await django_application(scope, receive, send)
+            return
+        await receive()  # startup
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # shutdown
+        await asyncio.to_thread(settings.CHAT.finish)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    return application
 
 
 def main() -> None:

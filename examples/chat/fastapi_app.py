@@ -9,6 +9,7 @@ the environment. The views are plain functions: they run in threads, where they 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -113,6 +114,7 @@ def asgi() -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         chat.end_with_the_process()  # here hypercorn, too, has set its signal handlers
         yield
+        await asyncio.to_thread(chat.finish)
 
     return create_app(chat, settings, lifespan)
 
