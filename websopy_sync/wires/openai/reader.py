@@ -1,22 +1,19 @@
-"""The wire of OpenAI Chat Completions, and of the many servers compatible with it.
+"""Reads the events of OpenAI Chat Completions, as the servers compatible with it send them.
 
 Does no I/O. What those servers really send, and how it is read here, is in the tests.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..chunks import DoneChunk, StreamChunk
-from ..usage import Usage
-from .base import ChatRequest, ReadResult, Wire, check_one_answer
-from .lenient_json import WHITE_SPACE
-from .openai_form import data_url, function_tool, usage_in
-from .openai_state import BLOCKS, DETAILS, MARK, THOUGHTS, SentBack, with_state
-from .pieces import (
+from ...chunks import DoneChunk, StreamChunk
+from ...usage import Usage
+from ..base import ReadResult
+from ..lenient_json import WHITE_SPACE
+from ..openai_form import usage_in
+from ..pieces import (
     Noted,
     Texts,
     arguments_text,
@@ -28,10 +25,10 @@ from .pieces import (
     text_in,
     unknown_fields,
 )
-from .tool_pieces import ToolCallPieces
-from .turn_fields import with_ids
+from ..tool_pieces import ToolCallPieces
+from .state import BLOCKS, DETAILS, MARK, THOUGHTS, SentBack
 
-__all__ = ["OpenAI", "OpenAIReader"]
+__all__ = ["OpenAIReader"]
 
 _KNOWN = {
     *("id", "object", "created", "model", "choices", "usage", "obfuscation"),
@@ -55,57 +52,6 @@ _FAILURES = frozenset({"error", "abort", "insufficient_system_resource", "networ
 and SGLang, of DeepSeek, of Zhipu."""
 
 
-class OpenAI(Wire):
-    """OpenAI Chat Completions, and servers compatible with it; see `Wire`.
-
-    Args:
-        usage: Whether to ask for the tokens. Some servers refuse a request that does.
-        **differences: Attributes of `Wire` that are others at this server.
-    """
-
-    name = "openai"
-    base_url = "https://api.openai.com/v1"
-    path = "/chat/completions"
-    models_path = "/models"
-    key_variable = "OPENAI_API_KEY"
-    request_id_headers: tuple[str, ...] = ("x-request-id", "apim-request-id")
-
-    def __init__(self, *, usage: bool = True, **differences: Any) -> None:
-        super().__init__(**differences)
-        self._usage = usage
-
-    def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Build the request's JSON; see `Wire.body`.
-
-        Args:
-            request: What the user asks for.
-
-        Raises:
-            ConfigError: Several answers are asked for.
-        """
-        check_one_answer(request.params.get("n"))
-        turns = with_ids(request.turns)
-        if self.name == "mistral":
-            said = [turn for turn in request.turns if not _is_nothing(turn)]
-            turns = with_ids(said, _nine_characters)
-        body: dict[str, Any] = {"messages": [_turn(turn, self.name) for turn in turns]}
-        if request.model is not None:
-            body["model"] = request.model
-        body["stream"] = True
-        if self._usage:
-            body["stream_options"] = {"include_usage": True}
-        if request.tools:
-            body["tools"] = [function_tool(tool) for tool in request.tools]
-        if request.output_schema is not None:
-            schema = {"name": "answer", "schema": request.output_schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return body | dict(request.params)
-
-    def reader(self) -> OpenAIReader:
-        """Make the reader of one response."""
-        return OpenAIReader(self.name)
-
-
 class OpenAIReader:
     """Reads the events of one response; see `Reader`.
 
@@ -113,7 +59,7 @@ class OpenAIReader:
         name: The wire's name, under which the state of the message is kept.
     """
 
-    def __init__(self, name: str = OpenAI.name) -> None:
+    def __init__(self, name: str = "openai") -> None:
         self._name = name
         self._sent_back = SentBack()
         self._texts = Texts()
@@ -279,46 +225,3 @@ def _thoughts_in(part: dict[str, Any]) -> str:
     if isinstance(part.get(name), str):
         return str(part[name])
     return "".join(optional(piece, "text", str) for piece in optional(part, name, list))
-
-
-# --- what is sent --------------------------------------------------------------------------------
-
-
-def _turn(turn: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A turn in OpenAI's form. What is in that form already stays as it is."""
-    fields = dict(turn)
-    if isinstance(fields.get("tool_calls"), list):
-        fields["tool_calls"] = [_call(call) for call in fields["tool_calls"]]
-    if isinstance(fields.get("content"), list):
-        fields["content"] = [_part(part) for part in fields["content"]]
-    return with_state(fields, name)
-
-
-def _is_nothing(turn: Mapping[str, Any]) -> bool:
-    """Whether a turn is an answer without any content, which Mistral refuses."""
-    said = turn.get("content") or turn.get("tool_calls")
-    return turn.get("role") == "assistant" and not said
-
-
-def _nine_characters(identity: str) -> str:
-    """An id as Mistral wants it: nine letters or digits."""
-    if re.fullmatch("[a-zA-Z0-9]{9}", identity):
-        return identity
-    return hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest()[:9]
-
-
-def _call(call: Any) -> Any:
-    if not isinstance(call, Mapping) or "function" in call:
-        return call
-    # Servers parse the arguments, and refuse an empty text.
-    function = {"name": call.get("name"), "arguments": call.get("arguments") or "{}"}
-    return {"id": call.get("id"), "type": "function", "function": function}
-
-
-def _part(part: Any) -> Any:
-    if part.get("type") == "image":
-        return {"type": "image_url", "image_url": {"url": part.get("url") or data_url(part)}}
-    if part.get("type") == "file" and "file" not in part:
-        file = {"filename": part.get("name"), "file_data": data_url(part)}
-        return {"type": "file", "file": file}
-    return part

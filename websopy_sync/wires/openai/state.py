@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .lenient_json import cleaned
-from .turn_fields import own_state
+from ..lenient_json import cleaned
+from ..turn_fields import own_state
 
 __all__ = ["BLOCKS", "DETAILS", "MARK", "THOUGHTS", "SentBack", "with_state"]
 
