@@ -456,6 +456,27 @@ class Slow(MemoryLog):
         return super().append(writes, terms)
 
 
+class FollowedMeanwhile(MemoryLog):
+    """Calls `meanwhile` before it deletes."""
+
+    meanwhile: Callable[[], object]
+
+    def delete(self, key: str) -> None:
+        self.meanwhile()
+        super().delete(key)
+
+
+def test_a_follower_that_comes_while_an_answer_is_deleted(asking: Asking) -> None:
+    """It is told the end, too."""
+    log = FollowedMeanwhile()
+    with Relay(log, lease=0.5) as relay, Relay(log, lease=0.5) as other:
+        answer_id = first_event(relay.start(asking(say("a"), silence()), owner="me"))
+        bodies = []
+        log.meanwhile = lambda: bodies.append(other.follow(answer_id, owner="me"))
+        assert other.delete(answer_id, owner="me")
+        assert ends_of(Reader(bodies[0]).events(seconds=2.0)) == ["cancelled"]
+
+
 def test_draining_before_the_first_event(asking: Asking) -> None:
     """The page is told the id first: without it, it could not come back."""
     log = Slow()

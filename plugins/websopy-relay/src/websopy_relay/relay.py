@@ -233,6 +233,7 @@ class Relay:
             return False
         self._log.delete(answer.key)
         with self._engine.answers.lock:
+            answer = self._engine.answers.get(answer.key) or answer  # a follower may have come
             answer.cancel("cancelled")
             if not answer.is_produced:
                 answer.finish("cancelled")  # once it is forgotten, nothing else would
