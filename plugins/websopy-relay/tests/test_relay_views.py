@@ -46,7 +46,8 @@ SERVERS = {
     ),
     "django": ("mysite/manage.py", "runserver", "--noreload", "{port}"),
     "django-asgi": ("-m", "uvicorn", "--port", "{port}", "--app-dir", "mysite",
-                    "mysite.asgi:application"),
+                    "mysite.asgi:served"),
+    "fastapi": ("-m", "uvicorn", "--port", "{port}", "fastapi_resume:api"),
 }  # fmt: skip
 
 
