@@ -491,6 +491,18 @@ def test_draining_before_the_first_event(asking: Asking) -> None:
         assert ends_of(events[1:]) == ["restarting"]
 
 
+def test_no_signal_drains_outside_the_main_thread(
+    relay: Relay, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A test client runs an application in another thread, where no handler can be set."""
+    former = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=relay.drain_at)
+    thread.start()
+    thread.join()
+    assert "drain_at was not called in the main thread" in caplog.text
+    assert signal.getsignal(signal.SIGTERM) is former
+
+
 def test_draining(relay: Relay, other: Relay, asking: Asking) -> None:
     """Bodies end with an event that has the page come back; the answer goes on for it."""
     gate = threading.Event()

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import signal
+import threading
 import weakref
 from types import FrameType
 from typing import Any, Unpack
@@ -254,11 +255,15 @@ class Relay:
         """Call `drain()` when the process gets a signal, and then what was there before.
 
         Call this in the main thread, once the server has set up its own handler. A server without
-        one ends by `SystemExit`: the signal alone would end the process before a body could.
+        one ends by `SystemExit`: the signal alone would end the process before a body could. In
+        another thread, where a test client runs an application, it does nothing but say so.
 
         Args:
             signal_number: SIGTERM is what ends a worker of every server.
         """
+        if threading.current_thread() is not threading.main_thread():
+            logger.warning("drain_at was not called in the main thread: no signal will drain")
+            return
         former = signal.getsignal(signal_number)
 
         def handle(number: int, frame: FrameType | None) -> Any:
