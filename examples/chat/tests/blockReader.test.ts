@@ -115,6 +115,16 @@ test('a long table is divided between its rows, each part with the head', () => 
   expect(rows.length - blocks.length).toBe(5000)
 })
 
+test('a table of few characters and very many cells is shown as its text', () => {
+  const wide = `${'|'.repeat(500)}\n${'|-'.repeat(499)}|\n`
+  const text = `before\n${wide}${'|\n'.repeat(100_000)}\nafter`
+  const blocks = read(text, [700, 1_600])
+  expect(Math.max(...blocks.map(({ tokens }) => tokens.length))).toBeLessThan(30_000)
+  expect(blocks.at(-1)!.tokens[1]!.content).toBe('after')
+  const [shown] = read(wide + '|\n'.repeat(20), [])
+  expect(shown!.tokens.map(({ content }) => content)).toEqual([wide + '|\n'.repeat(20)])
+})
+
 test.each(['x', 'word ', '🌱', '中'])('a line of a megabyte of %j is divided, and nothing is lost', (piece) => {
   const text = piece.repeat(1_000_000 / piece.length)
   const blocks = read(text, [500_000])
