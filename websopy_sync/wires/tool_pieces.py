@@ -103,7 +103,7 @@ def _arguments_of(call: _Call) -> str:
     """
     pieces = [piece for piece in call.arguments if piece]
     if call.id and len(pieces) > 1:
-        if pieces[0].strip(WHITE_SPACE) == "{}":
+        if pieces[0].strip(WHITE_SPACE) == "{}" and "".join(pieces[1:]).strip(WHITE_SPACE):
             del pieces[0]
         repeated = all(map(str.startswith, pieces[1:], pieces))
         if repeated and len(_objects(pieces[-1])) == 1 and len(_objects("".join(pieces))) != 1:
