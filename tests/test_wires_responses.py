@@ -209,6 +209,20 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         )
     ),
     (
+        "a call of which is said twice that it begins",
+        item("added", 0, **CALL, id="x", arguments="") * 2
+        + item("done", 0, **CALL, id="x", arguments={})
+        + end(),
+        [["tool_call", ["f", "{}", "c"]], ["done", ["tool_calls", None]]],
+        None,
+    ),
+    (
+        "an error that is none, in each event",
+        event("response.created", error=None) + said("Hi") + end(),
+        [["content", "Hi"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
         "a call that began and never came as a whole",
         item("added", 0, **CALL, arguments="") + end(output=[]),
         [],
@@ -433,6 +447,15 @@ def test_recordings(step: int) -> None:
         ("get_time", {"city": "Paris"}),
     ]
     assert all((call.id or "").startswith("call_") for call in calls)
+
+
+def test_arguments_count_once() -> None:
+    """They stand in an event of their own, and in the whole item, which is handed over."""
+    reader, arguments = WIRE.reader(), json.dumps({"a": "x" * 100_000})
+    whole = event("response.function_call_arguments.done", output_index=0, arguments=arguments)
+    for data in datas(WIRE, f"{whole}{item('done', **CALL, arguments=arguments)}".encode(), 10**6):
+        reader.read(data)
+    assert getattr(reader, "held", None) == 0
 
 
 def test_where_an_answer_has_it_from() -> None:

@@ -56,7 +56,7 @@ class ResponsesReader:
         self._told_parts = False  # whether it came so in an event of its own
         self._thought = False  # whether reasoning has come in pieces
         self._came = Counter[str]()  # the kinds of items that have come
-        self._begun = 0  # the calls that have
+        self._begun: set[str] = set()  # the calls that have
         self._arguments: dict[str, str] = {}  # of the calls, by the place of each
 
     @property
@@ -70,7 +70,7 @@ class ResponsesReader:
         if fields is None or (kind := fields.get("type")) in ("keepalive", "ping"):
             return None
         read = _EVENTS.get(kind) if isinstance(kind, str) else None
-        if read is None and "error" in fields:
+        if read is None and fields.get("error"):
             return [*self._texts.flush(), error_chunk(fields)]
         return collected(read(self, fields) if read else (), data)
 
@@ -99,13 +99,17 @@ class ResponsesReader:
         yield from ()
 
     def _begin(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
-        self._begun += optional(fields, "item", dict).get("type") == CALL
+        item = optional(fields, "item", dict)
+        call = f"{_place_of(fields)} {item.get('call_id')}"
+        if item.get("type") == CALL and call not in self._begun:
+            self._begun.add(call)
+            self._size += len(call)
         yield from ()
 
     def _note_arguments(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
-        text = optional(fields, "arguments", str)
-        self._arguments[_place_of(fields)] = text
-        self._size += len(text)
+        place, text = _place_of(fields), optional(fields, "arguments", str)
+        self._arguments[place] = text
+        self._size += len(place) + len(text)
         yield from ()
 
     def _item(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
@@ -116,9 +120,11 @@ class ResponsesReader:
         if item.get("type") == "reasoning" and not self._thought:
             for part in optional(item, "content", list) or optional(item, "summary", list):
                 yield from self._texts.think(_whole_text(part))
-        if item.get("type") == CALL and not item.get("arguments"):  # some name them before only
-            place = _place_of({"item_id": item.get("id"), **fields})
-            item = {**item, "arguments": self._arguments.get(place)}
+        if item.get("type") == CALL:
+            told = self._arguments.pop(_place_of({"item_id": item.get("id"), **fields}), "")
+            self._size -= len(told)
+            if item.get("arguments") in (None, ""):  # some name them before only
+                item = {**item, "arguments": told}
         yield from self._take(item)
 
     def _message(self, item: dict[str, Any]) -> Iterator[StreamChunk]:
@@ -158,8 +164,9 @@ class ResponsesReader:
         yield from self._texts.flush()
         cut = _cut(fields["type"], response)
         kinds = Counter(item["type"] for item in self._kept)
-        if kinds[CALL] < self._begun and not cut:
-            raise TypeError(f"expected {self._begun} tool calls that began, got {kinds[CALL]}")
+        if kinds[CALL] < len(self._begun) and not cut:
+            begun = f"{len(self._begun)} tool calls that began"
+            raise TypeError(f"expected {begun}, got {kinds[CALL]}")
         yield DoneChunk(
             usage_in(response.get("usage"), "input_tokens", "output_tokens"),
             cut or ("tool_calls" if CALL in kinds else "stop"),
