@@ -170,6 +170,7 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         "fields that are no error",
         event({"content": "x"}, message="m", code=200, detail="d", base_resp={"status_code": 0})
         + 'data: {"message": "one moment"}\n\ndata: {"code": 200, "message": "fine"}\n\n'
+        + 'data: {"code": "0", "message": "fine"}\n\ndata: {"code": "Success", "message": ""}\n\n'
         + STOP,
         [["content", "x"], ["done", ["stop", None]]],
         None,
@@ -233,6 +234,12 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
             ["tool_call", ["f", "[]", "b"]],
             ["done", ["tool_calls", None]],
         ],
+        None,
+    ),
+    (
+        "a message beside a delta that is null",
+        message({"content": "Hi"}, finish="stop").replace('"message"', '"delta": null, "message"'),
+        [["content", "Hi"], ["done", ["stop", None]]],
         None,
     ),
     (
@@ -584,6 +591,26 @@ def test_what_goes_back_counts() -> None:
         big = GOOGLE | {"data": "x" * 100_000}
         reader.read(event({"reasoning_details": [big]})[6:])
         assert reader.held > size - 65_536
+
+
+def test_only_what_goes_back_counts() -> None:
+    """What stands in each of many pieces is kept once."""
+    reader = OpenAIReader()
+    for _ in range(5_000):
+        fields = {"type": "reasoning.text", "format": "x", "index": 0, "text": "h"}
+        blocks = [{"type": "thinking", "thinking": "h"}]
+        reader.read(event({"reasoning_details": [fields], "thinking_blocks": blocks})[6:])
+    assert reader.held == 0
+
+
+def test_signed_calls_that_get_another_id() -> None:
+    """PROMISE 48: some services begin to count anew in each answer."""
+    mark = {"google": {"thought_signature": "s"}}
+    state = {"openai": {"extra_content": {"c": mark}}}
+    turn = Message("", (ToolCall("f", "{}", "c"),), state=state).to_dict()
+    first, second = body_of(turn, turn)["messages"]
+    assert first["tool_calls"] == [CALLS[0] | {"extra_content": mark}]
+    assert second["tool_calls"] == [CALLS[0] | {"id": "c_call_1_0", "extra_content": mark}]
 
 
 @each("field", ["reasoning", "content"])

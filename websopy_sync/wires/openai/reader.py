@@ -51,6 +51,9 @@ _FAILURES = frozenset({"error", "abort", "insufficient_system_resource", "networ
 """Finish reasons of an answer that the server could not finish: of OpenRouter and Mistral, of vLLM
 and SGLang, of DeepSeek, of Zhipu."""
 
+_NO_ERROR = frozenset({"none", "", "0", "200", "ok", "success"})
+"""Codes beside a message that is none of an error."""
+
 
 class OpenAIReader:
     """Reads the events of one response; see `Reader`.
@@ -133,10 +136,10 @@ class OpenAIReader:
 
         After deltas a message has what they had.
         """
-        self._in_deltas = self._in_deltas or "delta" in choice
+        self._in_deltas = self._in_deltas or choice.get("delta") is not None
         if self._in_deltas or "message" not in choice:
             return choice
-        return {"delta" if name == "message" else name: value for name, value in choice.items()}
+        return {**choice, "delta": choice["message"]}
 
     def _delta(self, delta: dict[str, Any], extra: dict[str, Any]) -> Iterator[StreamChunk]:
         reasoning, text = _texts(delta)
@@ -190,7 +193,7 @@ def _failure_in(fields: dict[str, Any]) -> Mapping[str, Any] | None:
         told = fields.get("error_msg", fields.get("text"))
         return {"message": told, "code": fields["error_code"]}
     # Gateways name no error: they send a code and a message, or FastAPI's detail.
-    coded = fields.get("code") not in (None, "", 0, 200)
+    coded = str(fields.get("code")).lower() not in _NO_ERROR
     told = isinstance(fields.get("message" if coded else "detail"), str)
     return fields if told and not fields.get("choices") else None
 

@@ -25,6 +25,9 @@ BLOCKS = "thinking_blocks"
 MARK = "extra_content"
 """A field of tool calls with the signature that Gemini's compatible service demands back."""
 
+SMALLEST = 64
+"""Characters that a block counts for at least: an empty one takes memory too."""
+
 _IN_PIECES = ("text", "summary", "thinking")
 
 
@@ -56,28 +59,28 @@ class SentBack:
         for detail in details if isinstance(details, list) else ():
             if not isinstance(detail, dict):
                 continue
-            self.size += len(repr(detail))
             place = repr((detail.get("type"), detail.get("index")))
             if "data" in detail or place not in self._places:
                 self._details.append({})
                 self._places[place] = self._details[-1]
-            _join(self._places[place], detail)
+                self.size += len(place)
+            self._join(self._places[place], detail)
 
     def read_blocks(self, blocks: Any) -> None:
         """Note the blocks of a delta, likewise."""
         for block in blocks if isinstance(blocks, list) else ():
             if not isinstance(block, dict):
                 continue
-            self.size += len(repr(block))
             last = self._blocks[-1] if self._blocks else {}
             if last.get("signature") or not last.get("type") == block.get("type") == "thinking":
                 self._blocks.append({})
+                self.size += SMALLEST
             last = self._blocks[-1]
             if block.get("signature") and block.get("thinking") == "".join(
                 last.get("thinking", ())
             ):
                 last["thinking"] = []  # some repeat all of the text beside its signature
-            _join(last, block)
+            self._join(last, block)
 
     def read_call(self, call: Mapping[str, Any]) -> None:
         """Note what a piece of a tool call says beside the call, by its id or that of the last."""
@@ -99,13 +102,14 @@ class SentBack:
         }
         return {name: value for name, value in fields.items() if value}
 
-
-def _join(known: dict[str, Any], detail: Mapping[str, Any]) -> None:
-    for name, value in detail.items():
-        if name in _IN_PIECES and isinstance(value, str):
-            known.setdefault(name, []).append(value)
-        elif value is not None and (name == "signature" or name not in known):
-            known[name] = value
+    def _join(self, known: dict[str, Any], detail: Mapping[str, Any]) -> None:
+        for name, value in detail.items():
+            if name in _IN_PIECES and isinstance(value, str):
+                known.setdefault(name, []).append(value)
+                self.size += len(value)
+            elif value is not None and (name == "signature" or name not in known):
+                known[name] = value
+                self.size += len(repr(value))
 
 
 def _whole(detail: dict[str, Any]) -> dict[str, Any]:

@@ -17,23 +17,24 @@ from .state import with_state
 __all__ = ["turns_for"]
 
 
-def turns_for(turns: Sequence[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
+def turns_for(turns: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
     """The turns that a request has.
 
     Args:
         turns: In the form of `ChatRequest`.
         name: The wire's name: Mistral takes less than others.
     """
+    # The state names calls by the ids that they had.
     if name != "mistral":
-        return [_turn(turn, name) for turn in with_ids(turns)]
-    said = [turn for turn in turns if not _is_nothing(turn)]
-    return [_turn(turn, name) for turn in with_ids(said, _nine_characters)]
+        return list(with_ids(_turn(turn, name) for turn in turns))
+    said = [_turn(turn, name) for turn in turns if not _is_nothing(turn)]
+    return list(with_ids(said, _nine_characters))
 
 
 def _turn(turn: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A turn in OpenAI's form. What is in that form already stays as it is."""
     fields = dict(turn)
-    if isinstance(fields.get("tool_calls"), list):
+    if isinstance(fields.get("tool_calls"), list | tuple):
         fields["tool_calls"] = [_call(call) for call in fields["tool_calls"]]
     if isinstance(fields.get("content"), list):
         fields["content"] = [_part(part) for part in fields["content"]]
