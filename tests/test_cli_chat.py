@@ -26,6 +26,7 @@ from command_line import (
 )
 
 import websopy_sync
+from websopy_sync import WebsopyClient
 from websopy_sync.chunks import from_dict
 from websopy_sync.sandbox import (
     Sandbox,
@@ -277,6 +278,21 @@ def test_each_turn_has_the_id_of_its_conversation(here: Run) -> None:
     with Sandbox([say("ok"), done()]) as sandbox:
         here("chat", "--base-url", sandbox.url, "Hi")
     assert list(sandbox.requests[0].json) == ["messages"]
+
+
+def test_load(here: Run, tmp_path: Path) -> None:
+    """A saved conversation goes on, and its file stays as it is."""
+    path = tmp_path / "河.json"
+    with Sandbox([say("ok"), done()]) as sandbox:
+        with WebsopyClient("test", base_url=sandbox.url, plugins=[]) as client:
+            conversation = client.ai.conversation("Be brief")
+            conversation.send("Name a river").until_done()
+            conversation.save(path)
+        saved = path.read_bytes()
+        answer = here("chat", "--base-url", sandbox.url, "--load", str(path), "And a lake?")
+    assert (answer.returncode, answer.stdout, path.read_bytes()) == (0, "ok\n", saved)
+    turns = [turn["content"] for turn in sandbox.requests[1].json["messages"]]
+    assert turns == ["Be brief", "Name a river", "ok", "And a lake?"]
 
 
 def test_another_wire(here: Run) -> None:

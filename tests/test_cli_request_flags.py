@@ -198,6 +198,7 @@ def test_files_alone(here: Run, tmp_path: Path) -> None:
         (["--timeout", "soon"], "--timeout: expected seconds, got 'soon'"),
         (["--continue"], "--continue: expected a plugin that keeps a history"),
         (["--conversation", "x"], "--conversation: expected a plugin that keeps a history"),
+        (["--load", "/no/such"], "conversation file: cannot read"),
     ],
 )
 def test_wrong_values(here: Run, flags: list[str], reason: str) -> None:

@@ -100,6 +100,9 @@ def _add_flags_of_history(parser: argparse.ArgumentParser) -> None:
         help="continue the latest conversation",
     )
     which.add_argument("--conversation", metavar="ID", help="continue this conversation")
+    which.add_argument(
+        "--load", metavar="FILE", help="continue what /save wrote; this needs no plugin"
+    )
 
 
 def _add_flags_of_output(parser: argparse.ArgumentParser) -> None:
@@ -156,7 +159,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 def _conversation(
     client: WebsopyClient, args: argparse.Namespace, options: Mapping[str, Any]
 ) -> Conversation:
-    """A new conversation, or one from the history. Each turn tells plugins its id."""
+    """A new conversation, one from the history or a file. Each turn tells plugins its id."""
     id, turns, options = str(uuid.uuid4()), [], dict(options)
     if args.latest or args.conversation is not None:
         wanted = None if args.latest else text_of(args.conversation, "--conversation")
@@ -164,6 +167,8 @@ def _conversation(
         id, turns = stored["id"], stored["messages"]
         if "model" in stored and not os.environ.get("WEBSOPY_MODEL"):
             options.setdefault("model", stored["model"])
+    elif args.load is not None:
+        turns = Conversation.load(text_of(args.load, "--load"), client).messages
     system = args.system and text_of(args.system, "--system")
     if system and turns and turns[0]["role"] == "system":
         turns = turns[1:]
