@@ -18,6 +18,7 @@ import websopy_sync
 from websopy_sync import Message, StreamCancelledError, Usage, WebsopyClient, file
 from websopy_sync.chunks import ContentChunk, ErrorChunk, ReasoningChunk, ToolCall, ToolCallChunk
 from websopy_sync.errors import APIStatusError, StreamServerError
+from websopy_sync.hooks import Request
 from websopy_sync.sandbox import Sandbox, done, error, say, think, tool
 
 TEXT_PART = {"type": "text", "text": "look"}
@@ -287,6 +288,32 @@ def test_a_time_limit_comes_out(history_file: Path, keep, ask) -> None:
             sqlalchemy.event.listen(history._engine, "before_cursor_execute", interrupt)
             with pytest.raises(TimeoutError, match="own limit"):
                 history.conversation("a")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+class Ringing(dict[str, Any]):
+    """A dict during whose encoding a signal comes."""
+
+    def items(self) -> Any:
+        signal.raise_signal(signal.SIGALRM)
+        return super().items()
+
+
+@pytest.mark.parametrize("field", ["contents", "other"])
+def test_a_time_limit_while_a_body_is_encoded(field: str, history_file: Path, keep) -> None:
+    """An exception of the program's signal handler is no body that cannot be encoded."""
+
+    def expire(*signal_and_frame: object) -> None:
+        raise ValueError("the program's own limit")
+
+    result = {"functionResponse": {"name": "f", "response": Ringing(a=1)}}
+    body = {field: [{"role": "user", "parts": [result]}]}
+    request = Request("POST", "http://x", {}, body)
+    before = signal.signal(signal.SIGALRM, expire)
+    try:
+        with pytest.raises(ValueError, match="own limit"):
+            keep(history_file).on_request(request, None)
     finally:
         signal.signal(signal.SIGALRM, before)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from websopy_tokens import Price, PuretiktokenCounter, Report, RoughCounter, TokensPlugin
@@ -325,6 +327,29 @@ def test_prompt_is_all_messages(
 def test_texts_of_a_body(body: dict[str, object] | None, texts: list[str]) -> None:
     """Only what is text is counted, whatever shape a service takes."""
     assert prompt_of(body) == texts
+
+
+class Ringing(dict[str, object]):
+    """A dict during whose encoding a signal comes."""
+
+    def items(self) -> Any:
+        signal.raise_signal(signal.SIGALRM)
+        return super().items()
+
+
+def test_a_time_limit_while_a_prompt_is_counted() -> None:
+    """An exception of the program's signal handler is no prompt that cannot be encoded."""
+
+    def expire(*signal_and_frame: object) -> None:
+        raise ValueError("the program's own limit")
+
+    call = {"function": {"name": "f", "arguments": Ringing(a=1)}}
+    before = signal.signal(signal.SIGALRM, expire)
+    try:
+        with pytest.raises(ValueError, match="own limit"):
+            prompt_of({"messages": [{"tool_calls": [call]}]})
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from websopy_sync.interrupts import is_interrupt
+
 __all__ = ["part_of", "turns_in", "with_messages"]
 
 _NAMES = {"toolCalls": "tool_calls", "toolCallId": "tool_call_id"}
@@ -98,8 +100,10 @@ def _result(identity: Any, output: Any) -> dict[str, Any]:
 def _dumped(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False)
-    except (ValueError, TypeError, RecursionError):  # such a request cannot be sent either
-        return ""
+    except (ValueError, TypeError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
+        return ""  # such a request cannot be sent either
 
 
 def turns_in(body: Mapping[str, Any] | None) -> list[dict[str, Any]] | None:

@@ -20,6 +20,7 @@ from websopy_sync import StreamLocal, hookimpl
 from websopy_sync.chunks import StreamChunk
 from websopy_sync.errors import ConfigError, StreamCancelledError, WebsopyError
 from websopy_sync.hooks import StoredConversation
+from websopy_sync.interrupts import is_interrupt
 from websopy_sync.message import Message
 
 from .bodies import question_in, stored_body, without_prompts
@@ -284,7 +285,9 @@ def _address(url: str) -> str:
 def _json(value: Any) -> str | None:
     try:
         return dumped(value)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
         return None  # then it cannot be sent either
 
 
@@ -292,5 +295,7 @@ def _characters(chunk: StreamChunk) -> int:
     """The length of a chunk without text, as JSON."""
     try:
         return len(dumped(chunk.to_dict()))
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
         return 0

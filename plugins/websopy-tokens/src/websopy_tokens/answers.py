@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from websopy_sync import Message, Usage
+from websopy_sync.interrupts import is_interrupt
 
 from .counters import TokenCounter
 from .running import RunningCount
@@ -200,8 +201,10 @@ def _texts_in(part: Mapping[str, Any]) -> list[str]:
 def _json(value: object) -> str | None:
     try:
         return None if value is None else json.dumps(value, ensure_ascii=False)
-    except (ValueError, TypeError, RecursionError):  # such a request cannot be sent either
-        return None
+    except (ValueError, TypeError, RecursionError) as error:
+        if is_interrupt(error):
+            raise
+        return None  # such a request cannot be sent either
 
 
 def _calls_in(turn: Mapping[str, Any]) -> list[str]:
