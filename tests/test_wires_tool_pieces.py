@@ -150,6 +150,14 @@ def test_a_call_without_a_name() -> None:
         holder.take()
 
 
+def test_many_indexes_of_one_call_count() -> None:
+    """PROMISE 16: each is kept until the call is whole, though its piece may be empty."""
+    holder = ToolCallPieces()
+    for number in range(1_000):
+        holder.add(number, id="", name="" if number else "f", arguments="")
+    assert holder.size >= 64_000 and len(holder.take()) == 1
+
+
 @pytest.mark.timing
 def test_many_calls_in_linear_time() -> None:
     """PROMISE 16: each piece finds its call at once, however many there are."""

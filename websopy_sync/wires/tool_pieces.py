@@ -67,6 +67,8 @@ class ToolCallPieces:
             self._calls.append(call)
             self._known[place, ""] = self._known[ANY_KEY, ""] = call
             self.size += SMALLEST_CALL
+        elif (place, "") not in self._known:
+            self.size += SMALLEST_CALL  # the place takes memory too
         call.id, call.name = call.id or id, call.name or name
         self._known.setdefault((place, call.id), call)
         self._known.setdefault((place, ""), call)
