@@ -521,6 +521,28 @@ def test_a_time_limit_in_the_view_ends_the_request() -> None:
         assert sandbox.wait_disconnect(timeout=1.0)
 
 
+def test_a_time_limit_while_a_body_is_left() -> None:
+    """It comes out of a callback of the source's too, and the answer ends all the same."""
+
+    def expire(number: int, frame: object) -> None:
+        raise TimeUpError
+
+    def opens_and_rings(cancel: CancelToken) -> ChatStream:
+        cancel.subscribe(lambda: signal.raise_signal(signal.SIGALRM))
+        return opens(CancelToken())
+
+    with opener(say("AI"), silence()) as (opens, sandbox):
+        before = signal.signal(signal.SIGALRM, expire)
+        body = sse_body(opens_and_rings)
+        try:
+            assert b"AI" in next(piece for piece in body if piece != SIGN)
+            with pytest.raises(TimeUpError):
+                body.leave()
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert sandbox.wait_disconnect(timeout=1.0)
+
+
 def test_waiting_in_an_event_loop_is_refused() -> None:
     """It would block the loop; a thread may wait."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ..cancel import CancelToken
 from ..errors import ConfigError
+from ..interrupts import find_interrupt
 from ..run import ToolRun
 from ..stream import ChatStream
 from ..tools import function_problem
@@ -77,10 +78,14 @@ class Opening:
         """Cancel the answer, also while it is being opened. Returns at once."""
         try:
             self._token.cancel()
-        except Exception:  # a callback of the source's own; the threads that cancel have other work
+        except Exception as error:  # a callback of the source's own
+            if find_interrupt(error) is not None:
+                raise
+            # The threads that cancel have other work.
             logger.exception("a callback of a cancel token raised")
-        if self._answer is not None:
-            self._answer.cancel()
+        finally:
+            if self._answer is not None:
+                self._answer.cancel()
 
     def close(self) -> None:
         """Close an answer that nobody reads."""
