@@ -211,6 +211,7 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
     (
         "a call of which is said twice that it begins",
         item("added", 0, **CALL, id="x", arguments="") * 2
+        + event("response.function_call_arguments.done", output_index=0, arguments={})
         + item("done", 0, **CALL, id="x", arguments={})
         + end(),
         [["tool_call", ["f", "{}", "c"]], ["done", ["tool_calls", None]]],

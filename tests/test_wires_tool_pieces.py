@@ -158,6 +158,21 @@ def test_many_indexes_of_one_call_count() -> None:
     assert holder.size >= 64_000 and len(holder.take()) == 1
 
 
+@each("first", ["", '{"b"', "{"])
+def test_a_second_call_without_a_name(first: str) -> None:
+    """It is no more of the one before, whose arguments are whole."""
+    holder = ToolCallPieces()
+    for key, id, name, arguments in (
+        (0, "a", "f", '{"a":'),
+        (0, "", "", "1}"),
+        (1, "", "", first),
+        (1, "", "", '{"b":2}'.removeprefix(first)),
+    ):
+        holder.add(key, id=id, name=name, arguments=arguments)
+    with pytest.raises(StreamProtocolError, match="name"):
+        holder.take()
+
+
 @pytest.mark.timing
 def test_many_calls_in_linear_time() -> None:
     """PROMISE 16: each piece finds its call at once, however many there are."""

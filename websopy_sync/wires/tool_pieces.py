@@ -28,9 +28,15 @@ _NEXT_OBJECT = re.compile(r"\}[ \t\n\r]*\{")
 
 @attrs.define
 class _Call:
+    place: str
     id: str = ""
     name: str = ""
     arguments: list[str] = attrs.field(factory=list)
+
+    def is_before(self, arguments: str) -> bool:
+        """Whether another object begins: a server has left out the name of the next call."""
+        last = self.arguments[-1].rstrip(WHITE_SPACE) if self.arguments else ""
+        return last.endswith("}") and arguments.lstrip(WHITE_SPACE).startswith("{")
 
 
 class ToolCallPieces:
@@ -50,7 +56,8 @@ class ToolCallPieces:
         call the same index. A new id without a name begins none: others make up an id for each
         piece. Where there are no ids, another name begins a call. Without a key, each name does.
         Without a name, a piece under a key that is not known goes on with the call of its id, or
-        with the last one: some servers count a call's first piece and the others differently.
+        with the last one: some servers count a call's first piece and the others differently. Not
+        so an object after another: that is a call whose name was left out.
 
         Args:
             key: What the service tells the calls of one answer apart by; None without it.
@@ -62,8 +69,8 @@ class ToolCallPieces:
         call = self._known.get((place, id)) or self._known.get((place, ""))
         if call is None and not name:
             call = self._known.get((ANY_KEY, id))
-        if call is None or self._begins_another(call, key, id, name):
-            call = _Call()
+        if call is None or self._begins_another(call, place, key, id, name, arguments):
+            call = _Call(place)
             self._calls.append(call)
             self._known[place, ""] = self._known[ANY_KEY, ""] = call
             self.size += SMALLEST_CALL
@@ -73,10 +80,14 @@ class ToolCallPieces:
         self._known.setdefault((place, call.id), call)
         self._known.setdefault((place, ""), call)
         self._known.setdefault((ANY_KEY, call.id), call)
-        call.arguments.append(arguments)
+        call.arguments += [arguments] if arguments else []
         self.size += len(arguments)
 
-    def _begins_another(self, call: _Call, key: object, id: str, name: str) -> bool:
+    def _begins_another(
+        self, call: _Call, place: str, key: object, id: str, name: str, arguments: str
+    ) -> bool:
+        if not name and place not in (call.place, ANY_KEY) and call.is_before(arguments):
+            return True
         if id and call.id:
             return id != call.id and bool(name or key is None)
         return bool(name and call.name) and (key is None or name != call.name)
@@ -103,10 +114,10 @@ def _arguments_of(call: _Call) -> str:
     Where calls have ids, each piece is of one call: an empty object before the others stands for
     arguments to come (Bedrock), and pieces that each repeat all before them count once (Qianfan).
     """
-    pieces = [piece for piece in call.arguments if piece]
+    pieces = call.arguments
     if call.id and len(pieces) > 1:
         if pieces[0].strip(WHITE_SPACE) == "{}" and "".join(pieces[1:]).strip(WHITE_SPACE):
-            del pieces[0]
+            pieces = pieces[1:]
         repeated = all(map(str.startswith, pieces[1:], pieces))
         if repeated and len(_objects(pieces[-1])) == 1 and len(_objects("".join(pieces))) != 1:
             return pieces[-1]

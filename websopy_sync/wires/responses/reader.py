@@ -15,6 +15,7 @@ from ..lenient_json import cleaned
 from ..openai_form import usage_in
 from ..pieces import (
     Texts,
+    arguments_text,
     beyond_allowance,
     collected,
     error_chunk,
@@ -107,7 +108,7 @@ class ResponsesReader:
         yield from ()
 
     def _note_arguments(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
-        place, text = _place_of(fields), optional(fields, "arguments", str)
+        place, text = _place_of(fields), arguments_text(fields.get("arguments"))
         self._arguments[place] = text
         self._size += len(place) + len(text)
         yield from ()
