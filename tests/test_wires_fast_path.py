@@ -16,7 +16,9 @@ from websopy_sync.errors import StreamProtocolError
 from websopy_sync.wires import FastReader, Reader, Wire
 from websopy_sync.wires.anthropic import Anthropic, AnthropicReader
 from websopy_sync.wires.base import ReadResult
+from websopy_sync.wires.gemini import GeminiReader
 from websopy_sync.wires.openai import OpenAI, OpenAIReader
+from websopy_sync.wires.responses import ResponsesReader
 from websopy_sync.wires.websopy import Websopy, WebsopyReader
 
 HIGH, LOW = chr(0xD83D), chr(0xDE00)
@@ -37,8 +39,28 @@ def anthropic(text: str, **more: Any) -> dict[str, Any]:
     return {"type": "content_block_delta", "index": 0, "delta": delta}
 
 
+def responses(text: str, **more: Any) -> dict[str, Any]:
+    return {"type": "response.output_text.delta", "output_index": 0, "delta": text, **more}
+
+
+def gemini(text: str, **more: Any) -> dict[str, Any]:
+    return {"candidates": [{"content": {"parts": [{"text": text, **more}]}}]}
+
+
 def other_events(wire: str) -> list[dict[str, Any]]:
     """Events between the texts that are no plain text."""
+    if wire == "responses":
+        item = {"type": "message", "content": [{"text": "hm" + HIGH}]}
+        return [
+            {"type": "response.output_text.done", "output_index": 0, "text": "hm"},
+            {"type": "response.output_text.done", "output_index": 1, "text": "hm" + HIGH},
+            {"type": "response.output_item.done", "item": item},
+            {"type": "response.reasoning_text.delta", "delta": HIGH},
+        ]
+    if wire == "gemini":
+        call = {"functionCall": {"name": "f"}, "thoughtSignature": "s"}
+        parts = [call, {"text": HIGH, "thought": True}, {"text": "", "thoughtSignature": "s"}]
+        return [{"candidates": [{"content": {"parts": [part]}}]} for part in parts]
     if wire == "websopy":
         return [
             {"type": "reasoning", "content": "hm" + HIGH},
@@ -62,6 +84,8 @@ WIRES = {
     "websopy": (websopy, WebsopyReader),
     "openai": (openai, OpenAIReader),
     "anthropic": (anthropic, AnthropicReader),
+    "responses": (responses, ResponsesReader),
+    "gemini": (gemini, GeminiReader),
 }
 
 
