@@ -370,7 +370,7 @@ def test_asked_for_the_streams_that_are_named(filled, history_file) -> None:
     """Each is shown, as few digits may be a slip."""
     with at_a_terminal("--delete", filled[2][:8], file=history_file) as (process, terminal):
         asked = read_until(terminal, b"[y/N] ")
-        assert "写一篇关于 AI 的文章" in asked
+        assert "写一篇关于" in asked
         assert "Remove 1 stream?" in asked
         os.write(terminal, b"y\n")
         assert process.wait(20) == 0
