@@ -15,7 +15,7 @@ from .ours import make
 
 
 def reader(base: str) -> Read:
-    client = make(base, 0)
+    client = make(base, 0, "websopy")
 
     def read(seen: Seen) -> None:
         for piece in sse_body(client.ai.chat_stream("Hello")):
