@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -239,14 +240,23 @@ class Away(MemoryLog):
         return super().__getattribute__(name)
 
 
+@contextmanager
+def followed_elsewhere(
+    log: MemoryLog, answer: Any, *, lease: float
+) -> Iterator[tuple[Relay, Relay, str, Reader, Reader]]:
+    """Two relays of one log: the id of an answer, its reader at the first and at the other."""
+    with Relay(log, lease=lease) as relay, Relay(log, lease=lease) as other:
+        answer_id, rest = begin(relay.start(answer, owner="me"))
+        here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))
+        assert until(lambda: read_of(there) == 1)
+        yield relay, other, answer_id, here, there
+
+
 def test_a_follower_elsewhere_does_not_wait_for_ever(asking: Asking) -> None:
     """After four leases its page is sent to ask again, and goes on once the log is back."""
     log, gate = Away(), threading.Event()
-    with Relay(log, lease=0.2) as relay, Relay(log, lease=0.2) as other:
-        body = relay.start(asking(say("a"), wait(gate), say("b"), done()), owner="me")
-        answer_id, rest = begin(body)
-        here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))
-        assert until(lambda: read_of(there) == 1)
+    answer = asking(say("a"), wait(gate), say("b"), done())
+    with followed_elsewhere(log, answer, lease=0.2) as (_relay, other, answer_id, here, there):
         log.is_down = True
         events = there.events()
         assert ends_of(events[1:]) == ["restarting"] and ids_of(events[:2]) == [1, 2]
@@ -263,11 +273,8 @@ def test_a_follower_elsewhere_does_not_wait_for_ever(asking: Asking) -> None:
 def test_a_log_that_was_away_for_longer_than_a_lease(asking: Asking) -> None:
     """A producer has time for a sign of life, however many followers look for it at once."""
     log, gate = Away(), threading.Event()
-    with Relay(log, lease=0.4) as relay, Relay(log, lease=0.4) as other:
-        body = relay.start(asking(say("a"), wait(gate), done()), owner="me")
-        answer_id, rest = begin(body)
-        here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))
-        assert until(lambda: read_of(there) == 1)
+    answer = asking(say("a"), wait(gate), done())
+    with followed_elsewhere(log, answer, lease=0.4) as (_relay, other, answer_id, here, there):
         log.is_down = True
         assert not until(lambda: not there.is_alive(), seconds=0.6)
         log.is_down = False
@@ -292,11 +299,8 @@ class Full(MemoryLog):
 def test_an_answer_that_ends_while_the_log_is_down(asking: Asking) -> None:
     """No follower elsewhere takes its producer for dead before the log has the rest."""
     log, gate = Full(), threading.Event()
-    with Relay(log, lease=0.2) as relay, Relay(log, lease=0.2) as other:
-        body = relay.start(asking(say("a"), wait(gate), say("b"), done()), owner="me")
-        answer_id, rest = begin(body)
-        here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))
-        assert until(lambda: read_of(there) == 1)
+    answer = asking(say("a"), wait(gate), say("b"), done())
+    with followed_elsewhere(log, answer, lease=0.2) as (relay, _other, answer_id, here, there):
         log.is_full = True
         gate.set()
         assert ends_of(here.events()) == ["done"]
