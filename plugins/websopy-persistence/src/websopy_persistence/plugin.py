@@ -140,13 +140,14 @@ class PersistencePlugin:
     def on_request(self, request: Any, stream: Any) -> None:
         """Begin the stream's row: a process that dies while it waits leaves a trace."""
         recording = _Recording(uuid.uuid4().hex, time.monotonic())
-        body = with_messages(request.body) if isinstance(request.body, dict) else {}
+        body = request.body if isinstance(request.body, dict) else {}
+        body = with_messages(body) if self._prompts else without_prompts(body)
         begin = Begin(
             stream=recording.stream,
             started=datetime.now(UTC),
             url=_address(request.url),
             model=request.model,
-            request=_json(stored_body(body) if self._prompts else without_prompts(body)),
+            request=_json(stored_body(body)),
             question=question_in(body) if self._prompts else None,
             idempotency_key=request.idempotency_key,
             conversation=self._conversation_of(request.metadata),
