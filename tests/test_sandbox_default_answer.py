@@ -159,7 +159,7 @@ def test_what_came_with_the_question(client: WebsopyClient) -> None:
 
 @each("wire", ["websopy", "openai", "responses", "anthropic", "gemini"])
 def test_a_file_on_every_wire(wire: str) -> None:
-    """What a client sends is taken; ollama has no files."""
+    """The sandbox takes the file that the client sends; Ollama has no files."""
     with (
         Sandbox(pause=0, wire=wire) as sandbox,
         WebsopyClient("test", base_url=sandbox.url, wire=wire, model="m") as client,

@@ -594,7 +594,7 @@ def test_what_goes_back_counts() -> None:
 
 
 def test_only_what_goes_back_counts() -> None:
-    """What stands in each of many pieces is kept once."""
+    """A value that every piece repeats is kept once."""
     reader = OpenAIReader()
     for _ in range(5_000):
         fields = {"type": "reasoning.text", "format": "x", "index": 0, "text": "h"}

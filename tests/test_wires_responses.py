@@ -451,7 +451,7 @@ def test_recordings(step: int) -> None:
 
 
 def test_arguments_count_once() -> None:
-    """They stand in an event of their own, and in the whole item, which is handed over."""
+    """The arguments come in their own event and in the whole item. They count once."""
     reader, arguments = WIRE.reader(), json.dumps({"a": "x" * 100_000})
     whole = event("response.function_call_arguments.done", output_index=0, arguments=arguments)
     for data in datas(WIRE, f"{whole}{item('done', **CALL, arguments=arguments)}".encode(), 10**6):

@@ -124,7 +124,7 @@ def test_ids_that_fit() -> None:
     ],
 )
 def test_turns_without_ids(turn: dict[str, Any]) -> None:
-    """What is in no known form goes out as it is."""
+    """A turn of an unknown form is sent unchanged."""
     assert list(with_ids([turn])) == [turn]
 
 

@@ -143,7 +143,7 @@ class Tool:
 
 
 def _documented(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function whose docstring says what a function does: `partial` has one of its own."""
+    """The function whose docstring describes the tool: every `partial` has that of its class."""
     while isinstance(function, functools.partial) and "__doc__" not in vars(function):
         function = function.func
     return function

@@ -103,8 +103,8 @@ class FastReader:
     def may_end(self, whole: bool) -> bool:
         """Whether the response is complete though no event has said that it ends.
 
-        Where text has followed `done`, a silence or a lost connection proves nothing: some servers
-        name a reason to stop in each event.
+        Some servers name a finish reason in each event. Once text has followed `done`, a silence
+        or a lost connection does not complete the response; only a whole body does.
 
         Args:
             whole: Whether the bytes have ended as they should.

@@ -111,8 +111,8 @@ class ToolCallPieces:
 def _arguments_of(call: _Call) -> str:
     """The arguments of a call.
 
-    Where calls have ids, each piece is of one call: an empty object before the others stands for
-    arguments to come (Bedrock), and pieces that each repeat all before them count once (Qianfan).
+    All pieces of a call with an id belong to it. So an empty object before other pieces is a
+    placeholder (Bedrock). Of pieces that each repeat the earlier ones, the last counts (Qianfan).
     """
     pieces = call.arguments
     if call.id and len(pieces) > 1:

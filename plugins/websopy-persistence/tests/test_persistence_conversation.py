@@ -438,7 +438,7 @@ def test_another_process_continues(history_file: Path) -> None:
     "wire", ["websopy", "openai", "anthropic", "gemini", "ollama", "responses"]
 )
 def test_every_wire(history_file: Path, keep, wire: str) -> None:
-    """What is sent after a conversation came back is what the one that stayed would send."""
+    """A continued conversation sends what one that never stopped would send."""
     png = b"\x89PNG\r\n\x1a\npicture"
     parts = [
         websopy_sync.image(png),

@@ -149,7 +149,7 @@ class AnthropicReader:
             self._citations.note({number: cleaned(delta["citation"])})
 
     def _end(self) -> Iterator[StreamChunk]:
-        """What was held back, now that nothing more comes of it."""
+        """The text and the calls that were held back. Nothing more comes of them."""
         yield from self._texts.flush()
         yield from self._blocks.close_all()
 

@@ -172,7 +172,7 @@ class OpenAIReader:
         )
 
     def _held(self) -> list[StreamChunk]:
-        """What was held back, now that nothing more comes of it."""
+        """The text and the calls that were held back. Nothing more comes of them."""
         return [*self._texts.flush(), *self._calls.take()]
 
     @property

@@ -17,7 +17,7 @@ THOUGHTS = "reasoning_content"
 """A field that DeepSeek and others demand back with later requests. OpenAI itself has none."""
 
 DETAILS = "reasoning_details"
-"""The reasoning of OpenRouter and MiniMax, with the signatures of the services behind them."""
+"""Reasoning with signatures, from OpenRouter and MiniMax."""
 
 BLOCKS = "thinking_blocks"
 """The same of LiteLLM, in Anthropic's form: a signature ends each block."""

@@ -54,7 +54,7 @@ class ResponsesReader:
         self._size = 0
         self._said: set[str] = set()  # the places of the items whose text has come in pieces
         self._told = False  # whether text has come as a whole
-        self._told_parts = False  # whether it came so in an event of its own
+        self._told_parts = False  # whether an event of a part had its whole text
         self._thought = False  # whether reasoning has come in pieces
         self._came = Counter[str]()  # the kinds of items that have come
         self._begun: set[str] = set()  # the calls that have

@@ -20,7 +20,7 @@ _NAMES = {"toolCalls": "tool_calls", "toolCallId": "tool_call_id"}
 def with_messages(body: Mapping[str, Any]) -> dict[str, Any]:
     """A body with all its turns as `messages`; Anthropic, Gemini and Responses have other places.
 
-    What the model thought is left out. A body whose turns are not known stays as it is.
+    Reasoning is left out. A body of an unknown form stays as it is.
     """
     rest = dict(body)
     for name, turns_of in (("contents", _of_gemini), ("input", _of_responses)):
