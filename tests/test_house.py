@@ -41,6 +41,7 @@ FLOORS = (
         "sockets",
         "sse",
         "status_errors",
+        "threads",
         "timeouts",
         "transport.body_framing",
         "transport.certificates",

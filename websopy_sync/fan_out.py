@@ -18,6 +18,7 @@ from .errors import APIConnectionError, StreamCancelledError, StreamError, Webso
 from .interrupts import ignoring, is_interrupt, run_all
 from .message import Message
 from .secret import Secret
+from .threads import start_thread
 from .turns import Messages
 
 __all__ = ["Result", "Send", "fan_out", "fan_out_problem"]
@@ -113,11 +114,7 @@ class _Requests:
             target=context.run, args=(self._work, index, prompt), name="websopy-map", daemon=True
         )
         self._threads[index] = thread
-        try:
-            thread.start()
-        except (RuntimeError, MemoryError) as error:  # the system allows no more threads
-            if is_interrupt(error):
-                raise
+        if start_thread(thread) is not None:
             del self._threads[index]
             self._arrive(index, APIConnectionError("no thread for the request could be started"))
 

@@ -22,6 +22,7 @@ from .errors import APITimeoutError, ConfigError
 from .interrupts import find_interrupt, is_interrupt
 from .options import ToolOptions
 from .surrogates import scalar_text
+from .threads import start_thread
 from .tool_call import ToolCall
 from .tool_errors import ToolError
 from .tool_results import result_text
@@ -203,11 +204,8 @@ class ToolCaller:
 
         if self._options.tool_timeout is not None:
             job.deadline = time.monotonic() + self._options.tool_timeout
-        try:
-            threading.Thread(target=work, name="websopy-tool", daemon=True).start()
-        except (RuntimeError, MemoryError) as error:  # the system allows no more threads
-            if is_interrupt(error):
-                raise
+        error = start_thread(threading.Thread(target=work, name="websopy-tool", daemon=True))
+        if error is not None:
             job.fail("the tool could not be started", "no thread to be had", cause=error)
             self._wake.set()
         return job

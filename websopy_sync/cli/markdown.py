@@ -6,12 +6,12 @@ thread, and only with it comes rich, which is an extra.
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import threading
 import time
 from collections import deque
 
+from ..threads import start_thread
 from .markdown_blocks import Block, Blocks
 from .markdown_lines import Renderer
 from .screen import Region
@@ -46,8 +46,7 @@ class MarkdownWriter:
         if self._thread is None:
             self._ended.clear()
             self._thread = threading.Thread(target=self._run, name="websopy-sync", daemon=True)
-            with contextlib.suppress(RuntimeError):  # no thread to be had: finish() draws
-                self._thread.start()
+            start_thread(self._thread)  # without one, finish() draws
 
     def finish(self) -> None:
         """Draw what came, and end the line."""

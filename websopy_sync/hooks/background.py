@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from ..errors import ConfigError, PluginError
+from ..threads import start_thread
 
 _log = logging.getLogger("websopy_sync.plugins")
 
@@ -225,14 +226,11 @@ class _Worker:
         thread = threading.Thread(target=self._work, name="websopy-plugin", daemon=True)
         self._thread = thread
         try:
-            thread.start()
-        except RuntimeError:  # a limit of the system, or the interpreter is ending
-            return False
+            return start_thread(thread) is None
         finally:
             if thread.ident is None:  # it never ran, whatever was raised
                 self._thread = None
                 self._rights.append(True)
-        return True
 
     def _work(self) -> None:
         while (queued := self._calls.get()) is not None:

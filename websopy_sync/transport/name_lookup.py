@@ -15,6 +15,7 @@ from typing import Any
 
 from ..cancel import CancelScope, Wake
 from ..interrupts import is_interrupt
+from ..threads import start_thread
 
 __all__ = ["Address", "NameLookup"]
 
@@ -108,21 +109,21 @@ class NameLookup:
                 return
             token = object()
             self._threads.add(token)
+        thread = threading.Thread(
+            target=self._work, args=(token,), name="websopy-lookup", daemon=True
+        )
+        alone = False
         try:
-            threading.Thread(
-                target=self._work, args=(token,), name="websopy-lookup", daemon=True
-            ).start()
-        except BaseException as error:
-            with self._lock:
-                self._threads.discard(token)
-                alone = not self._threads
-            # Otherwise the system allows no more threads.
-            if is_interrupt(error) or not isinstance(error, RuntimeError | MemoryError):
-                raise
-            # Any other thread will find the job in the queue. Without one, run it here: a look-up
-            # that obeys no limit is better than none.
-            if alone and self._withdraw(job):
-                job.run()
+            start_thread(thread)
+        finally:
+            if thread.ident is None:  # it never ran, whatever was raised
+                with self._lock:
+                    self._threads.discard(token)
+                    alone = not self._threads
+        # Any other thread will find the job in the queue. Without one, run it here: a look-up that
+        # obeys no limit is better than none.
+        if alone and self._withdraw(job):
+            job.run()
 
     def _withdraw(self, job: _Job) -> bool:
         """Take a job out of the queue; False when a thread has it."""

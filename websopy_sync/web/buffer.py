@@ -14,6 +14,7 @@ import threading
 from collections import deque
 
 from ..errors import ConfigError, WebsopyError
+from ..threads import start_thread
 from .feed import JOIN_SECONDS
 from .opening import Opening
 from .page_format import PageFormat
@@ -139,14 +140,13 @@ class EventBuffer:
         reader = threading.Thread(
             target=self._context.run, args=(self._read,), name="websopy-sse-body", daemon=True
         )
-        try:
-            reader.start()
-        except RuntimeError as error:  # the system has no thread left: the last event says so
+        error = start_thread(reader)
+        if error is None:
+            self._reader = reader
+        else:  # the last event says so
             self._opening.close()
             self._fail(error)
             self._complete = True
-        else:
-            self._reader = reader
 
     def _clear(self) -> None:
         self._pieces.clear()
@@ -190,5 +190,7 @@ class EventBuffer:
         if not self._left:
             # A ConfigError is the view's: only its text says what is wrong there.
             bug = isinstance(error, ConfigError) or not isinstance(error, WebsopyError)
-            logger.warning("answer ended early: %s", type(error).__name__, exc_info=bug)
+            logger.warning(
+                "answer ended early: %s", type(error).__name__, exc_info=error if bug else None
+            )
         self._put(self._format.failure(error))

@@ -20,6 +20,8 @@ from typing import Protocol
 import attrs
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from websopy_sync.threads import start_thread
+
 from .forks import ForkWaitsError, at_exit, connected, register
 from .inbox import Inbox
 from .ledger import Entry, Ledger
@@ -209,14 +211,17 @@ class Writer:
         with self._lock:
             if self._thread is not None:
                 return
-            self._thread = threading.Thread(target=self._run, name="websopy-history", daemon=True)
+            thread = threading.Thread(target=self._run, name="websopy-history", daemon=True)
+            self._thread = thread
+            self._at_exit()  # of a thread that could not start
+            self._at_exit = at_exit(self.close)
             try:
-                self._thread.start()
-                self._at_exit = at_exit(self.close)
-            except RuntimeError as error:  # no thread can be started, or the interpreter is ending
-                self._thread = None
-                if threading.main_thread().is_alive():
-                    self._trouble.began(error)
+                error = start_thread(thread)
+            finally:
+                if thread.ident is None:  # it never ran, whatever was raised
+                    self._thread = None
+            if error is not None and threading.main_thread().is_alive():
+                self._trouble.began(error)  # otherwise the interpreter is ending
 
     # Called in the writer's thread
 

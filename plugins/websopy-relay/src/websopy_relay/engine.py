@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from websopy_sync.threads import start_thread
+
 from .answer_table import AnswerTable
 from .keeper import Keeper
 from .log import Log, Terms
@@ -56,9 +58,7 @@ class Engine:
         for job in self._jobs[len(self._threads) :]:
             name = f"websopy-relay-{type(job).__name__.lower()}"
             thread = threading.Thread(target=job.run, name=name, daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:
+            if start_thread(thread) is not None:
                 return False
             self._threads.append(thread)
         return True

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from websopy_sync import ConfigError, StreamChunk, WebsopyError
+from websopy_sync.threads import start_thread
 from websopy_sync.web.opening import Opening
 from websopy_sync.web.page_format import PageFormat
 
@@ -71,9 +72,8 @@ class Producer:
         thread = threading.Thread(
             target=run, args=(self._run,), name="websopy-relay-answer", daemon=True
         )
-        try:
-            thread.start()
-        except RuntimeError as error:  # the system has no thread left
+        error = start_thread(thread)
+        if error is not None:
             self._fail(error)
             self._is_open.set()
         self._is_open.wait(wait)
@@ -142,5 +142,7 @@ class Producer:
     def _event_of(self, error: BaseException) -> bytes:
         # A ConfigError is the view's: only its text says what is wrong there.
         bug = isinstance(error, ConfigError) or not isinstance(error, WebsopyError)
-        logger.warning("answer ended early: %s", type(error).__name__, exc_info=bug)
+        logger.warning(
+            "answer ended early: %s", type(error).__name__, exc_info=error if bug else None
+        )
         return self._format.failure(error)
