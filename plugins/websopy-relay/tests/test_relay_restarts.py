@@ -203,6 +203,30 @@ def test_a_file_that_is_removed(tmp_path: Path, asking: Asking) -> None:
         assert later.follow(answer_id, owner="me").status == 200
         gates[2].set()
         assert ends_of(here.events()) == ends_of(there.events()) == ["done"]
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-shm"])
+def test_a_file_that_is_removed_in_steps(tmp_path: Path, asking: Asking, ending: str) -> None:
+    """Also where the files beside it go later, when others of the same names stand there."""
+    file = tmp_path / "answers.db"
+    gates = [threading.Event() for _ in range(3)]
+    with (
+        Relay(SQLiteLog(file), lease=0.5) as relay,
+        Relay(SQLiteLog(file), lease=0.5) as other,
+        Relay(SQLiteLog(file), lease=0.5) as later,
+    ):
+        answer_id, rest = begin(relay.start(asking(script_with(gates)), owner="me"))
+        here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))
+        assert until(lambda: read_of(here) == read_of(there) == 40)
+        file.unlink()
+        gates[0].set()
+        assert until(lambda: read_of(here) == read_of(there) == 80)
+        file.with_name(file.name + ending).unlink()
+        gates[1].set()
+        assert until(lambda: read_of(here) == read_of(there) == 120)
+        assert later.follow(answer_id, owner="me").status == 200
+        gates[2].set()
+        assert ends_of(here.events()) == ends_of(there.events()) == ["done"]
         assert texts_of(events_of(later.follow(answer_id, owner="me"))) == WORDS
 
 

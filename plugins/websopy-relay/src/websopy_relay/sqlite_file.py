@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from websopy_sync.interrupts import find_interrupt
 
@@ -43,6 +44,12 @@ PRAGMAS = (
     "PRAGMA secure_delete = ON",
 )
 
+BESIDE = ("-wal", "-shm")
+"""What the names of the files beside it end in, which are there while a connection is open."""
+
+Files: TypeAlias = tuple[tuple[int, int] | None, ...]
+"""Device and inode of the file and of those beside it; None where there is none."""
+
 
 class Connection:
     """One connection, opened when it is used, with the lock of those who use it."""
@@ -51,7 +58,7 @@ class Connection:
         self._path = path
         self.lock = threading.RLock()
         self._open: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None  # that it was opened on
+        self._files: Files = ()  # that it was opened on
 
     @contextlib.contextmanager
     def use(self) -> Iterator[sqlite3.Connection]:
@@ -62,11 +69,9 @@ class Connection:
         """
         with self.lock:
             try:
-                # What is written to a file that was removed or replaced, nobody finds.
-                if self._open is None or self._file != _file_at(self._path):
-                    self.close()
-                    self._open = _connect(self._path)
-                    self._file = _file_at(self._path)
+                self._leave_removed()
+                if self._open is None:
+                    self._open, self._files = _connect(self._path)
                 yield self._open
             except BaseException as error:
                 self.close()
@@ -80,6 +85,14 @@ class Connection:
             connection, self._open = self._open, None
             if connection is not None:
                 connection.close()
+
+    def _leave_removed(self) -> None:
+        """Close if the files were removed or replaced: what is written there, nobody finds."""
+        if self._open is None or (found := _files_at(self._path)) == self._files:
+            return
+        self.close()
+        if found[0] == self._files[0]:  # without those beside it, it is no longer whole
+            self._path.unlink(missing_ok=True)
 
 
 class SQLiteFile:
@@ -113,27 +126,47 @@ class SQLiteFile:
             connection.lock.release()
 
 
-def _file_at(path: Path) -> tuple[int, int] | None:
-    """Which file is there; none is ever the same as another that is still open."""
-    with contextlib.suppress(OSError):
-        found = os.stat(path)
-        return found.st_dev, found.st_ino
-    return None
+def _files_at(path: Path) -> Files:
+    """Which files are there; none is ever the same as another that is still open."""
+    files: list[tuple[int, int] | None] = []
+    for ending in ("", *BESIDE):
+        try:
+            found = os.stat(f"{path}{ending}")
+        except OSError:
+            files.append(None)
+        else:
+            files.append((found.st_dev, found.st_ino))
+    return tuple(files)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    if not path.exists():
-        with contextlib.suppress(OSError):  # SQLite says what is wrong with the path
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+def _connect(path: Path) -> tuple[sqlite3.Connection, Files]:
+    """A connection, and the files that it is open on."""
     until = time.monotonic() + PATIENCE
     while True:
+        if not path.exists():
+            _make(path)
+        before = _files_at(path)
         try:
-            return _opened(path)
+            connection = _opened(path)
         except sqlite3.OperationalError as error:
             # Changing to WAL, and its end with the last connection, do not wait for the time-out.
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
+        else:
+            files = _files_at(path)
+            if files[0] == before[0] or time.monotonic() > until:
+                return connection, files
+            connection.close()
         time.sleep(0.01)
+
+
+def _make(path: Path) -> None:
+    """Make the file, for its owner only. SQLite says what is wrong with the path."""
+    with contextlib.suppress(OSError):
+        for ending in BESIDE:  # of a file that was removed
+            Path(f"{path}{ending}").unlink(missing_ok=True)
+        # Only a new one: closing another would drop the locks that this process has on it.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _opened(path: Path) -> sqlite3.Connection:
