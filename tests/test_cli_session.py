@@ -268,6 +268,21 @@ def test_leaving_ends_the_line(kind: str) -> None:
             assert terminal.rest().count("\n") == 1
 
 
+@each("word", ["exit", "quit"])
+def test_a_word_that_leaves(word: str) -> None:
+    """As in a shell and in other chats; it is not sent. A message with the word in it is one."""
+    messages = [f"{word}.", f"how do I {word} vim", f"{word}\n{word}"]
+    with Sandbox([say("answer"), done()]) as sandbox:
+        with Terminal("chat", "--base-url", sandbox.url) as terminal:
+            terminal.until("> ")
+            for message in messages:
+                terminal.type(f"{message}\n")
+                terminal.answered()
+            terminal.type(f" {word} \n")
+            assert terminal.ended() == 0
+    assert asked(sandbox) == messages
+
+
 def test_retry_after_an_error() -> None:
     """It is offered, and asks the same question once."""
     with Sandbox([say("answer"), done()]) as sandbox:

@@ -23,7 +23,7 @@ HELP = """\
 /file PATH     adds a file to send
 /copy          copies the last answer
 /save [PATH]   saves the turns
-/quit, /exit   leave
+/quit, /exit   leave; quit, exit too
 //text         is sent as /text
 
 Enter sends; a paste is one message.

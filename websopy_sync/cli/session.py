@@ -23,6 +23,9 @@ from .terminal import allow_interrupt, in_one_line, say, terminal_columns
 
 NO_TOOLS = "The command line runs no tools."
 
+WORDS_THAT_LEAVE = ("exit", "quit")
+"""Messages that are commands without a "/": they leave a shell, Python and `llm chat` too."""
+
 NewOutput = Callable[[], AnswerOutput]
 
 
@@ -121,6 +124,8 @@ class Session:
             say(f"error: {error}")
             return
         self._history.add(line)
+        if line in WORDS_THAT_LEAVE:
+            line = f"/{line}"
         # Several lines were pasted: "// a comment" is no command then.
         if line.startswith("/") and "\n" not in line:
             if not line.startswith("//"):
