@@ -7,6 +7,7 @@ is open while the process forks: SQLite's locks do not survive that.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import threading
@@ -88,11 +89,14 @@ class Connection:
 
     def _leave_removed(self) -> None:
         """Close if the files were removed or replaced: what is written there, nobody finds."""
-        if self._open is None or (found := _files_at(self._path)) == self._files:
+        if self._open is None or _files_at(self._path) == self._files:
             return
+        with contextlib.suppress(OSError), _alone(self._path):
+            # Without those beside it, it is no longer whole. Another process may have made a new
+            # one meanwhile, with another inode while this one is open.
+            if _files_at(self._path)[0] == self._files[0]:
+                self._path.unlink(missing_ok=True)
         self.close()
-        if found[0] == self._files[0]:  # without those beside it, it is no longer whole
-            self._path.unlink(missing_ok=True)
 
 
 class SQLiteFile:
@@ -160,9 +164,22 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, Files]:
         time.sleep(0.01)
 
 
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes from making or removing the file. No fork happens meanwhile."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def _make(path: Path) -> None:
     """Make the file, for its owner only. SQLite says what is wrong with the path."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), _alone(path):
+        if path.exists():  # another process was first, and may have written
+            return
         for ending in BESIDE:  # of a file that was removed
             Path(f"{path}{ending}").unlink(missing_ok=True)
         # Only a new one: closing another would drop the locks that this process has on it.

@@ -1,0 +1,41 @@
+"""The SQLite file of a log among the processes that make it, purge it and find it gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from websopy_relay import SQLiteLog, Terms, Write
+from websopy_relay.sqlite_file import SQLiteFile
+
+TERMS = Terms("worker-1", lease=0.5, keep=60.0)
+
+
+def write(key: str, end: str = "done") -> Write:
+    return Write(key, "owner", 1, (b"event 1",), end)
+
+
+class SlowToLook(type(Path())):  # type: ignore[misc]  # the class differs by system
+    """Is told whether a file is there, and does nothing before another process has made it."""
+
+    def exists(self, **options: bool) -> bool:
+        was_there = super().exists(**options)
+        other = SQLiteLog(str(self))
+        other.append([write("k")], TERMS)
+        others.append(other)
+        return was_there
+
+
+others: list[SQLiteLog] = []
+
+
+def test_two_processes_that_make_the_file(tmp_path: Path) -> None:
+    """The second one leaves what the first one has written meanwhile."""
+    path = tmp_path / "answers.db"
+    file = SQLiteFile(SlowToLook(path))
+    with file.writing.use() as connection:
+        assert connection.execute("SELECT end FROM answers").fetchall() == [("done",)]
+    file.close()
+    first = others.pop(0)
+    assert first.read("k", 0) is not None
+    for log in (first, *others):
+        log.close()
