@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from websopy_relay import SQLiteLog, Terms, Write
@@ -39,3 +40,14 @@ def test_two_processes_that_make_the_file(tmp_path: Path) -> None:
     assert first.read("k", 0) is not None
     for log in (first, *others):
         log.close()
+
+
+def test_many_answers_that_expire_at_once(tmp_path: Path) -> None:
+    """Each sign of life removes some, or a busy site's file would grow for ever."""
+    log, terms = SQLiteLog(tmp_path / "answers.db"), Terms("worker-1", lease=0.1, keep=0.2)
+    log.append([write(f"k{number}") for number in range(250)], terms)
+    time.sleep(0.25)
+    for _ in range(3):
+        log.beat({}, [], terms)
+    assert not any(log.read(f"k{number}", 0) for number in range(250))
+    log.close()

@@ -152,7 +152,6 @@ class SQLiteLog:
         now = time.monotonic()
         if self._purged and now < self._purged + min(PURGE_EVERY, terms.keep):
             return
-        self._purged = now
         values = {
             "oldest": time.time() - terms.keep,
             "now": now,
@@ -160,8 +159,11 @@ class SQLiteLog:
             "deleted": DELETED,
             "kept": DELETED_KEPT,
         }
-        for (answer,) in connection.execute(PURGE, values).fetchall():
+        found = connection.execute(PURGE, values).fetchall()
+        for (answer,) in found:
             _remove(connection, answer)
+        if len(found) < PURGED_AT_ONCE:  # or the next beat goes on with it
+            self._purged = now
 
     def request_stop(self, key: str) -> None:
         """See `Log.request_stop`."""
