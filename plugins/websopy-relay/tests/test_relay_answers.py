@@ -224,6 +224,21 @@ def test_a_refusal_is_an_event_or_the_views(relay: Relay, asking: Asking) -> Non
     assert texts_of(events_of(fine)[1:]) == ["a"]
 
 
+def test_a_refusal_after_a_sign_of_life(make_relay: MakeRelay, asking: Asking) -> None:
+    """It leaves nothing in the log: a task that is tried again begins the same answer."""
+    relay, refusing = make_relay(lease=0.1), asking(status(429, retry_after=0))
+
+    def late(cancel: CancelToken) -> ChatStream:
+        time.sleep(0.2)
+        opened: ChatStream = refusing(cancel)
+        return opened
+
+    with pytest.raises(RateLimitError):
+        relay.start(late, owner="me", id="i" * 32, wait_for_status=5.0)
+    again = relay.start(asking([say("a"), done()]), owner="me", id="i" * 32)
+    assert again.status == 200 and texts_of(events_of(again)[1:]) == ["a"]
+
+
 def test_a_service_that_lets_the_view_wait(relay: Relay, asking: Asking) -> None:
     """The answer begins all the same when the time is over."""
     gate = threading.Event()

@@ -114,9 +114,10 @@ class Keeper:
         """One sign of life, and what the log says to it."""
         self._next_beat = time.monotonic() + self._terms.lease / 3
         with self._answers.lock:
-            # One that has ended needs its lease until the log has the end.
+            # One that has ended needs its lease until the log has the end. One that the log has
+            # nothing of may still be refused by the service, and is no answer then.
             open_there = [a for a in self._answers.all() if a.is_produced or a.is_unlogged]
-            produced = {answer.key: answer.logged for answer in open_there}
+            produced = {answer.key: answer.logged for answer in open_there if answer.logged}
             followed = [answer.key for answer in self._answers.mirrored()]
         try:
             beat = self._log.beat(produced, followed, self._terms)
