@@ -778,13 +778,13 @@ class _CannotBeMade:
     ("plugin", "says"),
     [
         (_NoHooks(), "none of the hooks"),
-        (_Unmarked(), "none of the hooks"),
+        (_Unmarked(), r"marked with hookimpl; .* on_chunk\(chunk, stream\)"),
         (object(), "none of the hooks"),
         (7, "none of the hooks"),
         (None, "none of the hooks"),
-        (_MisspeltHook(), "on_chunks"),
-        (_MisspeltArgument(), "chnk"),
-        (_MisspeltKeyword(), "strem"),
+        (_MisspeltHook(), r"on_chunks.* on_chunk\(chunk, stream\)"),
+        (_MisspeltArgument(), r"chnk.* on_chunk\(chunk, stream\)"),
+        (_MisspeltKeyword(), r"strem.* on_chunk\(chunk, stream\)"),
         (_Wrapper(), "wrap"),
         (_OldWrapper(), "wrap"),
         (_CannotBeMade, "_CannotBeMade"),
@@ -797,6 +797,19 @@ def test_what_is_no_plugin_is_told_at_once(make: Make, plugin: object, says: str
     """An error when the client is made, not silence when it matters."""
     with pytest.raises((PluginError, ConfigError, TypeError), match=says):
         make(plugin)
+
+
+class _MarkIsNotInherited(Diary):
+    def on_done(self, message: Message) -> None:
+        pass
+
+
+def test_a_forgotten_mark_is_told(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """A method with a hook's name beside marked ones is never called: a warning says so."""
+    make(Diary(), _MarkIsNotInherited())
+    assert caplog.messages == [
+        "plugin _MarkIsNotInherited: on_done is not called, as it is not marked with hookimpl"
+    ]
 
 
 @dataclasses.dataclass

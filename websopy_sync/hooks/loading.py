@@ -126,11 +126,15 @@ class Loader:
             manager.check_pending()
             problem = manager.problem_of(inner)
         except (pluggy.PluginValidationError, ValueError) as error:
-            problem = " ".join(str(error).split())
+            problem = f"{' '.join(str(error).split())}; {_hooks()}"
         if problem:
             with contextlib.suppress(AssertionError, ValueError):
                 manager.unregister(name=name)
             raise PluginError(f"plugin {name}: {problem}", plugin=name)
+        for hook in manager.unmarked(inner):
+            _log.warning(
+                "plugin %s: %s is not called, as it is not marked with hookimpl", name, hook
+            )
         self._names.append(name)
         if isinstance(plugin, BackgroundPlugin):
             self.backgrounds.append(plugin)
@@ -175,13 +179,20 @@ class _Manager(pluggy.PluginManager):
         impls = [(hook, impl) for hook in HOOKS for impl in self.implementations(hook)]
         return [(hook, impl) for hook, impl in impls if impl.plugin is plugin]
 
+    def unmarked(self, plugin: object) -> list[str]:
+        """Its functions with a hook's name that are no hook: an override inherits no mark."""
+        hooks = set(HOOKS) - {hook for hook, _ in self.implemented_by(plugin)}
+        static = inspect.getattr_static
+        return [hook for hook in sorted(hooks) if inspect.isroutine(static(plugin, hook, None))]
+
     def problem_of(self, plugin: object) -> str:
         """Why a registered plugin cannot be used; "" when it can."""
         problems = [self._unseen_mark(plugin)]
         implemented = self.implemented_by(plugin)
         problems += [_problem_of(hook, impl) for hook, impl in implemented]
         if not implemented:
-            problems.append(f"it implements none of the hooks {', '.join(HOOKS)}")
+            problem = "it implements none of the hooks: nothing is marked with hookimpl"
+            problems.append(f"{problem}; {_hooks()}")
         return next(filter(None, problems), "")
 
     def _unseen_mark(self, plugin: object) -> str:
@@ -196,6 +207,12 @@ class _Manager(pluggy.PluginManager):
         return ""
 
 
+def _hooks() -> str:
+    """The hooks and their arguments, for a message about a plugin that missed them."""
+    hooks = (f"{hook}({', '.join(argument_names(hook))})" for hook in HOOKS)
+    return f"the hooks are {', '.join(hooks)}"
+
+
 def _problem_of(hook: str, impl: pluggy.HookImpl) -> str:
     """Why an implementation cannot be called; "" when it can."""
     if impl.wrapper or impl.hookwrapper:
@@ -203,7 +220,7 @@ def _problem_of(hook: str, impl: pluggy.HookImpl) -> str:
     if kind := _never_runs(impl.function):
         return f"{hook}: {kind} never runs here, expected a plain function"
     unknown = required_keywords(impl.function) - set(argument_names(hook))
-    return f"{hook}: it has no argument {min(unknown)}" if unknown else ""
+    return f"{hook}: it has no argument {min(unknown)}; {_hooks()}" if unknown else ""
 
 
 def _is_marked(attribute: object) -> bool:
