@@ -18,11 +18,12 @@ async def read(response: object) -> list[bytes]:
 
 
 def test_starlette_response(needs: Callable[[object, str], None]) -> None:
-    """Headers and body as sse_body and SSE_HEADERS have them; options pass through."""
+    """Headers and body as sse_body and SSE_HEADERS have them, and nothing for GZipMiddleware."""
     needs(can_import("starlette"), "Starlette")
     with asked(say("AI"), done(1, 2)) as (stream, _):
         response = starlette_response(stream, heartbeat=5.0)
         assert {name: response.headers[name] for name in SSE_HEADERS} == dict(SSE_HEADERS)
+        assert response.headers["Content-Encoding"] == "identity"
         assert chunks_of(asyncio.run(read(response))) == [
             ContentChunk("AI"),
             DoneChunk(Usage(1, 2)),

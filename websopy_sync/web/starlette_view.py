@@ -30,8 +30,10 @@ def starlette_response(
             `sse_body` takes them.
 
     Returns:
-        A `StreamingResponse` with the headers of the body, for sync and async views. It is an empty
-        `Response` if the status of the body is not 200.
+        A `StreamingResponse` with the headers of the body, for sync and async views. Its
+        `Content-Encoding` is `identity`, so that GZipMiddleware leaves it alone: before Starlette
+        0.46 that would hold the answer back to its end. It is an empty `Response` if the status of
+        the body is not 200.
 
     Raises:
         ConfigError: An option has no meaning. A stream is still the caller's.
@@ -43,7 +45,8 @@ def starlette_response(
     if body.status != 200:
         body.leave()
         return Response(status_code=body.status, headers=body.headers)
-    return _response_class(body.leave)(body, headers=body.headers)
+    headers = {**body.headers, "Content-Encoding": "identity"}
+    return _response_class(body.leave)(body, headers=headers)
 
 
 def _response_class(leave: Callable[[], None]) -> type[StreamingResponse]:
