@@ -103,6 +103,13 @@ def test_bad_timeout_arguments(bad: Any) -> None:
         Timeouts.of(bad)
 
 
+@each("bad", ["5", (5, 30), {"total": 5}])
+def test_what_other_clients_take_as_a_timeout(bad: Any) -> None:
+    """The error names the class that has a limit for each part."""
+    with pytest.raises(ConfigError, match=r"^timeout: expected seconds, Timeouts\(…\) or None"):
+        Timeouts.of(bad)
+
+
 def test_timeouts_are_values() -> None:
     """They are frozen, comparable, hashable and picklable."""
     limits = Timeouts(connect=1)

@@ -43,6 +43,12 @@ def _limit(instance: object, attribute: attrs.Attribute[Any], value: object) -> 
         )
 
 
+def _check_argument(timeout: object) -> None:
+    if not isinstance(timeout, int | float | None):  # a pair, as requests takes it, or a dict
+        got = type(timeout).__name__
+        raise ConfigError(f"timeout: expected seconds, Timeouts(…) or None, got {got}")
+
+
 @attrs.frozen
 class Timeouts:
     """How long each part of a call may take, in seconds; None is no limit.
@@ -76,6 +82,7 @@ class Timeouts:
         """
         if isinstance(timeout, Timeouts):
             return timeout
+        _check_argument(timeout)
         return cls() if timeout is None else cls(total=timeout)
 
 
