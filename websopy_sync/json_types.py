@@ -38,7 +38,8 @@ __all__ = ["SUPPORTED", "Types", "hints_of"]
 
 SUPPORTED = (
     "str, int, float, bool, None, Any, list, tuple, set, dict with str keys, Literal, Enum, "
-    "Optional, Union, Annotated, dataclasses, attrs classes, TypedDict"
+    "Optional, Union, Annotated, dataclasses, attrs classes, TypedDict, pydantic models, "
+    "msgspec Structs"
 )
 """The types whose values JSON can hold."""
 
