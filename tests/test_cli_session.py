@@ -14,6 +14,8 @@ import pytest
 from command_line import Terminal, asked
 from tables import each
 
+from websopy_sync import WebsopyClient
+from websopy_sync.cli.commands import last_answer
 from websopy_sync.sandbox import Sandbox, done, say, silence, status, tool, wait
 
 
@@ -467,3 +469,13 @@ def test_no_stream() -> None:
             terminal.type("/retry\n")
             assert "an answer\n" in terminal.until("\r\n> ")
     assert turns_of(sandbox) == [["one"], ["one"]]
+
+
+def test_the_last_answer_is_a_text(client: WebsopyClient) -> None:
+    """A turn of tool calls need not have one: `--load` and programs may bring such turns."""
+    conversation = client.ai.conversation()
+    conversation.messages += [
+        {"role": "assistant", "content": "answer"},
+        {"role": "assistant", "tool_calls": [{"name": "look", "arguments": "{}"}]},
+    ]
+    assert last_answer(conversation) == "answer"

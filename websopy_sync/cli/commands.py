@@ -135,7 +135,7 @@ def model_of(conversation: Conversation) -> str:
 def last_answer(conversation: Conversation) -> str:
     """The text of the last answer, complete or not; "" if there is none."""
     for turn in reversed(conversation.messages):
-        if turn["role"] == "assistant" and isinstance(turn["content"], str) and turn["content"]:
+        if turn["role"] == "assistant" and isinstance(turn.get("content"), str) and turn["content"]:
             answer: str = turn["content"]
             return answer
     return ""
