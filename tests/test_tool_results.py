@@ -126,6 +126,10 @@ class Unit(enum.Enum):
     KELVIN = "k"
 
 
+class Level(str, enum.Enum):  # noqa: UP042  # the str() of its members is their name
+    HIGH = "high"
+
+
 class Model(pydantic.BaseModel):
     unit: Unit
 
@@ -146,6 +150,7 @@ class Unset:
     [
         ("as it is", "as it is"),
         ("", ""),
+        (Level.HIGH, "high"),
         (None, "null"),
         (3, "3"),
         (["文", True], '["文", true]'),
@@ -156,7 +161,9 @@ class Unset:
 )
 def test_results_as_text(value: object, text: str) -> None:
     """A str as it is, anything else as JSON."""
-    assert result_text(value) == text
+    told = result_text(value)
+    assert told == text
+    assert type(told) is str, "turns hold no member of an Enum, whose str() is its name"
 
 
 def deep() -> list[Any]:

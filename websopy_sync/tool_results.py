@@ -109,7 +109,7 @@ def result_text(result: object) -> str | ConfigError:
     """
     try:
         if isinstance(result, str):
-            text = result
+            text = str.__str__(result)  # str() of a member of an Enum is its name
         else:
             text = json.dumps(result, ensure_ascii=False, allow_nan=False, default=_plain)
         text.encode()
