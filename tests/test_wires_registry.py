@@ -74,6 +74,28 @@ def test_no_such_wire(wire: object, says: str) -> None:
         find_wire(wire)  # type: ignore[arg-type]
 
 
+class _Nameless(Wire):
+    path = "/chat"
+
+
+class _HeaderAlone(OpenAI):
+    key_header = "X-Api-Key"  # type: ignore[assignment]  # an author's mistake
+
+
+@each(
+    ("wire", "says"),
+    [
+        (_Nameless(), "wire _Nameless: expected a str as its name"),
+        (OpenAI(path=None), "wire OpenAI: expected a str as its path"),
+        (_HeaderAlone(), r"wire _HeaderAlone: .* key_header .*\('X-Api-Key', ''\)"),
+    ],
+)
+def test_a_wire_that_lacks_an_attribute(wire: Wire, says: str) -> None:
+    """A ConfigError at the client, and not an AttributeError or a ValueError in a call."""
+    with pytest.raises(ConfigError, match=says):
+        find_wire(wire)
+
+
 FILES = {
     "good": "from websopy_sync.wires.openai import OpenAI as Wire",
     "bad": "raise ImportError('no engine')",

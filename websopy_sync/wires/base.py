@@ -110,12 +110,13 @@ class Wire:
 
     Attributes:
         name: The service's name.
-        base_url: The service's address, for users who pass none.
+        base_url: The service's address, for users who pass none; "" when it has none of its own.
         path: The path of a chat, after the base URL. `{model}` stands for the model's name, which
             the client quotes.
         framing: How a response is cut into events: as server-sent events, or "ndjson", one JSON
             value a line.
-        key_header: The header that carries the key, and the text before the key in it.
+        key_header: The header that carries the key, and the text before the key in it: a pair, such
+            as `("X-Api-Key", "")`.
         key_variable: The environment variable that the provider's own tools read the key from. It
             is read only for requests to `base_url`, so that a key goes to no other server.
         models_path: The path of the list of models, after the base URL; "" when the service has
@@ -139,7 +140,7 @@ class Wire:
     """
 
     name: str
-    base_url: str
+    base_url: str = ""
     path: str
     framing: Literal["sse", "ndjson"] = "sse"
     key_header: tuple[str, str] = ("Authorization", "Bearer ")

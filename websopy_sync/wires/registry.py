@@ -76,12 +76,14 @@ def find_wire(wire: str | Wire) -> Wire:
         wire: The name; a wire itself is given back.
 
     Raises:
-        ConfigError: There is none of this name, or an installed one cannot be loaded.
+        ConfigError: There is none of this name, an installed one cannot be loaded, or one lacks an
+            attribute.
     """
     if isinstance(wire, Wire):
+        _check(wire)
         return wire
     if not isinstance(wire, str):
-        raise ConfigError(f"wire: expected a name or a Wire, got {type(wire).__name__}")
+        raise ConfigError(f"wire: expected a name or a Wire object, got {type(wire).__name__}")
     base, differences = _PRESETS.get(wire, (wire, {}))
     if base in _OWN:
         file, name = _OWN[base]
@@ -91,6 +93,17 @@ def find_wire(wire: str | Wire) -> Wire:
     for entry in entry_points(group=GROUP, name=wire):
         return _installed(entry)
     raise ConfigError(_unknown(wire))
+
+
+def _check(wire: Wire) -> None:
+    """Name the attribute that an author forgot, or made a str of where a pair is expected."""
+    for name in ("name", "path"):
+        if not isinstance(getattr(wire, name, None), str):
+            raise ConfigError(f"wire {type(wire).__name__}: expected a str as its {name}")
+    header: object = wire.key_header
+    if not (isinstance(header, tuple) and [type(part) for part in header] == [str, str]):
+        expected = "a header and the text before the key in it, such as ('X-Api-Key', '')"
+        raise ConfigError(f"wire {type(wire).__name__}: expected as its key_header {expected}")
 
 
 def _unknown(wire: str) -> str:
@@ -112,5 +125,6 @@ def _installed(entry: EntryPoint) -> Wire:
     if interrupt is not None:
         raise interrupt
     if isinstance(wire, Wire):
+        _check(wire)
         return wire
     raise ConfigError(f"wire {entry.name!r} ({entry.value:.200}): {problem:.200}")
