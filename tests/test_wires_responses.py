@@ -193,6 +193,19 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         ],
         None,
     ),
+    (
+        "of two calls the second comes before the end, which has both",
+        item("added", 0, **CALL, arguments="")
+        + item("added", 1, **CALL | {"call_id": "d"}, arguments="")
+        + item("done", 1, **CALL | {"call_id": "d"}, arguments="[]")
+        + end(output=[CALL | {"arguments": "{}"}, CALL | {"call_id": "d", "arguments": "[]"}]),
+        [
+            ["tool_call", ["f", "[]", "d"]],
+            ["tool_call", ["f", "{}", "c"]],
+            ["done", ["tool_calls", None]],
+        ],
+        None,
+    ),
     *(
         (
             "arguments that the whole item lacks",

@@ -57,6 +57,7 @@ class ResponsesReader:
         self._told_parts = False  # whether an event of a part had its whole text
         self._thought = False  # whether reasoning has come in pieces
         self._came = Counter[str]()  # the kinds of items that have come
+        self._named = Counter[str]()  # and their names
         self._begun: set[str] = set()  # the calls that have
         self._arguments: dict[str, str] = {}  # of the calls, by the place of each
 
@@ -140,6 +141,8 @@ class ResponsesReader:
         if kind == "reasoning" and not text_in(item, "encrypted_content"):
             return
         self._came[str(kind)] += 1
+        self._named[name := _name_of(item)] += 1
+        self._size += len(name)
         if kind == CALL:
             yield whole_call(item, item.get("arguments"), text_in(item, "call_id"))
         if kind in PLACES:
@@ -179,11 +182,19 @@ class ResponsesReader:
 
     def _not_said(self, output: list[Any]) -> Iterator[StreamChunk]:
         """Read what came in no earlier event: some servers send items and text only now."""
-        came, silent = Counter(self._came), not (self._said or self._told)
+        left, named = Counter(self._came), Counter(self._named)
+        silent = not (self._said or self._told)
+        again = []
         for item in output:
-            kind = optional(item, "type", str)
-            came[kind] -= kind != "reasoning" or bool(text_in(item, "encrypted_content"))
-            yield from self._take(item) if came[kind] < 0 else ()
+            kind, name = optional(item, "type", str), _name_of(item)
+            again.append(named[name] > 0)
+            named[name] -= again[-1]
+            left[kind] -= again[-1]
+        for item, is_known in zip(output, again, strict=True):
+            kind = item.get("type")
+            if not is_known:  # or under another name: some servers change it
+                left[kind] -= kind != "reasoning" or bool(text_in(item, "encrypted_content"))
+                yield from self._take(item) if left[kind] < 0 else ()
             yield from self._message(item) if kind == "message" and silent else ()
 
     def _fail(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
@@ -220,6 +231,11 @@ def _whole_text(part: Mapping[str, Any]) -> str:
 def _place_of(fields: Mapping[str, Any]) -> str:
     """What names the item that an event belongs to. Some servers change the item's id."""
     return repr(fields.get("item_id" if fields.get("output_index") is None else "output_index"))
+
+
+def _name_of(item: Mapping[str, Any]) -> str:
+    """What names an item, if it has a name."""
+    return repr((item.get("type"), item.get("call_id") or item.get("id")))
 
 
 def _cut(event: str, response: Mapping[str, Any]) -> str | None:
