@@ -79,6 +79,9 @@ def end(reason: str | None = "end_turn", **fields: Any) -> str:
 STOP = event("message_stop")
 DONE = ["done", ["stop", None]]
 
+CALLER = {"type": "code_execution_20250825", "tool_id": "s"}
+BEGUN = [{"type": "tool_use", "id": "c", "name": "f", "input": {"x": 1}, "caller": CALLER}]
+
 CASES: list[tuple[str, str, list[Any], str | None]] = [
     (
         "two calls that the server leaves open",
@@ -257,6 +260,34 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         None,
     ),
     (
+        "another message within one, as of a gateway that asked again: no text comes twice",
+        begin()
+        + text("a")
+        + start(1, "tool_use", id="a", name="f")
+        + arguments('{"x', 1)
+        + begin().replace("msg_1", "msg_2")
+        + text("a")
+        + end()
+        + STOP,
+        [["content", "a"]],
+        "StreamProtocolError",
+    ),
+    (
+        "the same message begins twice, and one begins anew before its text",
+        begin().replace("msg_1", "msg_0") + begin() + text("a") + begin() + end() + STOP,
+        [["content", "a"], DONE],
+        None,
+    ),
+    (
+        "calls that the start of the message has, and what is none",
+        event("message_start", message={"content": [*BEGUN, "x", {"type": "text", "text": "a"}]})
+        + event("message_start", message={"content": "x"})
+        + end("tool_use")
+        + STOP,
+        [["tool_call", ["f", '{"x": 1}', "c"]], ["done", ["tool_calls", None]]],
+        None,
+    ),
+    (
         "unknown blocks, deltas and events, and a comment",
         begin()
         + ": hello\n\n"
@@ -379,11 +410,13 @@ def test_other_counts_and_fields_are_kept() -> None:
         begin(input_tokens=1, **CACHE, service_tier="standard", inference_geo=None)
         + event("content_block_delta", index=0, delta={"type": "text_delta", "text": "a"}, x=1)
         + delta(0, "citations_delta", "citation", citation)
-        + event("message_delta", delta={"stop_reason": "stop_sequence", "stop_sequence": "###"})
+        + event(
+            "message_delta", delta={"stop_reason": "stop_sequence", "stop_sequence": "###"}, y=2
+        )
     )
     first, last = play(datas(WIRE, stream.encode(), 7), WIRE.reader())[0]
     assert first.extra == {"x": 1}
-    assert last.extra == {"stop_sequence": "###", "citations": [citation]}
+    assert last.extra == {"stop_sequence": "###", "y": 2, "citations": [citation]}
     counted = message_in((stream + end(usage={"output_tokens": 2})).encode())
     assert counted.usage is not None
     assert counted.usage.details == {"cache_creation_input_tokens": 7, "service_tier": "standard"}
@@ -434,6 +467,23 @@ THINKS = (
         (thought("hm, 世") + signature("abc") + text("a", 1), [SIGNED]),
         (start(0, "text", text="") + text("a") + stop(), None),
         (start(0, "later") + stop(), [{"type": "later"}]),
+        (
+            start(0, "compaction", content=None)
+            + delta(0, "compaction_delta", "content", "so ")
+            + delta(0, "compaction_delta", "content", None)
+            + delta(0, "compaction_delta", "content", "far")
+            + delta(0, "compaction_delta", "encrypted_content", "abc")
+            + stop()
+            + text("a", 1),
+            [{"type": "compaction", "content": "so far", "encrypted_content": "abc"}],
+        ),
+        (
+            start(0, "tool_use", id="c", name="f", caller=CALLER)
+            + stop()
+            + start(1, "tool_use", id="d", name="f", caller={"type": "direct"})
+            + stop(1),
+            [CALL | {"caller": CALLER}, CALL],
+        ),
         (start(0, 7) + stop(), None),  # type: ignore[arg-type]
     ],
 )
@@ -455,6 +505,7 @@ CALLS = [{"name": "f", "arguments": "", "id": id} for id in "cd"]
     [
         ([SIGNED, TEXT, CALL], "a", CALLS[:1], [SIGNED, A, C]),
         ([SIGNED, CALL, SIGNED, CALL], "", CALLS, [SIGNED, C, SIGNED, D]),
+        ([CALL | {"caller": CALLER}, CALL], "", CALLS, [C | {"caller": CALLER}, D]),
         ([SIGNED, CALL], "a", CALLS, [SIGNED, A, C, D]),  # text that no block had begun
         ([TEXT, SEARCH, FOUND, TEXT], "a", [], [SEARCH, FOUND, A]),
         ([SIGNED], "a", [], [SIGNED, A]),

@@ -54,7 +54,8 @@ class AnthropicBlocks:
         Text and tool calls are in the message: only their places are here.
         """
         kept = [block for block in self._kept if block]
-        return kept if any(block["type"] not in _IN_MESSAGE for block in kept) else []
+        must = any(block["type"] not in _IN_MESSAGE or len(block) > 1 for block in kept)
+        return kept if must else []
 
     def start(self, index: int, fields: dict[str, Any]) -> None:
         """Begin a block.
@@ -65,7 +66,7 @@ class AnthropicBlocks:
         kind = fields.get("type")
         if kind == "tool_use" and not optional(fields, "name", str):
             raise TypeError("expected the name of the tool, got none")
-        block = _Block(fields, {"type": kind} if kind in _IN_MESSAGE else {})
+        block = _Block(fields, _place_of(fields) if kind in _IN_MESSAGE else {})
         self._open[index] = block
         self.kept_size += len(repr(fields))
         self._kept.append(block.kept)
@@ -100,11 +101,18 @@ class AnthropicBlocks:
             return []
         if block.kind == "tool_use":
             self.held -= sum(map(len, block.pieces.get("input", ())))
-            self.kept_size -= len(repr(block.fields))
+            self.kept_size += len(repr(block.kept)) - len(repr(block.fields))
             return [_tool_call(block)]
         if isinstance(block.kind, str):
             block.kept |= _whole(block)
         return []
+
+
+def _place_of(fields: dict[str, Any]) -> dict[str, Any]:
+    """The place of text or a call, which goes back with the program of the model's that made it."""
+    caller = fields.get("caller")
+    by_program = isinstance(caller, dict) and caller.get("type") != "direct"
+    return {"type": fields["type"]} | ({"caller": cleaned(caller)} if by_program else {})
 
 
 def _tool_call(block: _Block) -> ToolCallChunk:
@@ -120,5 +128,8 @@ def _whole(block: _Block) -> dict[str, Any]:
         signature = block.text("signature") or text_in(fields, "signature")
         thinking = {"thinking": block.text("thinking"), "signature": signature}
         return fields | thinking if signature else {}
+    fields |= {
+        name: block.text(name) for name in ("content", "encrypted_content") if block.text(name)
+    }
     arguments = block.text("input")
     return fields | {"input": input_of(arguments)} if arguments else fields

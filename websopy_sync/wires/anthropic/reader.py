@@ -54,6 +54,7 @@ class AnthropicReader:
         self._reason: str | None = None
         self._model: str | None = None
         self._id: str | None = None
+        self._has_begun = False  # whether a block has
         self._counts, self._extra, self._citations = Noted(), Noted(), Noted()
 
     @property
@@ -99,19 +100,32 @@ class AnthropicReader:
             yield from self._texts.flush()
             yield from self._blocks.close(index)
         elif kind == "message_start":
-            message = optional(fields, "message", dict)
-            self._model, self._id = text_in(message, "model"), text_in(message, "id")
-            self._note(message, message.get("usage"), without="output_tokens")  # it is 1 or so
+            yield from self._begin(optional(fields, "message", dict))
         elif kind == "message_delta":
             delta = optional(fields, "delta", dict)
             reason = text_in(delta, "stop_reason")
-            self._note(delta, fields.get("usage"))
+            self._note(fields | delta, fields.get("usage"))
             if reason:
                 self._reason = _REASONS.get(reason, reason)
                 yield from self._end()
         elif kind == "message_stop":
             yield from self._end()
             yield self._done()
+
+    def _begin(self, message: dict[str, Any]) -> Iterator[StreamChunk]:
+        """Begin the message. It may have calls already, which a program of the model's made.
+
+        Text in it would come twice: some gateways put there what follows in pieces.
+        """
+        if self._has_begun and text_in(message, "id") != self._id:
+            raise TypeError("expected one message, got the start of another")
+        self._model, self._id = text_in(message, "model"), text_in(message, "id")
+        self._note(message, message.get("usage"), without="output_tokens")  # it is 1 or so
+        content = message.get("content")
+        for index, block in enumerate(content if isinstance(content, list) else ()):
+            if isinstance(block, dict) and block.get("type") == "tool_use":
+                yield from self._start(index, block)
+                yield from self._blocks.close(index)
 
     def _note(self, fields: dict[str, Any], usage: Any, *, without: str = "") -> None:
         """Note the tokens, and the fields that this version does not know."""
@@ -123,6 +137,7 @@ class AnthropicReader:
         self._extra.note(unknown_fields(fields, _KNOWN))
 
     def _start(self, index: int, block: dict[str, Any]) -> Iterator[StreamChunk]:
+        self._has_begun = True
         yield from self._blocks.close(index)
         self._blocks.start(index, block)
         kind = block.get("type")
@@ -132,7 +147,7 @@ class AnthropicReader:
     def _delta(
         self, index: int, fields: dict[str, Any], delta: dict[str, Any]
     ) -> Iterator[StreamChunk]:
-        kind = delta.get("type")
+        kind, self._has_begun = delta.get("type"), True
         if kind == "text_delta":
             extra = unknown_fields(fields, _KNOWN) | unknown_fields(delta, _KNOWN)
             yield from self._texts.say(optional(delta, "text", str), extra)
@@ -144,6 +159,9 @@ class AnthropicReader:
             self._blocks.add(index, "signature", optional(delta, "signature", str))
         elif kind == "input_json_delta":
             self._blocks.add(index, "input", optional(delta, "partial_json", str))
+        elif kind == "compaction_delta":
+            for name in ("content", "encrypted_content"):
+                self._blocks.add(index, name, optional(delta, name, str))
         elif kind == "citations_delta" and delta.get("citation"):
             number = str(len(self._citations.fields))
             self._citations.note({number: cleaned(delta["citation"])})
