@@ -345,6 +345,21 @@ def test_a_follower_elsewhere_keeps_an_answer_going(make_relay: MakeRelay, askin
     assert ends_of(elsewhere.events()) == ["done"]
 
 
+def test_a_reload_reaches_another_process_within_a_short_grace(
+    make_relay: MakeRelay, asking: Asking
+) -> None:
+    """The producer asks the log who follows before it cancels, however far its next beat is."""
+    relay, other = make_relay(grace=0.1, lease=3.0), make_relay(lease=3.0)
+    gate = threading.Event()
+    body = relay.start(asking(say("a"), wait(gate), say("b"), done()), owner="me")
+    answer_id = first_event(body)
+    body.close()
+    reader = Reader(other.follow(answer_id, owner="me"))
+    time.sleep(0.3)
+    gate.set()
+    assert ends_of(reader.events()) == ["done"]
+
+
 def test_a_callback_that_raises(asking: Asking, caplog: pytest.LogCaptureFixture) -> None:
     """A source has subscribed it to its token: other answers still end after their grace."""
 

@@ -44,6 +44,7 @@ class Keeper:
         self._is_closing = False
         self._next_beat = 0.0
         self._last_beat = time.monotonic()  # that the log took
+        self._last_look = 0.0  # when the last beat began
         self._followed: frozenset[str] = frozenset()
 
     def run(self) -> None:
@@ -106,13 +107,18 @@ class Keeper:
             alone.sort(key=lambda answer: answer.alone_since)
             ended = alone[: max(0, len(alone) - self._settings.max_unfollowed)]
         else:
-            ended = [a for a in alone if now >= a.alone_since + self._settings.grace]
+            due = [a for a in alone if now >= a.alone_since + self._settings.grace]
+            # Its page may have reached another process, which only the log knows.
+            ended = [a for a in due if self._last_look >= a.alone_since + self._settings.grace]
+            if len(ended) < len(due):
+                self._next_beat = 0.0
         for answer in ended:
             answer.cancel("cancelled")
 
     def _beat(self) -> None:
         """One sign of life, and what the log says to it."""
-        self._next_beat = time.monotonic() + self._terms.lease / 3
+        self._last_look = time.monotonic()
+        self._next_beat = self._last_look + self._terms.lease / 3
         with self._answers.lock:
             # One that has ended needs its lease until the log has the end. One that the log has
             # nothing of may still be refused by the service, and is no answer then.
