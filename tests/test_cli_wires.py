@@ -16,7 +16,7 @@ def test_wires() -> None:
     assert lines["openai"] == "openai https://api.openai.com/v1 OPENAI_API_KEY, set"
     assert lines["mistral"] == "mistral https://api.mistral.ai/v1 MISTRAL_API_KEY, not set"
     assert lines["ollama"] == "ollama http://127.0.0.1:11434 none needed"
-    assert lines["azure"].startswith("azure none: pass --base-url")
+    assert lines["azure"].startswith("azure none: pass --base-url WEBSOPY_API_KEY")
     assert lines["websopy"].startswith("websopy https://api.websopy.com/v1 WEBSOPY_API_KEY")
 
 

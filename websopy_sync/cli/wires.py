@@ -45,7 +45,8 @@ def _row(name: str) -> dict[str, Any]:
         wire = find_wire(name)
     except ConfigError as error:  # an installed one that does not load
         return {"name": name, "problem": str(error)}
-    variable = wire.key_variable or ("WEBSOPY_API_KEY" if wire.needs_key else "")
+    remote = wire.needs_key or not wire.base_url  # Azure wants a key, or a token in a header
+    variable = wire.key_variable or ("WEBSOPY_API_KEY" if remote else "")
     return {
         "name": name,
         "base_url": wire.base_url,
