@@ -373,3 +373,18 @@ def test_a_site_without_its_settings_does_not_start(variables: dict[str, str], w
     )
     assert program.returncode == 3
     assert f"RuntimeError: {why}" in program.stderr
+
+
+def test_a_trial_without_a_key_names_the_sandbox() -> None:
+    """One who forgot the flag reads two lines, and no traceback."""
+    needs_the_page()
+    program = subprocess.run(
+        [sys.executable, str(CHAT / "flask_app.py")],
+        env={**os.environ, "WEBSOPY_API_KEY": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert program.returncode == 1 and "Traceback" not in program.stderr
+    assert program.stderr.endswith("try the page with --sandbox.\n")

@@ -91,7 +91,11 @@ class Trial:
         check_built()
         folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="chat-"))
         self.settings = Settings.for_this_machine(Path(folder), **self._times)
-        self.chat = Chat(self.settings, **self._service())
+        try:
+            self.chat = Chat(self.settings, **self._service())
+        except ConfigError as error:  # mostly there is no key
+            self._open.close()
+            sys.exit(f"{error}\nWithout a key, try the page with --sandbox.")
         self._open.callback(self.chat.close)
         print(f"Open http://127.0.0.1:{self.port} in a browser; Ctrl-C ends it.", flush=True)
         return self
