@@ -339,6 +339,8 @@ def structured_output(client: WebsopyClient, options: ChatOptions) -> str:
     assert_type(client.ai.chat("Hello", response_type=int).parsed, int)
     assert_type(client.ai.chat("Hello", response_type=None), Message)
     client.ai.chat("Hello", response_type=Weather | None).parsed
+    client.ai.chat("Hello", response_type=Literal["yes", "no"]).parsed
+    client.ai.map(["a"], response_type=Literal["yes", "no"]).close()
     client.ai.chat("Hello", response_type=7)  # type: ignore[call-overload]
     assert_type(client.ai.chat("Hello", response_type=Weather, **options).parsed, Weather)
     client.ai.chat("Hello", response_type=Weather, timeout="5")  # type: ignore[call-overload]

@@ -5,6 +5,7 @@ Knows nothing of how a call is put together and sent: `calls` does that.
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Generator, Iterable, Sequence
 from types import UnionType
 from typing import Any, TypeVar, Unpack, overload
@@ -27,6 +28,8 @@ from .turns import Messages
 __all__ = ["AI"]
 
 Parsed = TypeVar("Parsed")
+TypeForm = UnionType | typing._SpecialForm
+"""What a type checker takes a union, a Literal or an Annotated for, as PEP 747 is not there yet."""
 
 
 class AI:
@@ -64,7 +67,7 @@ class AI:
     ) -> ParsedMessage[Parsed]: ...
     @overload
     def chat(
-        self, messages: Messages, *, response_type: UnionType, **options: Unpack[ChatOptions]
+        self, messages: Messages, *, response_type: TypeForm, **options: Unpack[ChatOptions]
     ) -> ParsedMessage[Any]: ...
     @discreet
     def chat(
@@ -188,7 +191,7 @@ class AI:
         prompts: Iterable[Messages],
         *,
         workers: int = 8,
-        response_type: UnionType,
+        response_type: TypeForm,
         **options: Unpack[ChatOptions],
     ) -> Generator[tuple[int, ParsedMessage[Any] | WebsopyError], None, None]: ...
     @discreet
