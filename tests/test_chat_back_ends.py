@@ -169,6 +169,8 @@ def test_what_a_page_does_not_send_is_refused(back_end: BackEnd, visitor: Visito
         assert response.json()["error"]["code"] == "conversation_too_long", name
     bad = visitor.request("POST", "/chat", data=b'{"messages": "\xff\xfe"}')
     assert bad.status_code == 400
+    form = visitor.request("POST", "/chat", files={"messages": b"hello"})
+    assert (form.status_code, form.json()["error"]["code"]) == (400, "refused")
     assert len(back_end.sandbox.requests) == asked
     assert visitor.ask().status_code == 200
     assert "Traceback" not in back_end.log.read_text("utf-8")

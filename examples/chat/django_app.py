@@ -23,7 +23,13 @@ from django.core.asgi import get_asgi_application
 from django.core.exceptions import RequestDataTooBig
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
-from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse
+from django.http import (
+    FileResponse,
+    HttpRequest,
+    HttpResponse,
+    JsonResponse,
+    RawPostDataException,
+)
 from django.urls import path
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -31,7 +37,7 @@ from django.views.static import serve
 from settings import Settings
 from visitors import visitor_of
 
-from websopy_sync import WebsopyError
+from websopy_sync import ConfigError, WebsopyError
 from websopy_sync.web import django_response
 
 
@@ -56,9 +62,11 @@ def tells_failures(view: Callable[..., Any]) -> Callable[..., Any]:
             return view(request, **parts)
         except RequestDataTooBig:  # Django itself answers 400, which does not say why
             return HttpResponse(status=413)
+        except RawPostDataException:  # a form, which the check of the token has read
+            body, status, headers = page.failure(ConfigError("body: expected JSON"))
         except WebsopyError as error:
             body, status, headers = page.failure(error)
-            return JsonResponse(body, status=status, headers=headers)
+        return JsonResponse(body, status=status, headers=headers)
 
     return telling
 
