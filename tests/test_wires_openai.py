@@ -97,6 +97,27 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         "StreamServerError",
     ),
     (
+        "text beside an error",
+        event({"content": "x"}, finish="error", error={"message": "m", "code": 503}),
+        [["content", "x"], ["error", ["m", "503"]]],
+        "StreamServerError",
+    ),
+    *(
+        (
+            f"an error beside what is no text: {choices}",
+            f'data: {{"error": "m", "choices": {choices}}}\n\n',
+            [["error", ["m", None]]],
+            "StreamServerError",
+        )
+        for choices in ('[{"delta": {"content": 7}}]', '[{"delta": 7}]', "[7]", "[]", "7")
+    ),
+    (
+        "an error of Groq's, which it does not name so",
+        event({"content": "x"}) + event({}, x_groq={"id": "r", "error": "over capacity"}) + DONE,
+        [["content", "x"], ["error", ["over capacity", None]]],
+        "StreamServerError",
+    ),
+    (
         "an error within a tool call: a piece of one is none",
         event({"content": "x"})
         + event(call(0, '{"path": "/tmp', id="c", name="rm"))
@@ -147,6 +168,11 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
             ("model_context_window_exceeded", "length"),
             ("MAX_TOKENS", "length"),
             ("sensitive", "content_filter"),
+            ("STOP", "stop"),
+            ("eos", "stop"),
+            ("eos_token", "stop"),
+            ("end_turn", "stop"),
+            ("tool_use", "tool_calls"),
             ("content_filter: PROHIBITED_CONTENT", "content_filter"),
             ("function_call_filter: MALFORMED_FUNCTION_CALL",) * 2,
         )
@@ -363,6 +389,47 @@ def test_a_cache_as_moonshot_counts_it() -> None:
     reader = OpenAIReader()
     reader.read(event({}, finish="stop", usage=USAGE | {"cached_tokens": 2})[6:])
     assert reader.done and reader.done.usage == Usage(3, 4, 7, cached_tokens=2)
+
+
+@each(
+    ("more", "usage"),
+    [
+        (
+            {"total_tokens": 354, "completion_tokens_details": {"reasoning_tokens": 347}},
+            Usage(3, 351, 354, reasoning_tokens=347),
+        ),
+        (
+            {"prompt_tokens_details": None, "reasoning_tokens": 2},
+            Usage(3, 4, 7, reasoning_tokens=2),
+        ),
+    ],
+)
+def test_reasoning_that_is_counted_otherwise(more: dict[str, Any], usage: Usage) -> None:
+    """PROMISE 47: xAI counts it beside the completion, SGLang says it beside the other counts."""
+    reader = OpenAIReader()
+    reader.read(event({}, finish="stop", usage=USAGE | more)[6:])
+    assert reader.done and reader.done.usage == usage and not usage.details
+
+
+def test_what_is_neither_text_nor_reasoning() -> None:
+    """PROMISE 47: sound and images come in several events, and none of them is lost."""
+    reference = {"type": "reference", "reference_ids": [1]}
+    sound, image = {"id": "a", "data": "AA=="}, [{"type": "image_url", "image_url": {"url": "u"}}]
+    stream = event({"audio": sound}) + event({"audio": {"transcript": "h\ud83d"}})
+    stream += event({"content": "x", "images": image}) + event({"images": image, "audio": None})
+    stream += event({"content": [{"type": "text", "text": "y"}, reference]}) + STOP
+    chunks, error = play(datas(WIRE, stream.encode(), 7), WIRE.reader())
+    told = [chunk.data if chunk.type != "content" else chunk.content for chunk in chunks[:-1]]  # type: ignore[union-attr]
+    assert told == [
+        {"audio": sound},
+        {"audio": {"transcript": "h\ufffd"}},
+        "x",
+        {"images": image},
+        {"images": image},
+        "y",
+        reference,
+    ]
+    assert error is None and not chunks[-1].extra
 
 
 def test_unknown_fields_are_kept() -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...chunks import DoneChunk, StreamChunk
+from ...chunks import DoneChunk, StreamChunk, UnknownChunk
 from ...usage import Usage
 from ..base import ReadResult
-from ..lenient_json import WHITE_SPACE
+from ..lenient_json import WHITE_SPACE, cleaned
 from ..openai_form import usage_in
 from ..pieces import (
     Noted,
@@ -34,12 +34,20 @@ _KNOWN = {
     *("id", "object", "created", "model", "choices", "usage", "obfuscation"),
     *("system_fingerprint", "service_tier", "index", "delta", "message", "finish_reason"),
     *("role", "content", "refusal", "reasoning", "reasoning_content", "tool_calls"),
-    "function_call",
+    *("function_call", "audio", "images"),
 }
 """Fields of an event, its choice and its delta that are read, or say nothing about the answer."""
 
+_MEDIA = ("audio", "images")
+"""Fields of a delta with what is no text. Each may come in several events."""
+
 _REASONS = {
     "function_call": "tool_calls",
+    "eos": "stop",  # Together AI
+    "eos_token": "stop",  # TGI
+    "stop": "stop",  # gateways to Gemini, in capitals
+    "end_turn": "stop",  # gateways to Anthropic
+    "tool_use": "tool_calls",
     "model_length": "length",  # Mistral
     "model_context_window_exceeded": "length",  # Zhipu
     "max_tokens": "length",  # gateways to Anthropic and Gemini
@@ -95,8 +103,17 @@ class OpenAIReader:
             return None
         failure = _failure_in(fields)
         if failure is not None:
-            return [*self._texts.flush(), error_chunk(failure)]  # a call in pieces is none
+            last = [*self._last_words(fields), *self._texts.flush()]
+            return [*last, error_chunk(failure)]  # a call in pieces is none
         return collected(self._event(fields), data)
+
+    def _last_words(self, fields: dict[str, Any]) -> list[StreamChunk]:
+        """The text beside an error. Whatever is there, it must not hide the error."""
+        choices = fields.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        text = delta.get("content") if isinstance(delta, dict) else None
+        return self._texts.say(text) if isinstance(text, str) else []
 
     def _event(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         self._count(fields)
@@ -156,6 +173,7 @@ class OpenAIReader:
         said = self._texts.say(text, extra)
         yield from said
         self._extra.note({} if said else extra)
+        yield from _others_in(delta)
         for piece in optional(delta, "tool_calls", list):
             function = optional(piece, "function", dict)  # first: the piece may be no object
             self._piece(piece.get("index"), piece, function)
@@ -183,6 +201,9 @@ class OpenAIReader:
 
 def _failure_in(fields: dict[str, Any]) -> Mapping[str, Any] | None:
     """What says that the service failed, as `error_chunk` reads it; None if nothing does."""
+    groq = fields.get("x_groq")
+    if isinstance(groq, dict) and groq.get("error"):
+        return groq
     named = fields.get("error") or fields.get("object") == "error"
     if named or (fields.get("choices") and "base_resp" not in fields):
         return fields if named else None
@@ -213,6 +234,21 @@ def _texts(delta: dict[str, Any]) -> tuple[str, str]:
     else:
         text = optional(delta, "content", str)
     return reasoning, text + optional(delta, "refusal", str)
+
+
+def _others_in(delta: Mapping[str, Any]) -> Iterator[UnknownChunk]:
+    """What is neither text nor reasoning: sound, images, parts such as references."""
+    content = delta.get("content")
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, dict) and not part.keys() & {"text", "thinking", "summary"}:
+            yield _unknown(text_in(part, "type") or "part", part)
+    for name in _MEDIA:
+        if delta.get(name):
+            yield _unknown(name, {name: delta[name]})
+
+
+def _unknown(kind: str, fields: Mapping[str, Any]) -> UnknownChunk:
+    return UnknownChunk(kind, cleaned(fields))  # type: ignore[arg-type]  # any text
 
 
 def _is_thought(delta: Mapping[str, Any]) -> bool:
