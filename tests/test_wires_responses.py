@@ -486,6 +486,41 @@ def test_where_an_answer_has_it_from() -> None:
     assert last.extra == {"annotations": [note | {"url": "https://x/\ufffd"}]}
 
 
+@each("came", ["done", "added"])
+def test_sources_that_only_the_items_name(came: str) -> None:
+    """PROMISE 47: some servers send no event for each."""
+    notes = [{"type": "url_citation", "url": f"https://x/{name}"} for name in "abc"]
+    items = [
+        {"type": "message", "content": [{"type": "output_text", "text": "H", "annotations": each}]}
+        for each in (notes[:2], notes[2:], None)
+    ]
+    stream = said("H") + "".join(item(came, **fields) for fields in items) + end(output=items)
+    chunks, _ = play(datas(WIRE, stream.encode(), 1000), WIRE.reader())
+    assert chunks[-1].extra == {"annotations": notes}
+
+
+def test_log_probabilities() -> None:
+    """PROMISE 47: those of a piece come with it."""
+    piece = {"type": "response.output_text.delta", "delta": "Hi"}
+    for sent, extra in (([{"token": "Hi"}], {"logprobs": [{"token": "Hi"}]}), ([], {})):
+        chunk = WIRE.reader().read(json.dumps(piece | {"logprobs": sent}))
+        assert chunk == ContentChunk("Hi") and chunk.extra == extra
+
+
+@each(
+    "kind",
+    [
+        "response.image_generation_call.partial_image",
+        "response.audio.delta",
+        "response.audio.transcript.delta",
+    ],
+)
+def test_pieces_of_sound_and_images(kind: str) -> None:
+    """PROMISE 47: they come as they are."""
+    chunk = WIRE.reader().read(json.dumps({"type": kind, "x": "\ud83d"}))
+    assert chunk == UnknownChunk(kind, {"type": kind, "x": "\ufffd"})  # type: ignore[arg-type]
+
+
 @each("came", [True, False])
 def test_items_of_other_kinds(came: bool) -> None:
     """PROMISE 47: what the service's own tools did, and calls of custom tools, come once each."""
@@ -508,6 +543,8 @@ def test_items_of_other_kinds(came: bool) -> None:
 SECRET = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "abc"}
 OTHER = SECRET | {"id": "rs_2", "encrypted_content": "def"}
 SEARCH = {"type": "web_search_call", "id": "ws", "action": {"query": "x"}}
+FOUND = {"type": "tool_search_call", "id": "ts"}
+NAMESPACE = {"namespace": "n"}
 TEXT, PLACE = {"type": "message"}, {"type": "function_call"}
 
 
@@ -537,6 +574,13 @@ TEXT, PLACE = {"type": "message"}, {"type": "function_call"}
             + item("done", type="custom_tool_call")
             + item("done", **TEXT),
             [SECRET, SEARCH, TEXT],
+        ),
+        (
+            item("done", **TEXT, phase="commentary")
+            + item("done", **FOUND)
+            + item("done", **FOUND, execution="server")
+            + item("done", **CALL, arguments="{}", namespace="n", caller=None),
+            [TEXT | {"phase": "commentary"}, FOUND | {"execution": "server"}, PLACE | NAMESPACE],
         ),
         (item("done", **SEARCH) + said("a") + item("done", **TEXT), None),
         (said("a") + item("done", **TEXT), None),
@@ -596,6 +640,7 @@ def without_ids(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 A = said_before("a")
 C, D = ({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"} for id in "cd")
 CALLS = [{"name": "f", "arguments": "{}", "id": id} for id in "cd"]
+EARLY, LATE = ({"type": "message", "phase": phase} for phase in ("commentary", "final_answer"))
 
 
 @each(
@@ -606,6 +651,8 @@ CALLS = [{"name": "f", "arguments": "{}", "id": id} for id in "cd"]
         ([SECRET, PLACE, OTHER, PLACE], "", CALLS, [SECRET, C, OTHER, D]),
         ([SECRET, TEXT, OTHER, PLACE], "a", CALLS[:1], [SECRET, A, OTHER, C]),
         ([SECRET, PLACE], "a", CALLS[:1], [SECRET, A, C]),
+        ([EARLY, PLACE | NAMESPACE], "a", CALLS[:1], [A | EARLY, C | NAMESPACE]),
+        ([EARLY, SEARCH, LATE], "a", [], [SEARCH, A | LATE]),
         # the service refuses reasoning that nothing follows
         ([SECRET, TEXT, OTHER], "a", [], [SECRET, A]),
         ([SECRET, TEXT, OTHER, PLACE], "a", [], [SECRET, A]),  # a call that the user took out
@@ -758,10 +805,11 @@ def test_ids_of_answers() -> None:
 
 
 def test_calls_of_another_service() -> None:
-    """PROMISE 48: one that gives no ids."""
-    call = Message("", (ToolCall("f", "{}"),)).to_dict()
+    """PROMISE 48: one that gives no ids, and no text for arguments of which there are none."""
+    call = Message("", (ToolCall("f", ""),)).to_dict()
     result = {"role": "tool", "tool_call_id": None, "name": "f", "content": "1"}
-    assert [item["call_id"] for item in body_of(call, result)["input"]] == ["call_0_0"] * 2
+    asked, told = body_of(call, result)["input"]
+    assert asked["call_id"] == told["call_id"] == "call_0_0" and asked["arguments"] == "{}"
 
 
 def test_a_tool_turn_without_text() -> None:

@@ -33,9 +33,12 @@ _SENT_BACK = ("type", "id", "summary", "encrypted_content")
 
 _OWN_CALLS = {
     *("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
-    *("mcp_call", "mcp_list_tools"),
+    *("mcp_call", "mcp_list_tools", "tool_search_output", "program", "program_output"),
 }
 """Items of tools that the service runs itself. They go back with the reasoning that led to them."""
+
+_BESIDE = ("phase", "namespace", "caller")
+"""Fields of messages and calls that say what they are for. They go back with their place."""
 
 _REASONS = {"max_output_tokens": "length"}
 """Why a response is incomplete, in the words of `DoneChunk`."""
@@ -51,6 +54,7 @@ class ResponsesReader:
         self._texts = Texts()
         self._kept: list[dict[str, Any]] = []
         self._sources: list[Any] = []  # where the text has it from
+        self._cited = False  # whether an event has named one of them
         self._size = 0
         self._said: set[str] = set()  # the places of the items whose text has come in pieces
         self._told = False  # whether text has come as a whole
@@ -82,7 +86,8 @@ class ResponsesReader:
         if text and place not in self._said:
             self._said.add(place)
             self._size += len(place)
-        yield from self._texts.say(text)
+        known = fields.get("logprobs")
+        yield from self._texts.say(text, {"logprobs": cleaned(known)} if known else None)
 
     def _said_whole(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         """The text of a part once more; some servers send it only now."""
@@ -95,10 +100,22 @@ class ResponsesReader:
         yield from self._texts.think(optional(fields, "delta", str))
 
     def _annotate(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
-        if fields.get("annotation"):
-            self._sources.append(cleaned(fields["annotation"]))
-            self._size += len(str(fields["annotation"]))
+        self._cited = True
+        self._cite([fields["annotation"]] if fields.get("annotation") else [])
         yield from ()
+
+    def _cite(self, notes: list[Any]) -> None:
+        self._sources += cleaned(notes)
+        self._size += len(str(notes)) if notes else 0
+
+    def _cite_all(self, item: dict[str, Any]) -> None:
+        """Note the sources that the text of a message names, where no event has."""
+        for part in [] if self._cited else optional(item, "content", list):
+            notes = part.get("annotations") if isinstance(part, dict) else None
+            self._cite(notes if isinstance(notes, list) else [])
+
+    def _other(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
+        yield _unknown(fields["type"], fields)
 
     def _begin(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         item = optional(fields, "item", dict)
@@ -117,8 +134,9 @@ class ResponsesReader:
     def _item(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         """An item that is complete. Some servers send the text of a message only now."""
         item = optional(fields, "item", dict)
-        if item.get("type") == "message" and not (self._said or self._told_parts):
-            yield from self._message(item)
+        if item.get("type") == "message":
+            self._cite_all(item)
+            yield from () if self._said or self._told_parts else self._message(item)
         if item.get("type") == "reasoning" and not self._thought:
             for part in optional(item, "content", list) or optional(item, "summary", list):
                 yield from self._texts.think(_whole_text(part))
@@ -146,14 +164,14 @@ class ResponsesReader:
         if kind == CALL:
             yield whole_call(item, item.get("arguments"), text_in(item, "call_id"))
         if kind in PLACES:
-            self._keep({"type": kind})
+            self._keep({"type": kind} | cleaned({n: item[n] for n in _BESIDE if item.get(n)}))
         elif kind == "reasoning":
             fields = {name: item[name] for name in _SENT_BACK if name in item}
             self._keep({"summary": [], **cleaned(fields)})
         elif kind:  # what the service's own tools did, or a call of a tool of another kind
-            if kind in _OWN_CALLS:
+            if kind in _OWN_CALLS or item.get("execution") == "server":
                 self._keep(cleaned(item))
-            yield UnknownChunk(kind, cleaned(item))  # type: ignore[arg-type]  # any text
+            yield _unknown(kind, item)
 
     def _keep(self, item: dict[str, Any]) -> None:
         self._kept.append(item)
@@ -171,19 +189,20 @@ class ResponsesReader:
         if kinds[CALL] < len(self._begun) and not cut:
             begun = f"{len(self._begun)} tool calls that began"
             raise TypeError(f"expected {begun}, got {kinds[CALL]}")
+        must = "reasoning" in kinds or any(item.keys() & set(_BESIDE) for item in self._kept)
         yield DoneChunk(
             usage_in(response.get("usage"), "input_tokens", "output_tokens"),
             cut or ("tool_calls" if CALL in kinds else "stop"),
             text_in(response, "model"),
             text_in(response, "id"),
-            state={STATE: {"items": self._kept}} if "reasoning" in kinds else None,
+            state={STATE: {"items": self._kept}} if must else None,
             extra={"annotations": self._sources} if self._sources else None,
         )
 
     def _not_said(self, output: list[Any]) -> Iterator[StreamChunk]:
         """Read what came in no earlier event: some servers send items and text only now."""
         left, named = Counter(self._came), Counter(self._named)
-        silent = not (self._said or self._told)
+        silent, without_sources = not (self._said or self._told), not self._sources
         again = []
         for item in output:
             kind, name = optional(item, "type", str), _name_of(item)
@@ -195,6 +214,8 @@ class ResponsesReader:
             if not is_known:  # or under another name: some servers change it
                 left[kind] -= kind != "reasoning" or bool(text_in(item, "encrypted_content"))
                 yield from self._take(item) if left[kind] < 0 else ()
+            if kind == "message" and without_sources:
+                self._cite_all(item)
             yield from self._message(item) if kind == "message" and silent else ()
 
     def _fail(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
@@ -206,6 +227,9 @@ _EVENTS: Mapping[str, Callable[[ResponsesReader, dict[str, Any]], Iterator[Strea
     "response.output_text.delta": ResponsesReader._say,
     "response.output_text.done": ResponsesReader._said_whole,
     "response.output_text.annotation.added": ResponsesReader._annotate,
+    "response.image_generation_call.partial_image": ResponsesReader._other,
+    "response.audio.delta": ResponsesReader._other,
+    "response.audio.transcript.delta": ResponsesReader._other,
     "response.refusal.delta": ResponsesReader._say,
     "response.refusal.done": ResponsesReader._said_whole,
     "response.reasoning_text.delta": ResponsesReader._think,
@@ -221,6 +245,10 @@ _EVENTS: Mapping[str, Callable[[ResponsesReader, dict[str, Any]], Iterator[Strea
     "error": ResponsesReader._fail,
 }
 """The events with content, errors and the end. The others describe the structure only."""
+
+
+def _unknown(kind: str, fields: Mapping[str, Any]) -> UnknownChunk:
+    return UnknownChunk(kind, cleaned(fields))  # type: ignore[arg-type]  # any text
 
 
 def _whole_text(part: Mapping[str, Any]) -> str:

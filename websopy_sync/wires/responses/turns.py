@@ -40,6 +40,8 @@ def _items(turn: Mapping[str, Any], place: int) -> Iterator[Mapping[str, Any]]:
     texts = [_message(turn, place)] if turn.get("content") else []
     kept = state_in(turn, STATE, "items")
     items = in_places(kept, texts, map(_call, calls_in(turn)), kind_of=_kind)
+    # The turn has all its text in one, so that another place of text has none.
+    items = [item for item in items if _kind(item) != "text" or "content" in item]
     while items and items[-1].get("type") == "reasoning":
         items.pop()  # refused: the service wants to see what it led to
     yield from items or [_message(turn, place)]
@@ -51,7 +53,8 @@ def _kind(item: Mapping[str, Any]) -> str | None:
 
 def _call(call: tuple[Any, Any, Any]) -> dict[str, Any]:
     identity, name, arguments = call
-    fields = {"call_id": identity, "name": name, "arguments": arguments}
+    # Servers parse the arguments, and refuse an empty text.
+    fields = {"call_id": identity, "name": name, "arguments": arguments or "{}"}
     return {"type": CALL, **fields}
 
 
