@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from command_line import Terminal, asked
+from screens import Screen
 from tables import each
 
 from websopy_sync import WebsopyClient
@@ -479,3 +480,24 @@ def test_the_last_answer_is_a_text(client: WebsopyClient) -> None:
         {"role": "assistant", "tool_calls": [{"name": "look", "arguments": "{}"}]},
     ]
     assert last_answer(conversation) == "answer"
+
+
+@pytest.mark.slow
+def test_ctrl_z_and_fg() -> None:
+    """The line and its editing are back, although the shell sets the terminal for itself."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        command = f"{sys.executable} -m websopy_sync chat --base-url {sandbox.url}"
+        shell = f"set -m; {command}; stty sane; echo stopped; fg"
+        run = f"import os; os.execvp('sh', ['sh', '-c', {shell!r}])"
+        with Screen("-c", run) as screen:
+            screen.until(lambda lines: lines[-1] == ">")
+            screen.type("thr")
+            screen.until(lambda lines: lines[-1] == "> thr")
+            time.sleep(0.1)  # see Terminal.interrupt()
+            screen.type("\x1a")
+            screen.until(lambda lines: "> thrstopped" in lines and lines[-1] == "> thr")
+            screen.type("ee\x01one two \r")
+            screen.until(lambda lines: lines[-2:] == ["answer", ">"])
+            screen.type("\x04")
+            screen.ended()
+    assert asked(sandbox) == ["one two three"]

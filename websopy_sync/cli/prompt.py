@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import sys
 from collections import deque
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any, Self
 
 from .input import waits
@@ -62,6 +64,7 @@ class Prompt:
         self._marks = self._edits and os.environ.get("TERM", "dumb") != "dumb"
         self._ahead: deque[str] = deque()
         self._begun = ""
+        self._editing = ""  # the prompt, while readline shows it
         self._ended = False
 
     def __enter__(self) -> Self:
@@ -73,11 +76,31 @@ class Prompt:
         if self._marks:
             # The user can edit a paste as a whole before Enter sends it. Python turns this off.
             readline.parse_and_bind("set enable-bracketed-paste on")
+        if HAS_TERMIOS and signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
+            signal.signal(signal.SIGTSTP, self._stop)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if HAS_TERMIOS and signal.getsignal(signal.SIGTSTP) == self._stop:
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         if self._marks:
             print(_MARKS_OFF, end="", flush=True)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Stop at Ctrl-Z. After `fg`, put back the modes, which the shell has set for itself."""
+        modes = _attributes()
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, self._stop)
+        if modes is None or os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp():
+            return  # `bg`: the modes are the shell's
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, modes)
+        shown = _MARKS_ON if self._marks else ""
+        if self._editing:  # readline believes that its line is still there
+            shown += self._editing + readline.get_line_buffer()
+        if shown:
+            # Not print(): the signal may come in the middle of one, and it cannot be entered twice.
+            os.write(sys.stdout.fileno(), shown.encode(sys.stdout.encoding, "replace"))
 
     def read(self) -> str:
         """The next message.
@@ -177,8 +200,10 @@ class Prompt:
         if self._edits and begun:
             readline.set_startup_hook(lambda: readline.insert_text(begun))
         try:
+            self._editing = prompt if self._edits else ""
             return input(prompt)
         finally:
+            self._editing = ""
             if self._edits:
                 readline.set_startup_hook()
 
