@@ -141,7 +141,7 @@ def typed_here(document: str) -> list[Command]:
 
 def test_every_block_has_a_language() -> None:
     """A block of commands that is not marked would never be typed."""
-    known = {"bash", "console", "python", "text", "ini", "toml", "js", "jsx", "vue"}
+    known = {"bash", "console", "python", "text", "ini", "toml", "html", "js", "jsx", "vue"}
     for document in DOCUMENTS:
         for language, line, _ in blocks(document):
             assert language in known or language.startswith("{"), f"{document}:{line}"

