@@ -17,6 +17,7 @@ from tables import each
 
 from websopy_sync import WebsopyClient
 from websopy_sync.cli.commands import last_answer
+from websopy_sync.cli.input import path_of
 from websopy_sync.sandbox import Sandbox, done, say, silence, status, tool, wait
 
 
@@ -392,6 +393,28 @@ def test_file_command(tmp_path: Path) -> None:
                 assert told in terminal.until("\r\n> ")
     first = [{"type": "text", "text": "a cat"}, {"type": "text", "text": "one"}]
     assert turns_of(sandbox) == [[first], [first, "answer", "two"]]
+
+
+@each(
+    ("typed", "path"),
+    [
+        ("the notes.txt", "the notes.txt"),
+        ("'the notes.txt'", "the notes.txt"),
+        ('"the notes.txt"', "the notes.txt"),
+        (r"the\ notes.txt", "the notes.txt"),
+        ("'quoted'", "'quoted'"),
+        ("no notes.txt", "no notes.txt"),
+        ("no'notes.txt", "no'notes.txt"),
+    ],
+)
+def test_a_path_that_a_terminal_writes(
+    typed: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dropped file comes quoted as for a shell. A file of the very name typed comes first."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("the notes.txt", "'quoted'"):
+        (tmp_path / name).touch()
+    assert path_of(typed) == path
 
 
 def test_ctrl_c_drops_what_was_typed_ahead() -> None:

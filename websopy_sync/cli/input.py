@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import shlex
 import sys
 
 from ..errors import ConfigError
@@ -47,6 +48,22 @@ def _decoded(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         position = error.start
     raise ConfigError(f"{name}: expected UTF-8 text, got something else at byte {position}")
+
+
+def path_of(typed: str) -> str:
+    """The path that a user typed, or dropped: a terminal writes a dropped file as a shell wants it.
+
+    Args:
+        typed: The path, as it is or quoted.
+    """
+    path = os.path.expanduser(typed)
+    if os.path.lexists(path):
+        return path
+    try:
+        words = shlex.split(typed)
+    except ValueError:  # a quotation mark that is not closed
+        return path
+    return os.path.expanduser(words[0]) if len(words) == 1 else path
 
 
 def joined(piped: str, message: str) -> str:

@@ -5,7 +5,6 @@ Knows nothing of flags. What a command does is in commands.py, what is typed com
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from ..errors import ConfigError, WebsopyError
 from ..stream import ChatStream
 from ..tool_results import open_calls
 from .commands import Commands, model_of
-from .input import text_of
+from .input import path_of, text_of
 from .message_history import MessageHistory
 from .output import AnswerOutput
 from .prompt import PROMPT, Prompt
@@ -145,7 +144,7 @@ class Session:
             say("/file: expected the path of a file, got none")
             return
         try:
-            self._parts += parts_of([os.path.expanduser(text_of(path, "/file"))], name="/file")
+            self._parts += parts_of([path_of(text_of(path, "/file"))], name="/file")
         except ConfigError as error:
             say(f"error: {error}")
             return
