@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -605,3 +606,10 @@ def test_an_option_that_means_nothing(options: dict[str, Any]) -> None:
     """It is named."""
     with pytest.raises(ConfigError, match=next(iter(options))):
         Relay(MemoryLog(), **options)
+
+
+@each("log", ["answers.db", Path("answers.db"), [], None])
+def test_what_is_no_log(log: Any) -> None:
+    """A path alone would keep nothing, and say so only in the program's log."""
+    with pytest.raises(ConfigError, match=r"log: expected SQLiteLog\("):
+        Relay(log)

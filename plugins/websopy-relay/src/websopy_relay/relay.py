@@ -16,6 +16,7 @@ import weakref
 from types import FrameType
 from typing import Any, Unpack
 
+from websopy_sync import ConfigError
 from websopy_sync.interrupts import discreet
 from websopy_sync.web import AnswerSource, EventStreamBody
 from websopy_sync.web.answer_body import COMMENTS_PER_HEARTBEAT
@@ -35,6 +36,12 @@ from .producer import Producer
 from .settings import RelayOptions, Settings, check_wait
 
 logger: logging.Logger = logging.getLogger("websopy_relay")
+
+
+def _check_log(log: object) -> None:
+    if not hasattr(log, "watch"):  # mostly a path or a URL
+        got = type(log).__name__
+        raise ConfigError(f"log: expected SQLiteLog(…), RedisLog(…) or another Log, got {got}")
 
 
 class Relay:
@@ -64,10 +71,11 @@ class Relay:
                 is in memory up to that.
 
     Raises:
-        ConfigError: An option has no meaning.
+        ConfigError: The log is none, or an option has no meaning.
     """
 
     def __init__(self, log: Log, **options: Unpack[RelayOptions]) -> None:
+        _check_log(log)
         self._settings = Settings(**options)
         self._log = log
         self._is_closed = False
