@@ -57,7 +57,8 @@ def page_messages(
         body = _json(body)
     sent = body.get("messages") if isinstance(body, dict) else None
     if not isinstance(sent, list) or not sent:
-        raise ConfigError("messages: expected a list of turns")
+        example = '{"messages": [{"role": "user", "content": "…"}]}'
+        raise ConfigError(f"messages: expected a list of turns, as in {example}")
     if len(sent) > max_messages:
         raise ConversationTooLongError(
             f"messages: expected at most {max_messages}, got {len(sent)}"
