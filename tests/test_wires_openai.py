@@ -308,6 +308,22 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         None,
     ),
     (
+        "a list with reasoning whose text is no summary",
+        event({"content": [{"type": "reasoning", "text": "h"}, {"type": "text", "text": "Hi"}]})
+        + event({"content": [{"type": "thinking", "text": "m"}]})
+        + STOP,
+        [["reasoning", "h"], ["content", "Hi"], ["reasoning", "m"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "a name that says that there is none, in the second piece of a call",
+        event(call(0, '{"a":', id="c", name="f"))
+        + event(call(0, "1}", id="", name="null"))
+        + event({}, finish="tool_calls"),
+        [["tool_call", ["f", '{"a":1}', "c"]], ["done", ["tool_calls", None]]],
+        None,
+    ),
+    (
         "a list with a thought that is none",
         event({"content": [{"type": "thinking", "thinking": {"text": "m"}}]}),
         [],
@@ -517,6 +533,10 @@ def test_turns(turn: dict[str, Any], sent: dict[str, Any]) -> None:
     [
         ("openai", None, "call_0_0"),
         ("openai", "functions.f:0", "functions.f:0"),
+        ("openai", "c" * 40, "c" * 40),
+        ("openai", "c" * 41, "call_2d55900a1d3409d7a599bb69946cbd9a"),
+        ("openai", "c__thought__" * 9, "c__thought__" * 9),
+        ("vllm", "c" * 45, "c" * 45),
         ("mistral", "abcDEF123", "abcDEF123"),
         ("mistral", "functions.f:0", "d6bdd4de3"),
         ("mistral", None, "667848c66"),

@@ -243,6 +243,29 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         "StreamProtocolError",
     ),
     (
+        "calls that are whole but for their items, as of SGLang's router",
+        item("added", 0, **CALL, id="x", arguments="")
+        + item("added", 1, **CALL | {"call_id": "d"}, id="y", arguments="")
+        + event("response.function_call_arguments.done", output_index=1, arguments="[]")
+        + event("response.function_call_arguments.done", output_index=0, arguments="{}")
+        + end(output=[{"type": "message", "content": [{"type": "text", "text": ""}]}]),
+        [
+            ["tool_call", ["f", "{}", "c"]],
+            ["tool_call", ["f", "[]", "d"]],
+            ["done", ["tool_calls", None]],
+        ],
+        None,
+    ),
+    (
+        "of two calls one was not whole",
+        item("added", 0, **CALL, arguments="")
+        + item("added", 1, **CALL | {"call_id": "d"}, arguments="")
+        + event("response.function_call_arguments.done", output_index=1, arguments="[]")
+        + end(),
+        [],
+        "StreamProtocolError",
+    ),
+    (
         "a call that was cut with the response",
         item("added", 0, **CALL, arguments="") + end("incomplete", output=[]),
         [["done", ["length", None]]],
@@ -810,6 +833,10 @@ def test_calls_of_another_service() -> None:
     result = {"role": "tool", "tool_call_id": None, "name": "f", "content": "1"}
     asked, told = body_of(call, result)["input"]
     assert asked["call_id"] == told["call_id"] == "call_0_0" and asked["arguments"] == "{}"
+    call = Message("", (ToolCall("f", "{}", "c" * 65), ToolCall("f", "{}", "d" * 64))).to_dict()
+    long, short, told = body_of(call, result | {"tool_call_id": "c" * 65})["input"]
+    assert long["call_id"] == told["call_id"] and len(long["call_id"]) <= 64
+    assert short["call_id"] == "d" * 64
 
 
 def test_a_tool_turn_without_text() -> None:

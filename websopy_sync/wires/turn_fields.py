@@ -5,6 +5,7 @@ Pure. Knows no service: each wire passes the names of its own format.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ __all__ = [
     "is_system",
     "object_in",
     "own_state",
+    "shortened",
     "state_in",
     "with_ids",
 ]
@@ -72,6 +74,16 @@ def with_ids(
             yield {**turn, "tool_calls": identified}
         else:
             yield turn
+
+
+def shortened(identity: str, limit: int) -> str:
+    """An id that has at most so many characters, of a service that allows itself more.
+
+    LiteLLM keeps a signature in an id, after "__thought__", and must get that back.
+    """
+    if len(identity) <= limit or "__thought__" in identity:
+        return identity
+    return f"call_{hashlib.sha256(identity.encode('utf-8', 'replace')).hexdigest()[:32]}"
 
 
 def _identified(call: Any, default: str, taken: set[str], fit: Callable[[str], str]) -> Any:

@@ -182,10 +182,11 @@ class OpenAIReader:
             self._piece("function_call", {}, optional(delta, "function_call", dict))
 
     def _piece(self, key: object, piece: Mapping[str, Any], function: dict[str, Any]) -> None:
+        name = optional(function, "name", str)
         self._calls.add(
             key,
             id=optional(piece, "id", str),
-            name=optional(function, "name", str),
+            name="" if name == "null" else name,  # LiteLLM says it so in the later pieces
             arguments=arguments_text(function.get("arguments")),
         )
 
@@ -230,7 +231,7 @@ def _texts(delta: dict[str, Any]) -> tuple[str, str]:
     if isinstance(content, list):  # parts of text and of thinking
         parts = [part if isinstance(part, dict) else {"text": part} for part in content]
         reasoning += "".join(map(_thoughts_in, parts))
-        text = "".join(optional(part, "text", str) for part in parts)
+        text = "".join("" if _thinks(part) else optional(part, "text", str) for part in parts)
     else:
         text = optional(delta, "content", str)
     return reasoning, text + optional(delta, "refusal", str)
@@ -261,6 +262,12 @@ def _is_thought(delta: Mapping[str, Any]) -> bool:
 def _thoughts_in(part: dict[str, Any]) -> str:
     """The reasoning in a part: Mistral says thinking, Databricks the summary of a reasoning."""
     name = "summary" if part.get("type") == "reasoning" else "thinking"
+    if _thinks(part) and name not in part:
+        name = "text"
     if isinstance(part.get(name), str):
         return str(part[name])
     return "".join(optional(piece, "text", str) for piece in optional(part, name, list))
+
+
+def _thinks(part: Mapping[str, Any]) -> bool:
+    return part.get("type") in ("reasoning", "thinking")

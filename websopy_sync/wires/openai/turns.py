@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..openai_form import data_url
-from ..turn_fields import with_ids
+from ..turn_fields import shortened, with_ids
 from .state import with_state
 
 __all__ = ["turns_for"]
@@ -22,9 +22,11 @@ def turns_for(turns: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str
 
     Args:
         turns: In the form of `ChatRequest`.
-        name: The wire's name: Mistral takes less than others.
+        name: The wire's name: Mistral takes less than others, and OpenAI only short ids.
     """
     # The state names calls by the ids that they had.
+    if name in ("openai", "azure"):
+        return list(with_ids((_turn(turn, name) for turn in turns), _forty_characters))
     if name != "mistral":
         return list(with_ids(_turn(turn, name) for turn in turns))
     said = [_turn(turn, name) for turn in turns if not _is_nothing(turn)]
@@ -45,6 +47,11 @@ def _is_nothing(turn: Mapping[str, Any]) -> bool:
     """Whether a turn is an answer without any content, which Mistral refuses."""
     said = turn.get("content") or turn.get("tool_calls")
     return turn.get("role") == "assistant" and not said
+
+
+def _forty_characters(identity: str) -> str:
+    """An id as OpenAI wants it; those of vLLM have 45 characters."""
+    return shortened(identity, 40)
 
 
 def _nine_characters(identity: str) -> str:

@@ -62,7 +62,7 @@ class ResponsesReader:
         self._thought = False  # whether reasoning has come in pieces
         self._came = Counter[str]()  # the kinds of items that have come
         self._named = Counter[str]()  # and their names
-        self._begun: set[str] = set()  # the calls that have
+        self._begun: dict[str, tuple[str, dict[str, Any]]] = {}  # the calls that have, in places
         self._arguments: dict[str, str] = {}  # of the calls, by the place of each
 
     @property
@@ -121,8 +121,10 @@ class ResponsesReader:
         item = optional(fields, "item", dict)
         call = f"{_place_of(fields)} {item.get('call_id')}"
         if item.get("type") == CALL and call not in self._begun:
-            self._begun.add(call)
-            self._size += len(call)
+            place = _place_of({"item_id": item.get("id"), **fields})
+            known = {"type": CALL, "call_id": item.get("call_id"), "name": item.get("name")}
+            self._begun[call] = place, known
+            self._size += len(str(self._begun[call]))
         yield from ()
 
     def _note_arguments(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
@@ -183,6 +185,8 @@ class ResponsesReader:
             yield from self._fail(fields)
             return
         yield from self._not_said(optional(response, "output", list))
+        if self._came[CALL] < len(self._begun):
+            yield from self._take_begun()
         yield from self._texts.flush()
         cut = _cut(fields["type"], response)
         kinds = Counter(item["type"] for item in self._kept)
@@ -217,6 +221,12 @@ class ResponsesReader:
             if kind == "message" and without_sources:
                 self._cite_all(item)
             yield from self._message(item) if kind == "message" and silent else ()
+
+    def _take_begun(self) -> Iterator[StreamChunk]:
+        """The calls whose arguments are whole though no item said so, as of SGLang's router."""
+        for place, item in self._begun.values():
+            if not self._named[_name_of(item)] and place in self._arguments:
+                yield from self._take({**item, "arguments": self._arguments.pop(place)})
 
     def _fail(self, fields: dict[str, Any]) -> Iterator[StreamChunk]:
         yield from self._texts.flush()

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..openai_form import data_url
-from ..turn_fields import calls_in, in_places, state_in, with_ids
+from ..turn_fields import calls_in, in_places, shortened, state_in, with_ids
 
 __all__ = ["CALL", "PLACES", "STATE", "items_of", "tool_of"]
 
@@ -26,7 +26,7 @@ PLACES = {"message": "text", CALL: "call"}
 
 def items_of(turns: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The items that turns are here; one in the service's own form stays as it is."""
-    numbered = enumerate(with_ids(turns))
+    numbered = enumerate(with_ids(turns, lambda identity: shortened(identity, 64)))
     return [item for place, turn in numbered for item in _items(turn, place)]
 
 
