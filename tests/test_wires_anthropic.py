@@ -792,6 +792,8 @@ def test_body() -> None:
     }
     assert body_of(user("x"), params={"max_tokens": 9})["max_tokens"] == 9
     assert body_of(user("x"), wire=Anthropic(max_tokens=7))["max_tokens"] == 7
+    for stop, sent in (("x", ["x"]), (["x", "y"], ["x", "y"])):
+        assert body_of(user("x"), params={"stop": stop})["stop_sequences"] == sent
     config = {"output_config": {"effort": "low"}}
     assert body_of(user("x"), params=config)["output_config"] == config["output_config"]
 

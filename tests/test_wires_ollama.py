@@ -265,7 +265,11 @@ def test_body() -> None:
         "think": True,
         "options": {"temperature": 0.5, "num_predict": 9, "top_k": 3},
     }
-    assert "options" not in body_of({"role": "user", "content": "x"})
+    turn = {"role": "user", "content": "x"}
+    assert "options" not in body_of(turn)
+    for stop, sent in (("x", ["x"]), (["x", "y"], ["x", "y"])):  # a list is wanted
+        assert body_of(turn, params={"stop": stop})["options"] == {"stop": sent}
+        assert body_of(turn, params={"options": {"stop": stop}})["options"] == {"stop": sent}
 
 
 @each(

@@ -83,7 +83,10 @@ class Ollama(Wire):
             for name, value in request.params.items()
             if name not in _TOP_LEVEL
         }
-        return body | ({"options": named | dict(options)} if named or options else {})
+        options = named | dict(options)
+        if isinstance(options.get("stop"), str):
+            options["stop"] = [options["stop"]]
+        return body | ({"options": options} if options else {})
 
     def models_in(self, body: Any) -> Sequence[str]:
         """Read the names of the models on this server; see `Wire.models_in`.

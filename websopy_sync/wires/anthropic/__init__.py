@@ -59,6 +59,9 @@ class Anthropic(Wire):
         if request.output_schema is not None:
             config = output_config(params.pop("output_config", None), request.output_schema)
             body["output_config"] = config
+        stop = params.pop("stop", None)  # the usual name of what has another one here
+        if stop is not None:
+            body["stop_sequences"] = [stop] if isinstance(stop, str) else stop
         return body | params
 
     def models_after(self, body: Any) -> Mapping[str, str]:
