@@ -194,6 +194,12 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
     ("a candidate that is none", event(candidates=["Hi"]), [], "StreamProtocolError"),
     ("a call without a name", parts(call("", args={})), [], "StreamProtocolError"),
     ("a call that is none", parts({"functionCall": "f"}), [], "StreamProtocolError"),
+    (
+        "a piece of a call, for which a user may ask: its arguments follow",
+        text("Hi") + parts(call(willContinue=True)),
+        [HI],
+        "StreamProtocolError",
+    ),
 ]
 
 
@@ -240,6 +246,7 @@ def done_of(*events: str) -> DoneChunk:
         ("PROHIBITED_CONTENT", "content_filter"),
         ("SPII", "content_filter"),
         ("IMAGE_SAFETY", "content_filter"),
+        ("MODEL_ARMOR", "content_filter"),
         ("FUNCTION_CALL", "tool_calls"),
         ("MALFORMED_FUNCTION_CALL", "MALFORMED_FUNCTION_CALL"),
         ("OTHER", "OTHER"),

@@ -37,7 +37,7 @@ _REASONS = {
     **dict.fromkeys(
         (
             *("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"),
-            *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"),
+            *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR"),
         ),
         "content_filter",
     ),
@@ -128,6 +128,8 @@ class GeminiReader:
         self._keep(part)
         if part.get("functionCall"):
             call = optional(part, "functionCall", dict)
+            if call.get("willContinue"):
+                raise TypeError("expected a whole tool call (no streamFunctionCallArguments)")
             yield whole_call(call, call.get("args"), text_in(call, "id"))
         elif part.get("thought"):
             yield from self._texts.think(text)
