@@ -27,7 +27,7 @@ from websopy_relay import (
 )
 from websopy_relay.identity import key_of
 
-from websopy_sync.sandbox import done, pause, say, wait
+from websopy_sync.sandbox import done, pause, say, silence, wait
 
 Asking = Callable[..., Any]
 
@@ -292,6 +292,49 @@ def test_a_follower_elsewhere_does_not_wait_for_ever(asking: Asking) -> None:
         assert until(lambda: other.follow(answer_id, owner="me", last_event_id=2).status == 200)
         rest = events_of(other.follow(answer_id, owner="me", last_event_id=2))
         assert texts_of(rest) == ["b"] and ends_of(rest) == ["done"]
+
+
+class Forgetful(Away):
+    """Forgets everything when told, as a server without a file does."""
+
+    def forget(self) -> None:
+        self._answers.clear()
+
+    def append(self, writes: Sequence[Write], terms: Terms) -> Mapping[str, Refusal]:
+        gone = {w.key: w for w in writes if w.seq > 1 and w.key not in self._answers}
+        refused = super().append([w for w in writes if w.key not in gone], terms)
+        return {**refused, **dict.fromkeys(gone, "gone")}
+
+
+def test_a_log_that_is_back_without_its_data(asking: Asking) -> None:
+    """A page is not told that its answer is gone before the producer had time to write it anew."""
+    log = Forgetful()
+    with Relay(log, lease=1.0) as relay, Relay(log) as other, Relay(log) as third:
+        answer_id = first_event(relay.start(asking(say("a"), silence()), owner="me"))
+        log.is_down = True
+        assert other.follow(answer_id, owner="me").status == 503
+        with pytest.raises(LogError):
+            third.stop(answer_id, owner="me")
+        log.forget()
+        log.is_down = False
+        assert other.follow(answer_id, owner="me").status == 503
+        with pytest.raises(LogError):
+            third.stop(answer_id, owner="me")
+        assert until(lambda: other.follow(answer_id, owner="me").status == 200)
+        assert third.stop(answer_id, owner="me")
+
+
+def test_a_log_that_was_away_for_a_while_is_written_at_once(asking: Asking) -> None:
+    """Followers elsewhere wait for that, and would take the producer for dead."""
+    log, gate = Full(), threading.Event()
+    with Relay(log, lease=0.5) as relay:
+        body = relay.start(asking(say("a"), wait(gate), done()), owner="me")
+        key = key_of(first_event(body))
+        log.is_full = True
+        gate.set()
+        time.sleep(0.3)
+        log.is_full = False
+        assert until(lambda: log.read(key, 0).end, seconds=0.35)
 
 
 def test_a_log_that_was_away_for_longer_than_a_lease(asking: Asking) -> None:

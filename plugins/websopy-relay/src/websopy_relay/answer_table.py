@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 
 from .answer import Answer
 from .log import Record
+
+SETTLING = 2.0
+"""Seconds that a log may lack answers after it was down: the producers write them anew."""
 
 
 class AnswerTable:
@@ -25,6 +29,7 @@ class AnswerTable:
         log_is_down: The log does not answer: followers here see events that it does not have yet.
         log_is_lost: It has been down so long that followers of other processes' answers are sent
             away.
+        log_failed_at: When a call of the log failed last, by `time.monotonic()`.
         left: AnswerTable that a follower has left. Its `put` is safe in destructors and handlers.
     """
 
@@ -34,6 +39,7 @@ class AnswerTable:
         self.is_forgotten = False
         self.log_is_down = False
         self.log_is_lost = False
+        self.log_failed_at = float("-inf")
         self.to_log = threading.Condition(self.lock)
         self.to_watch = threading.Condition(self.lock)
         self.unlogged: dict[str, Answer] = {}
@@ -77,9 +83,15 @@ class AnswerTable:
         if self.log_is_down:
             answer.show(len(answer.events))
 
+    @property
+    def log_settles(self) -> bool:
+        """Whether the log may not have all answers again."""
+        return time.monotonic() < self.log_failed_at + SETTLING
+
     def log_went_down(self) -> None:
         """Show what the log does not have: an answer must not wait for it."""
         self.log_is_down = True
+        self.log_failed_at = time.monotonic()
         for answer in self.all():
             if answer.is_ours:
                 answer.show(len(answer.events))

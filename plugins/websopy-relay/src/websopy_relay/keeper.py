@@ -130,6 +130,7 @@ class Keeper:
             self._take(beat)
         except Exception as error:  # noqa: BLE001  whatever a log raises, answers go on
             logger.debug("no sign of life in the log of answers: %s", error)
+            self._answers.log_failed_at = time.monotonic()
             # Soon after the log is back, or followers elsewhere take this process for dead.
             self._next_beat = time.monotonic() + min(RETRY, self._terms.lease / 10)
             self._note_log(time.monotonic() > self._last_beat + LOST_AFTER * self._terms.lease)

@@ -12,6 +12,7 @@ import functools
 import logging
 import signal
 import threading
+import time
 import weakref
 from types import FrameType
 from typing import Any, Unpack
@@ -173,8 +174,8 @@ class Relay:
         Returns:
             A body. Its status is 200; 204 when the page has the end; 404 for an id that is
             unknown, expired or another owner's; 409 for a `last_event_id` that the answer does
-            not have; 429 when the owner has too many followers; 503 when the log is down, or no
-            thread is left.
+            not have; 429 when the owner has too many followers; 503 when the log is down, when it
+            is just back and may lack the answer, or when no thread is left.
 
         Raises:
             ConfigError: The owner is empty or no str.
@@ -212,7 +213,8 @@ class Relay:
 
         Raises:
             ConfigError: The owner is empty or no str.
-            LogError: The log is down, and the answer is not of this process.
+            LogError: The log is down, or is just back and may lack the answer, which is not of
+                this process.
         """
         answer = self._find(id, owner)
         if answer is None:
@@ -235,7 +237,8 @@ class Relay:
 
         Raises:
             ConfigError: The owner is empty or no str.
-            LogError: The log is down: nothing was removed.
+            LogError: The log is down, or is just back and may lack the answer: nothing was
+                removed.
         """
         answer = self._find(id, owner)
         if answer is None:
@@ -330,7 +333,15 @@ class Relay:
         return sum(mine) >= self._settings.max_followers_per_owner
 
     def _find(self, id: str, owner: str) -> Answer | None:
-        return find_owned(self._engine.answers, self._log, id, owner)
+        answers = self._engine.answers
+        try:
+            answer = find_owned(answers, self._log, id, owner)
+        except LogError:
+            answers.log_failed_at = time.monotonic()
+            raise
+        if answer is None and answers.log_settles:
+            raise LogError("the log was down a moment ago and may lack answers")
+        return answer
 
     def _is_known(self, answer_id: str) -> bool:
         try:

@@ -42,6 +42,7 @@ class Watcher:
                 news = self._log.watch(cursors, self._terms.worker, LOOK)
             except Exception as error:  # noqa: BLE001  whatever a log raises, answers go on
                 logger.debug("cannot watch the log of answers: %s", error)
+                self._answers.log_failed_at = time.monotonic()
                 time.sleep(PAUSE)
             else:
                 self._tell(news, cursors)

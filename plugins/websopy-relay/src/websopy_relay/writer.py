@@ -16,8 +16,11 @@ from .log import Log, LogError, Refusal, Terms, Write
 MOST = 1000
 """Events in one transaction, so that no other process waits long for its own."""
 
-FIRST_RETRY, LAST_RETRY = 0.25, 5.0
-"""Seconds from one try to the next while the log is down."""
+RETRY = 0.25
+"""Seconds from one try to the next while the log is down.
+
+No more when it stays down: once it is back without its data, pages elsewhere wait for the events.
+"""
 
 logger: logging.Logger = logging.getLogger("websopy_relay")
 
@@ -35,7 +38,6 @@ class Writer:
         self._answers = answers
         self._log = log
         self._terms = terms
-        self._retry = FIRST_RETRY
         self._next_try = 0.0
         self._is_closing = False
 
@@ -117,8 +119,7 @@ class Writer:
             self._answers.log_went_down()
             for answer in self._answers.all():
                 self._answers.log_soon(answer)
-            self._next_try = time.monotonic() + self._retry
-            self._retry = min(2 * self._retry, LAST_RETRY)
+            self._next_try = time.monotonic() + min(RETRY, self._terms.lease / 10)
         if first:
             bug = not isinstance(error, LogError)
             logger.warning(
@@ -128,6 +129,5 @@ class Writer:
     def _is_up(self) -> None:
         with self._answers.lock:
             was_down, self._answers.log_is_down = self._answers.log_is_down, False
-            self._retry = FIRST_RETRY
         if was_down:
             logger.warning("the log of answers is back")
