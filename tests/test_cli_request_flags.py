@@ -138,8 +138,8 @@ def test_stored_conversation(make: Callable[..., WebsopyClient]) -> None:
 def test_no_stored_conversation(make: Callable[..., WebsopyClient]) -> None:
     """The line says which flag, and what to do."""
     for plugins, wanted, reason in (
-        ([], None, "--continue: expected a plugin that keeps a history, got none: pip "),
-        ([], "x", "--conversation: expected a plugin that keeps a history, got none: pip "),
+        ([], None, "--continue: expected a plugin that keeps a history, got none; install "),
+        ([], "x", "--conversation: expected a plugin that keeps a history, got none; install "),
         ([NoHistory()], None, "--continue: there is no conversation in the history yet"),
         ([History()], "x", "--conversation: expected the id of a conversation in the history, got"),
         ([History()], "", "--conversation: expected an id, got an empty text"),

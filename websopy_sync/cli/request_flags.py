@@ -102,8 +102,8 @@ def stored_conversation(client: WebsopyClient, conversation_id: str | None) -> S
         raise ConfigError("--conversation: expected an id, got an empty text")
     if not keeps_history(client):
         raise ConfigError(
-            f"{flag}: expected a plugin that keeps a history, got none: "
-            "pip install websopy-persistence"
+            f"{flag}: expected a plugin that keeps a history, got none; install "
+            "websopy-persistence, or have WEBSOPY_PLUGINS name it"
         )
     found = client.load_conversation(conversation_id)
     if found is not None:
