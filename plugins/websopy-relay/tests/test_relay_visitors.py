@@ -6,13 +6,13 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
 from relay_browser import Reader, begin, ends_of, events_of, first_event, until
 from tables import each
-from websopy_relay import Beat, LogError, MemoryLog, Record, Relay, Terms
+from websopy_relay import Beat, LogError, MemoryLog, Record, Refusal, Relay, Terms, Write
 
 from websopy_sync import ConfigError
 from websopy_sync.sandbox import done, say, silence, wait
@@ -238,3 +238,27 @@ def test_neither_ids_nor_owners_are_logged(
     relay.close()
     assert answer_id not in caplog.text and "alice" not in caplog.text
     assert answer_id not in repr(relay) + repr(body)
+
+
+class Deaf(MemoryLog):
+    """Another process's connection to a log, which takes no events."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        super().__init__()
+        self._answers = log._answers
+
+    def append(self, writes: Sequence[Write], terms: Terms) -> Mapping[str, Refusal]:
+        raise LogError("deaf")
+
+
+def test_an_id_that_two_owners_have(asking: Asking) -> None:
+    """Begun in two processes while the log was down for one: neither reads or stops the other's."""
+    log, id = MemoryLog(), "i" * 32
+    with Relay(log) as relay, Relay(Deaf(log)) as other:
+        theirs = other.start(asking(say("secret"), silence()), owner="mallory", id=id)
+        first_event(theirs)
+        first_event(relay.start(asking(say("mine"), silence()), owner="alice", id=id))
+        with pytest.raises(LogError):
+            other.stop(id, owner="alice")
+        assert other.follow(id, owner="alice").status == 503
+        assert other.follow(id, owner="mallory").status == 200

@@ -35,6 +35,8 @@ def find_owned(answers: AnswerTable, log: Log, answer_id: str, owner: str) -> An
     # All but the owner wait for this, and it takes no longer for a long answer.
     record = log.read(key, NO_EVENTS)
     is_mine = same_owner(record.owner if record else owner_digest(new_id()), owned_by)
+    if answer is not None and not same_owner(answer.owner, owned_by):
+        return None  # here another owner began one with this id while the log was down
     return _look_up(answers, log, key, answer) if is_mine else None
 
 
