@@ -132,6 +132,22 @@ def test_typed_bytes_that_are_no_text() -> None:
     assert asked(sandbox) == ["two"]
 
 
+def test_a_locale_that_is_not_utf_8(tmp_path: Path) -> None:
+    """What is typed is a message, not keys of readline, and earlier messages come back."""
+    path = tmp_path / "websopy-sync" / "chat-messages.jsonl"
+    path.parent.mkdir()
+    path.write_text(json.dumps("早") + "\n")
+    more = {"WEBSOPY_CHAT_HISTORY": "1", "XDG_STATE_HOME": str(tmp_path)}
+    with Sandbox([say("answer"), done()]) as sandbox:
+        arguments = ("chat", "--base-url", sandbox.url)
+        with Terminal(*arguments, LC_ALL="C", TERM="xterm-256color", **more) as terminal:
+            for typed in ("写 é 👩", "\x1b[A", "\x1b[A\x1b[A"):
+                terminal.until("> ")
+                terminal.type(f"{typed}\r")
+                terminal.until("answer\r\n")
+    assert asked(sandbox) == ["写 é 👩", "写 é 👩", "早"]
+
+
 def test_conversation_goes_on_after_an_error() -> None:
     """A question that failed costs its answer, not the conversation."""
     with Sandbox([say("answer"), done()]) as sandbox:

@@ -66,6 +66,19 @@ def path_of(typed: str) -> str:
     return os.path.expanduser(words[0]) if len(words) == 1 else path
 
 
+def for_readline(text: str) -> str:
+    """A text as readline takes it: it knows the locale, which may be C where input is UTF-8.
+
+    Args:
+        text: Any text.
+
+    Raises:
+        UnicodeEncodeError: Standard input cannot have this text.
+    """
+    encoding = getattr(sys.stdin, "encoding", None) or "utf-8"
+    return text.encode(encoding, "surrogateescape").decode("ascii", "surrogateescape")
+
+
 def joined(piped: str, message: str) -> str:
     """The message to send: the piped text, a blank line, the argument.
 

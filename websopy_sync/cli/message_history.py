@@ -5,12 +5,14 @@ Knows nothing of answers. A message is one line of JSON, so that one of several 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
 
 from ..errors import ConfigError
 from ..files import read_file, write_file
+from .input import for_readline
 from .terminal import say
 
 try:
@@ -77,7 +79,8 @@ class MessageHistory:
 
     def _remember(self, message: str) -> None:
         if message:
-            readline.add_history(message)
+            with contextlib.suppress(UnicodeEncodeError):  # another terminal could show it
+                readline.add_history(for_readline(message))
             self._last = message
 
     def _give_up(self, problem: str) -> None:

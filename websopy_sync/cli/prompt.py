@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Self
 
-from .input import waits
+from .input import for_readline, waits
 from .terminal import say
 
 try:
@@ -73,6 +73,9 @@ class Prompt:
             # Alt-Enter begins a new line: the macro types Ctrl-V, which takes the next key as it
             # is, and Ctrl-J.
             readline.parse_and_bind(r'"\e\C-m": "\C-v\C-j"')
+            for setting in ("input-meta on", "convert-meta off", "output-meta on"):
+                # Else readline takes the bytes of UTF-8 for keys with Alt, where LC_ALL is C.
+                readline.parse_and_bind(f"set {setting}")
         if self._marks:
             # The user can edit a paste as a whole before Enter sends it. Python turns this off.
             readline.parse_and_bind("set enable-bracketed-paste on")
@@ -198,7 +201,7 @@ class Prompt:
     def _edited_line(self, prompt: str) -> str:
         begun, self._begun = self._begun, ""
         if self._edits and begun:
-            readline.set_startup_hook(lambda: readline.insert_text(begun))
+            readline.set_startup_hook(lambda: readline.insert_text(for_readline(begun)))
         try:
             self._editing = prompt if self._edits else ""
             return input(prompt)
