@@ -59,6 +59,26 @@ def test_a_django_response_is_live_under_asgi(
     assert chunks_of(rest) == [DoneChunk()]
 
 
+def test_an_async_view_is_live_under_wsgi(
+    needs: Callable[[object, str], None], django_set_up: None
+) -> None:
+    """Django itself would read an async body to its end there, and notice no browser that left."""
+    needs(can_import("django"), "Django")
+
+    async def view() -> Any:
+        return django_response(stream)
+
+    more = threading.Event()
+    with asked(say("AI"), wait(more), silence()) as (stream, sandbox):
+        response = asyncio.run(view())
+        pieces = iter(response)
+        assert chunks_of([next(pieces)]) == [ContentChunk("AI")]
+        more.set()
+        response.close()
+        assert sandbox.wait_disconnect(timeout=1.0)
+        assert list(pieces) == []
+
+
 @pytest.mark.parametrize("in_loop", [False, True], ids=["sync view", "async view"])
 def test_a_cancelled_task_ends_the_answer(
     in_loop: bool, needs: Callable[[object, str], None], django_set_up: None

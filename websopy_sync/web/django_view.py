@@ -6,7 +6,7 @@ Django is no dependency: it is imported when a response is made.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
@@ -50,15 +50,16 @@ def django_response(
     # Django looks for a sync iterator first. In an async view the response gets an async one only.
     content = AsyncSteps(partial(next, body, None), body.leave) if in_event_loop() else body
     headers = {**body.headers, "Content-Encoding": "identity"}
-    return _response_class(body.leave)(content, headers=headers)
+    return _response_class(body)(content, headers=headers)
 
 
-def _response_class(leave: Callable[[], None]) -> type[StreamingHttpResponse]:
-    """Django's streaming response, except that a sync body stays live under ASGI.
+def _response_class(body: EventStreamBody) -> type[StreamingHttpResponse]:
+    """Django's streaming response, except that a sync body stays live under ASGI, and vice versa.
 
-    Under ASGI, Django reads a sync body to its end before it sends anything. A sync view runs in a
-    thread and cannot tell ASGI from WSGI, so this class decides when the response is iterated.
-    Until then the body is sync, as most middleware wraps only sync bodies.
+    Under ASGI, Django reads a sync body to its end before it sends anything, and under WSGI an
+    async one. A view cannot tell ASGI from WSGI: a sync one runs in a thread, an async one in an
+    event loop. So this class decides when the response is iterated. Until then the body of a sync
+    view is sync, as most middleware wraps only sync bodies.
     """
     from django.http import StreamingHttpResponse  # noqa: PLC0415  only a caller of this has Django
 
@@ -66,9 +67,13 @@ def _response_class(leave: Callable[[], None]) -> type[StreamingHttpResponse]:
         async def __aiter__(self) -> AsyncIterator[bytes]:
             content = self.streaming_content
             if not self.is_async:
-                content = AsyncSteps(partial(next, content, None), leave)
+                content = AsyncSteps(partial(next, content, None), body.leave)
             async with contextlib.aclosing(content):
                 async for piece in content:
                     yield piece
+
+        def __iter__(self) -> Iterator[bytes]:
+            made = getattr(self, "_iterator", None)  # by us, unless a middleware has wrapped it
+            return iter(body if isinstance(made, AsyncSteps) else super().__iter__())
 
     return EventStreamResponse
