@@ -660,7 +660,6 @@ class Odd:
         (unresolved, "unresolved: its annotations cannot be read: NameError: name 'Nowhere'"),
         (later, "later: expected a function that returns a value, got an async one"),
         (generate, "generate: expected a function that returns a value, got an async one"),
-        (wrapped(later), "later: expected a function that returns a value, got an async one"),
         (functools.partial(later, 1), "later: expected a function that returns a value"),
         (Later(), "Later: expected a function that returns a value, got an async one"),
         (lambda x: x, "<lambda>: parameter 'x': expected an annotation with its type, got none"),

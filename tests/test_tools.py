@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -86,6 +87,18 @@ def test_a_method_is_a_tool() -> None:
     tool = Tool.of(Station().rain)
     assert (tool.name, tool.description) == ("rain", "Whether it rains.")
     assert list(tool.parameters["properties"]) == ["city"]
+
+
+def test_a_decorator_that_runs_an_async_function() -> None:
+    """What it returns is no async function, although `wraps` says what is in it."""
+
+    @functools.wraps(later)
+    def run(*args: Any, **kwargs: Any) -> str:
+        return asyncio.run(later(*args, **kwargs))
+
+    tool = Tool.of(run)
+    arguments = tool.parse_arguments(ToolCall("later", '{"city": "Paris"}'))
+    assert (tool.name, tool.function(**arguments)) == ("later", "Paris")
 
 
 def test_a_tool_stays_as_it_is() -> None:

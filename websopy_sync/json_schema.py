@@ -140,7 +140,7 @@ def _owner(target: Any) -> Any:
 
 
 def _is_async(function: Any) -> bool:
-    function = inspect.unwrap(function)
+    # Not unwrapped: a decorator may run an async function to its end.
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
