@@ -653,6 +653,26 @@ def test_signed_blocks_go_back() -> None:
     assert turn["thinking_blocks"] == blocks
 
 
+def test_reasoning_in_another_form_costs_no_answer() -> None:
+    """PROMISE 47: what is no text where text is wanted does not go back."""
+    odd: list[Any] = [None, 7, ["h"], {"a": 1}]
+    details = [CLAUDE | {"text": text, "summary": text} for text in [*odd, "so", *odd]]
+    blocks = [{"type": "thinking", "thinking": text, "signature": "s"} for text in odd]
+    stream = event({"content": "a", "reasoning_details": details, "thinking_blocks": blocks})
+    chunks, error = play(datas(WIRE, (stream + STOP).encode(), 7), WIRE.reader())
+    assert (
+        error is None
+        and isinstance(chunks[-1], DoneChunk)
+        and chunks[-1].state
+        == {
+            "openai": {
+                "reasoning_details": [CLAUDE | {"text": "so", "summary": "so"}],
+                "thinking_blocks": [{"type": "thinking", "signature": "s"}] * 4,
+            }
+        }
+    )
+
+
 def test_signed_calls_go_back() -> None:
     """PROMISE 48: Gemini's compatible service refuses a call without its signature."""
     mark = {"google": {"thought_signature": "s"}}

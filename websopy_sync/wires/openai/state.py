@@ -104,9 +104,10 @@ class SentBack:
 
     def _join(self, known: dict[str, Any], detail: Mapping[str, Any]) -> None:
         for name, value in detail.items():
-            if name in _IN_PIECES and isinstance(value, str):
-                known.setdefault(name, []).append(value)
-                self.size += len(value)
+            if name in _IN_PIECES:
+                if isinstance(value, str):
+                    known.setdefault(name, []).append(value)
+                    self.size += len(value)
             elif value is not None and (name == "signature" or name not in known):
                 known[name] = value
                 self.size += len(repr(value))
