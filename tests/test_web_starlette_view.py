@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 from web_bodies import Said, asked, can_import, chunks_of
 
@@ -58,3 +59,23 @@ def test_a_browser_that_has_gone_before_the_headers(needs: Callable[[object, str
             asyncio.run(response({"type": "http"}, receive, send))  # type: ignore[arg-type]
         assert sandbox.wait_disconnect(timeout=1.0)
         assert response
+
+
+def test_a_head_request(needs: Callable[[object, str], None]) -> None:
+    """It gets the headers at once, and the answer ends at the service."""
+    needs(can_import("starlette"), "Starlette")
+    sent: list[Any] = []
+
+    async def ask() -> None:
+        async def send(message: object) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "HEAD"}
+        call = starlette_response(stream)(scope, asyncio.Event().wait, send)  # type: ignore[arg-type]
+        await asyncio.wait_for(call, 2.0)
+
+    with asked(say("AI"), silence()) as (stream, sandbox):
+        asyncio.run(ask())
+        assert sandbox.wait_disconnect(timeout=1.0)
+    assert (b"content-type", b"text/event-stream; charset=utf-8") in sent[0]["headers"]
+    assert [message.get("body") for message in sent] == [None, b""]

@@ -52,14 +52,20 @@ def starlette_response(
 def _response_class(leave: Callable[[], None]) -> type[StreamingResponse]:
     """Starlette's streaming response, except that it always leaves the body.
 
-    A task that is cancelled before its first step would leave it to the garbage collector.
+    A task that is cancelled before its first step would leave it to the garbage collector. A HEAD
+    request, for which Starlette calls the view too, reads no body and would wait for its end.
     """
-    from starlette.responses import StreamingResponse  # noqa: PLC0415
+    from starlette.responses import Response, StreamingResponse  # noqa: PLC0415
 
     class EventStreamResponse(StreamingResponse):
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             try:
-                await super().__call__(scope, receive, send)
+                if scope.get("method") == "HEAD":
+                    head = Response(status_code=self.status_code, background=self.background)
+                    head.raw_headers = self.raw_headers
+                    await head(scope, receive, send)
+                else:
+                    await super().__call__(scope, receive, send)
             finally:
                 leave()
 
