@@ -324,6 +324,26 @@ def test_a_log_that_is_back_without_its_data(asking: Asking) -> None:
         assert third.stop(answer_id, owner="me")
 
 
+def test_a_log_that_is_back_behind_a_page(asking: Asking) -> None:
+    """The page need not begin anew: the producer writes what it has seen meanwhile."""
+    log, gate = Away(), threading.Event()
+    with Relay(log) as relay, Relay(log) as other:
+        body = relay.start(asking(say("a"), wait(gate), say("b"), silence()), owner="me")
+        answer_id, rest = begin(body)
+        reader = Reader(rest)
+        assert until(lambda: read_of(reader) == 1)
+        follow = lambda: other.follow(answer_id, owner="me", last_event_id=3).status  # noqa: E731
+        assert follow() == 409
+        log.is_down = True
+        gate.set()
+        assert until(lambda: read_of(reader) == 2)
+        statuses = [follow()]
+        log.is_down = False
+        assert until(lambda: statuses.append(follow()) or statuses[-1] == 200)
+        assert set(statuses) == {503, 200}
+        assert relay.stop(answer_id, owner="me")
+
+
 def test_a_log_that_was_away_for_a_while_is_written_at_once(asking: Asking) -> None:
     """Followers elsewhere wait for that, and would take the producer for dead."""
     log, gate = Full(), threading.Event()

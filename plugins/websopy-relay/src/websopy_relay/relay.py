@@ -188,8 +188,11 @@ class Relay:
             return no_answer(404)
         cursor = cursor_of(last_event_id)
         with self._engine.answers.lock:
-            if cursor is None or cursor > len(answer.events):
+            if cursor is None:
                 return no_answer(409)
+            if cursor > len(answer.events):
+                is_behind = answer.is_mirror and self._engine.answers.log_settles
+                return no_answer(503 if is_behind else 409)
             if answer.end and cursor == len(answer.events):
                 return no_answer(204)
             if self._has_all_followers(answer.owner):
