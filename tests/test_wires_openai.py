@@ -173,6 +173,8 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
             ("eos_token", "stop"),
             ("end_turn", "stop"),
             ("tool_use", "tool_calls"),
+            ("SAFETY", "content_filter"),
+            ("guardrail_intervened", "content_filter"),
             ("content_filter: PROHIBITED_CONTENT", "content_filter"),
             ("function_call_filter: MALFORMED_FUNCTION_CALL",) * 2,
         )

@@ -399,11 +399,14 @@ CASES: list[tuple[str, str, list[Any], str | None]] = [
         [["reasoning", "hm"], ["done", ["stop", None]]],
         None,
     ),
-    (
-        "cut by its length",
-        said("Hi") + end("incomplete", incomplete_details={"reason": "max_output_tokens"}),
-        [["content", "Hi"], ["done", ["length", None]]],
-        None,
+    *(
+        (
+            f"cut by its length: {reason}",
+            said("Hi") + end("incomplete", incomplete_details={"reason": reason}),
+            [["content", "Hi"], ["done", ["length", None]]],
+            None,
+        )
+        for reason in ("max_output_tokens", "max_tokens")
     ),
     (
         "cut by a filter",

@@ -52,6 +52,8 @@ _REASONS = {
     "model_context_window_exceeded": "length",  # Zhipu
     "max_tokens": "length",  # gateways to Anthropic and Gemini
     "sensitive": "content_filter",  # Zhipu
+    **dict.fromkeys(("safety", "recitation", "prohibited_content"), "content_filter"),  # Gemini
+    **dict.fromkeys(("content_filtered", "guardrail_intervened"), "content_filter"),  # Bedrock
 }
 """Finish reasons of services in the words of `DoneChunk`."""
 

@@ -40,7 +40,7 @@ _OWN_CALLS = {
 _BESIDE = ("phase", "namespace", "caller")
 """Fields of messages and calls that say what they are for. They go back with their place."""
 
-_REASONS = {"max_output_tokens": "length"}
+_REASONS = {"max_output_tokens": "length", "max_tokens": "length"}
 """Why a response is incomplete, in the words of `DoneChunk`."""
 
 
