@@ -70,8 +70,13 @@ def known_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def sandbox(known_environment: None) -> Iterator[Sandbox]:
-    """A sandbox that `WebsopyClient()` finds by itself; one for each document."""
-    with Sandbox(pause=0.001) as service, pytest.MonkeyPatch.context() as environment:
+    """A sandbox that `WebsopyClient()` finds by itself, and an empty folder; for each document."""
+    with (
+        Sandbox(pause=0.001) as service,
+        tempfile.TemporaryDirectory("", "pytest-") as folder,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        environment.chdir(folder)
         environment.setenv("WEBSOPY_API_KEY", "test")
         environment.setenv("WEBSOPY_BASE_URL", service.url)
         yield service

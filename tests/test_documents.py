@@ -8,6 +8,8 @@ themselves where conftest.py has them collected.)
 
 from __future__ import annotations
 
+import ast
+import builtins
 import os
 import re
 import shlex
@@ -145,6 +147,39 @@ def test_every_block_has_a_language() -> None:
     for document in DOCUMENTS:
         for language, line, _ in blocks(document):
             assert language in known or language.startswith("{"), f"{document}:{line}"
+
+
+ELSEWHERE = {
+    "docs/why.md": {"requests", "json", "url", "headers"},  # what nobody should paste
+    "docs/how-to/resume-in-the-browser.md": {"application"},  # Django's asgi.py has it
+}
+"""Names that a document's Python leaves to its reader."""
+
+
+def test_what_is_pasted_has_its_names() -> None:
+    """No name comes from a block that readers do not see."""
+    for document in DOCUMENTS:
+        shown = [lines for language, _, lines in blocks(document) if language == "python"]
+        used, made = names_in("\n".join(line for lines in shown for line in lines))
+        assert used - made <= ELSEWHERE.get(document, set()), document
+
+
+def names_in(code: str) -> tuple[set[str], set[str]]:
+    """The names that code reads, and those that it makes or that Python has."""
+    used, made = set(), set(dir(builtins))
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Name(id, ast.Load()):
+                used.add(id)
+            case ast.Name(id) | ast.arg(id):
+                made.add(id)
+            case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+                made.add(name)
+            case ast.ExceptHandler(_, str(name)):
+                made.add(name)
+            case ast.alias(name, other):
+                made.add(other or name.partition(".")[0])
+    return used, made
 
 
 def test_every_exception_is_there() -> None:
