@@ -551,6 +551,20 @@ def test_draining(relay: Relay, other: Relay, asking: Asking) -> None:
     assert (texts_of(rest), ends_of(rest)) == (["b"], ["done"])
 
 
+def test_draining_with_a_slow_browser(relay: Relay, other: Relay, asking: Asking) -> None:
+    """It is not sent all that waits: the server would kill the process before. It gets the rest."""
+    long = ["x" * 30_000] * 9
+    body = relay.start(asking([say(text) for text in long], done()), owner="me")
+    answer_id, rest = begin(body)
+    assert until(lambda: other.follow(answer_id, owner="me", last_event_id=11).status == 204)
+    relay.drain()
+    first = events_of(rest)
+    assert ends_of(first) == ["restarting"] and len(texts_of(first)) < 5
+    last = [event.id for event in first if event.id][-1] if texts_of(first) else 1
+    second = events_of(other.follow(answer_id, owner="me", last_event_id=last))
+    assert texts_of(first) + texts_of(second) == long and ends_of(second) == ["done"]
+
+
 def test_closing(make_relay: MakeRelay, asking: Asking) -> None:
     """What still runs is ended at the service and in the log, and no thread is left."""
     relay, other = make_relay(), make_relay()

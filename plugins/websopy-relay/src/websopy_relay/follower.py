@@ -47,6 +47,9 @@ class Follower:
             self._answer.changed.wait_for(self._can_go_on, wait)
             if self._has_left:
                 return None
+            is_first = wait == 0.0  # which has events, so that a page that comes back gets further
+            if not is_first and self._is_restarting() and self._is_far_behind():
+                return self._restart()
             return self._next_events() or self._ending()
 
     def _can_go_on(self) -> bool:
@@ -60,6 +63,15 @@ class Follower:
             return self._answers.is_draining and self._answer.visible > 0
         return self._answers.is_draining or self._answers.log_is_lost
 
+    def _is_far_behind(self) -> bool:
+        """Whether a slow browser would not have the rest before the server ends the process."""
+        waiting = self._answer.events[self._cursor : self._answer.visible]
+        return self._cursor > 0 and sum(map(len, waiting)) > MOST
+
+    def _restart(self) -> bytes:
+        self._is_over = True
+        return restarting()
+
     def _next_events(self) -> bytes:
         taken, size = [], 0
         while self._cursor < self._answer.visible and size < MOST:
@@ -72,10 +84,7 @@ class Follower:
     def _ending(self) -> bytes | None:
         if self._answer.is_over:
             return None
-        if self._is_restarting():
-            self._is_over = True
-            return restarting()
-        return KEEP_ALIVE
+        return self._restart() if self._is_restarting() else KEEP_ALIVE
 
     def leave(self) -> None:
         """See `Feed.leave`."""
