@@ -298,6 +298,20 @@ def test_ignored_events_are_as_none() -> None:
     assert decoder.resumable is False
 
 
+def test_a_field_with_an_error() -> None:
+    """A server's own field, only where it is asked for; the standard ignores it."""
+    stream = b'error: {"code": 1}\n\ndata: x\n\nerrors: 1\nerror\n\n: 1\n\nerror: ' + b"1" * 50
+    assert list(Decoder().feed(stream)) == [ServerSentEvent(data="x")]
+    decoder = Decoder(error_field="error", max_event_size=40)
+    assert list(decoder.feed(stream[:50])) == [
+        ServerSentEvent(data='{"error": {"code": 1}}'),
+        ServerSentEvent(data="x"),
+        ServerSentEvent(data='{"error": }'),
+    ]
+    with pytest.raises(StreamProtocolError, match="too large"):
+        list(decoder.feed(stream[50:]))
+
+
 def test_retry_is_none_until_the_server_sets_it() -> None:
     """retry_ms keeps the last good value."""
     decoder = Decoder()

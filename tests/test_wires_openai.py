@@ -10,8 +10,10 @@ from readers import DATA, STEPS, cases, datas, play, shown
 from tables import each
 
 from websopy_sync.chunks import ContentChunk, DoneChunk, ToolCall, ToolCallChunk, Usage
-from websopy_sync.errors import ConfigError, StreamProtocolError
+from websopy_sync.client import WebsopyClient
+from websopy_sync.errors import ConfigError, StreamProtocolError, StreamServerError
 from websopy_sync.message import Message, MessageBuilder
+from websopy_sync.sandbox import Sandbox, done, raw, say
 from websopy_sync.wires import ChatRequest, find_wire
 from websopy_sync.wires.base import chunks_of
 from websopy_sync.wires.openai import OpenAI, OpenAIReader
@@ -358,6 +360,17 @@ def test_sharper_cases(
     """Nothing is lost, doubled or taken for complete."""
     read, failure = play(datas(WIRE, stream.encode(), step), WIRE.reader())
     assert ([shown(chunk) for chunk in read], failure) == (chunks, error)
+
+
+def test_an_error_in_a_field_of_its_own() -> None:
+    """PROMISE 11: llama.cpp ended an answer that had failed as it ends a whole one."""
+    failure = b'error: {"code": 500, "message": "too long", "type": "server_error"}\n\n'
+    with Sandbox([say("a"), raw(failure), done()], wire="openai", pause=0) as service:
+        with WebsopyClient(base_url=service.url, wire="openai", model="m", plugins=[]) as client:
+            with pytest.raises(StreamServerError, match="too long") as caught:
+                client.ai.chat("x")
+    assert caught.value.code == "server_error"
+    assert caught.value.partial is not None and caught.value.partial.content == "a"
 
 
 def message_of(recording: str) -> Message:

@@ -263,6 +263,7 @@ class Calls:
             text_of=self.wire.text_of if self.wire.resumable else event_as_text,
             may_end=reader.may_end,
             ignore="ping",
+            error_field=self.wire.error_field,
         )
 
     def _format(self, **fields: Any) -> EventFormat:

@@ -35,6 +35,7 @@ class EventFormat:
         may_end: Whether the response is complete though no event has said that it ends. Its
             argument tells whether the bytes have ended as they should.
         ignore: A type of events that are left out, such as pings.
+        error_field: A field of server-sent events that holds an error; see `Decoder`.
         max_event_size: Bytes that one event may have; of "json", the whole body.
         request_id_headers: The response headers that may have the server's id for the request, in
             lower case; the first that is there counts.
@@ -44,6 +45,7 @@ class EventFormat:
     text_of: TextOf = event_as_text
     may_end: Callable[[bool], bool] = lambda whole: False
     ignore: str | None = None
+    error_field: str | None = None
     max_event_size: int = MAX_EVENT_SIZE
     request_id_headers: tuple[str, ...] = ()
 
@@ -53,7 +55,12 @@ class EventFormat:
             return LineDecoder(max_event_size=self.max_event_size)
         if self.framing == "json":
             return BodyDecoder(max_size=self.max_event_size)
-        return Decoder(last_event_id, max_event_size=self.max_event_size, ignore=self.ignore)
+        return Decoder(
+            last_event_id,
+            max_event_size=self.max_event_size,
+            ignore=self.ignore,
+            error_field=self.error_field,
+        )
 
     @property
     def content_types(self) -> tuple[str, ...]:

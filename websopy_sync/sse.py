@@ -51,6 +51,8 @@ class Decoder:
         max_event_size: Bytes that one event, or one line, may have.
         ignore: A type of events that are left out, such as pings. They do not count for
             `resumable`.
+        error_field: A field that the standard does not know, whose JSON is read as an event with
+            the data `{"error": …}`. llama.cpp sent errors so until September 2025.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Decoder:
         *,
         max_event_size: int = MAX_EVENT_SIZE,
         ignore: str | None = None,
+        error_field: str | None = None,
     ) -> None:
         self.last_event_id: str = last_event_id
         """The last event ID, as of the last blank line."""
@@ -71,6 +74,7 @@ class Decoder:
         # A character has at most four bytes, so shorter lines need no encoding to be measured.
         self._surely_small = max_event_size >> 2
         self._ignore = ignore
+        self._error_field = error_field
         self._waiting = bytearray()  # an incomplete line; a bytearray grows without copies
         self._after_cr = False
         self._at_start = True
@@ -223,6 +227,8 @@ class Decoder:
         elif field == "retry" and value.isascii() and value.isdigit():
             # int() refuses more than 4,300 digits; 10**18 ms is longer than any limit of ours.
             self.retry_ms = int(value[-18:]) if len(value.lstrip("0")) <= 18 else 10**18
+        elif field == self._error_field:
+            self._add_data(line, f'{{"error": {value}}}')
 
     def _add_data(self, line: str, value: str) -> None:
         self._data.write("\n" + value if self._data_lines else value)

@@ -115,6 +115,8 @@ class Wire:
             the client quotes.
         framing: How a response is cut into events: as server-sent events, or "ndjson", one JSON
             value a line.
+        error_field: A field of server-sent events that is none of the standard's, in which a server
+            sends the JSON of an error. It is read as an event with the data `{"error": …}`.
         key_header: The header that carries the key, and the text before the key in it: a pair, such
             as `("X-Api-Key", "")`.
         key_variable: The environment variable that the provider's own tools read the key from. It
@@ -143,6 +145,7 @@ class Wire:
     base_url: str = ""
     path: str
     framing: Literal["sse", "ndjson"] = "sse"
+    error_field: str | None = None
     key_header: tuple[str, str] = ("Authorization", "Bearer ")
     key_variable: str = ""
     models_path: str = ""

@@ -26,6 +26,7 @@ class OpenAI(Wire):
     name = "openai"
     base_url = "https://api.openai.com/v1"
     path = "/chat/completions"
+    error_field: str | None = "error"  # of llama.cpp until September 2025, and of GPUStack
     models_path = "/models"
     key_variable = "OPENAI_API_KEY"
     request_id_headers: tuple[str, ...] = ("x-request-id", "apim-request-id")
