@@ -100,6 +100,10 @@ def _check(wire: Wire) -> None:
     for name in ("name", "path"):
         if not isinstance(getattr(wire, name, None), str):
             raise ConfigError(f"wire {type(wire).__name__}: expected a str as its {name}")
+    framing: object = wire.framing
+    if framing not in ("sse", "ndjson"):
+        expected = f"expected sse or ndjson as its framing, got {framing!r:.200}"
+        raise ConfigError(f"wire {type(wire).__name__}: {expected}")
     header: object = wire.key_header
     if not (isinstance(header, tuple) and [type(part) for part in header] == [str, str]):
         expected = "a header and the text before the key in it, such as ('X-Api-Key', '')"
