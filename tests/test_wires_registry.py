@@ -87,7 +87,7 @@ class _HeaderAlone(OpenAI):
     [
         (_Nameless(), "wire _Nameless: expected a str as its name"),
         (OpenAI(path=None), "wire OpenAI: expected a str as its path"),
-        (OpenAI(framing="lines"), "wire OpenAI: expected sse or ndjson as its framing, got 'lines'"),
+        (OpenAI(framing="lines"), "OpenAI: expected sse or ndjson as its framing, got 'lines'"),
         (_HeaderAlone(), r"wire _HeaderAlone: .* key_header .*\('X-Api-Key', ''\)"),
     ],
 )
