@@ -141,10 +141,10 @@ def test_a_locale_that_is_not_utf_8(tmp_path: Path) -> None:
     with Sandbox([say("answer"), done()]) as sandbox:
         arguments = ("chat", "--base-url", sandbox.url)
         with Terminal(*arguments, LC_ALL="C", TERM="xterm-256color", **more) as terminal:
+            terminal.until("> ")
             for typed in ("写 é 👩", "\x1b[A", "\x1b[A\x1b[A"):
-                terminal.until("> ")
                 terminal.type(f"{typed}\r")
-                terminal.until("answer\r\n")
+                terminal.answered()
     assert asked(sandbox) == ["写 é 👩", "写 é 👩", "早"]
 
 
