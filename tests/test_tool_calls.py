@@ -243,6 +243,7 @@ def test_an_interrupt_in_a_tool_comes_out(error: BaseException, options: dict[st
 
 def test_a_tools_error_without_a_text() -> None:
     """Whatever a tool puts there, the model gets some text."""
+    assert run(raising(ToolError())) == ["Error: the tool failed (ToolError)"]
     assert run(raising(ToolError(7))) == ["Error: 7"]  # type: ignore[arg-type]  # that is the test
 
 

@@ -255,7 +255,8 @@ def _words(error: BaseException) -> tuple[str, str]:
     if isinstance(error, _Failure):
         return error.told, error.logged
     kind = type(error).__name__
-    told = f"{error.message}" if isinstance(error, ToolError) else f"the tool failed ({kind})"
+    said = f"{error.message}" if isinstance(error, ToolError) else ""
+    told = said or f"the tool failed ({kind})"
     return scalar_text(told[:MAX_RESULT_SIZE]), kind + _place(error)
 
 
