@@ -154,6 +154,7 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         for reason, code in (
             ("error", None),
             ("abort", "abort"),
+            ("TIMEOUT", "TIMEOUT"),
             ("insufficient_system_resource", "insufficient_system_resource"),
             ("network_error", "network_error"),
         )

@@ -57,9 +57,11 @@ _REASONS = {
 }
 """Finish reasons of services in the words of `DoneChunk`."""
 
-_FAILURES = frozenset({"error", "abort", "insufficient_system_resource", "network_error"})
+_FAILURES = frozenset(
+    {"error", "abort", "insufficient_system_resource", "network_error", "timeout"}
+)
 """Finish reasons of an answer that the server could not finish: of OpenRouter and Mistral, of vLLM
-and SGLang, of DeepSeek, of Zhipu."""
+and SGLang, of DeepSeek, of Zhipu, of Cohere (in capitals)."""
 
 _NO_ERROR = frozenset({"none", "", "0", "200", "ok", "success"})
 """Codes beside a message that is none of an error."""
@@ -141,7 +143,7 @@ class OpenAIReader:
             self._usage = usage_in(usage, "prompt_tokens", "completion_tokens") or self._usage
 
     def _finish(self, choice: dict[str, Any], reason: str | None) -> Iterator[StreamChunk]:
-        if choice.get("error") or reason in _FAILURES:
+        if choice.get("error") or (reason and reason.lower() in _FAILURES):
             yield from self._texts.flush()
             yield error_chunk({"code": reason, **choice})
         elif reason and reason != "null":  # DashScope says it so until there is one
