@@ -464,6 +464,25 @@ def test_what_is_neither_text_nor_reasoning() -> None:
     assert error is None and not chunks[-1].extra
 
 
+def test_where_an_answer_has_it_from() -> None:
+    """PROMISE 47: OpenRouter names one source an event; they count for `max_answer_size`."""
+    notes = [{"type": "url_citation", "url_citation": {"url": f"https://x/{x}"}} for x in "abc"]
+    stream = event({"content": "x", "annotations": notes[:1]})
+    stream += "".join(event({"content": "", "annotations": [note]}) for note in notes)
+    stream += event({"annotations": "none"}) + STOP
+    chunks, error = play(datas(WIRE, stream.encode(), 7), WIRE.reader())
+    assert error is None and [shown(chunk) for chunk in chunks] == [
+        ["content", "x"],
+        ["done", ["stop", None]],
+    ]
+    assert chunks[0].extra == {"annotations": notes[:1]}
+    assert chunks[-1].extra == {"annotations": notes}
+    reader = OpenAIReader()
+    for number in range(3):
+        reader.read(event({"annotations": [f"{number}" + "x" * 100_000]})[6:])
+        assert reader.held > 100_000 * (number + 1) - 65_536
+
+
 def test_unknown_fields_are_kept() -> None:
     """PROMISE 47: those of the choice and the delta too; those that say nothing are not."""
     reader = OpenAIReader()

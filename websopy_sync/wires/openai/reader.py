@@ -83,7 +83,7 @@ class OpenAIReader:
         self._model: str | None = None
         self._id: str | None = None
         self._usage: Usage | None = None
-        self._extra = Noted()
+        self._extra, self._sources = Noted(), Noted()
         self._in_deltas = False
         self._in_thought = False
 
@@ -95,8 +95,10 @@ class OpenAIReader:
     def _done(self) -> DoneChunk:
         fields = self._sent_back.state()
         state = {self._name: fields} if fields else None
-        extra = self._extra.fields or None
-        return DoneChunk(self._usage, self._reason, self._model, self._id, state=state, extra=extra)
+        sources = list(self._sources.fields.values())
+        extra = self._extra.fields | ({"annotations": sources} if sources else {})
+        end = (self._usage, self._reason, self._model, self._id)
+        return DoneChunk(*end, state=state, extra=extra or None)
 
     def read(self, data: str) -> ReadResult:
         """Read the data of one event; see `Reader.read`."""
@@ -177,6 +179,9 @@ class OpenAIReader:
         said = self._texts.say(text, extra)
         yield from said
         self._extra.note({} if said else extra)
+        notes = extra.get("annotations")  # sources: OpenRouter names one an event
+        for note in notes if isinstance(notes, list) else ():
+            self._sources.note({repr(note): note})
         yield from _others_in(delta)
         for piece in optional(delta, "tool_calls", list):
             function = optional(piece, "function", dict)  # first: the piece may be no object
@@ -201,7 +206,8 @@ class OpenAIReader:
     @property
     def held(self) -> int:
         """Characters of tool calls that are not whole yet, and of other fields; see `Reader`."""
-        return self._calls.size + beyond_allowance(self._extra.size + self._sent_back.size)
+        beside = self._extra.size + self._sources.size + self._sent_back.size
+        return self._calls.size + beyond_allowance(beside)
 
 
 def _failure_in(fields: dict[str, Any]) -> Mapping[str, Any] | None:
