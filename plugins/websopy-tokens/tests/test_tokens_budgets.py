@@ -7,7 +7,14 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from websopy_tokens import Budget, Price, PuretiktokenCounter, RoughCounter, TokensPlugin
+from websopy_tokens import (
+    Budget,
+    Price,
+    PuretiktokenCounter,
+    Report,
+    RoughCounter,
+    TokensPlugin,
+)
 from websopy_tokens.answers import Answer
 
 from websopy_sync import (
@@ -105,7 +112,24 @@ def test_budget_of_all_answers(sandbox: Sandbox, oracle: Oracle) -> None:
         before = oracle("o200k_base", QUESTION) + oracle("o200k_base", text[:-2])
         assert before <= 30 < tokens
         assert plugin.totals.total_tokens == 170 + tokens
-        assert len(read_until_cancelled(client)) == 2  # it is used up: the first chunk ends it
+
+
+@pytest.mark.parametrize(
+    "budget", [Budget(total_tokens=170), Budget(total_cost=1.0)], ids=["tokens", "money"]
+)
+def test_a_total_that_is_used_up_refuses(
+    sandbox: Sandbox, budget: Budget, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is sent, so a prompt costs nothing; no report is made of it."""
+    reports: list[Report] = []
+    prices = {"": Price(prompt=0, completion=100_000)}
+    plugin = TokensPlugin(budget=budget, prices=prices, on_report=reports.append)
+    sandbox.play([done(100, 70)])
+    with client_of(sandbox, plugin) as client:
+        client.ai.chat(QUESTION)
+        assert read_until_cancelled(client) == ""
+    assert len(sandbox.requests) == len(reports) == 1
+    assert warnings_in(caplog)[-1].endswith("is used up: the question is not sent")
 
 
 def test_a_prompt_can_use_it_up(sandbox: Sandbox, oracle: Oracle) -> None:

@@ -49,6 +49,15 @@ class BudgetKeeper:
         self._still_open = still_open
         self.books = threading.RLock()
 
+    def used_up(self) -> str:
+        """The total that nothing is left of for another answer, as a sentence; "" for none."""
+        budget, spent = self._budget, self._spent()
+        if budget.total_tokens is not None and spent.total_tokens >= budget.total_tokens:
+            return f"the budget of {budget.total_tokens} tokens is used up"
+        if budget.total_cost is not None and spent.cost > budget.total_cost:
+            return f"the budget of {budget.total_cost:g} is used up"
+        return ""
+
     def passed_by(self, answer: Answer) -> str:
         """The limit that a longer `answer` exceeds, as a sentence; "" for none."""
         budget = self._budget

@@ -106,7 +106,12 @@ class TokensPlugin:
 
     @hookimpl
     def on_request(self, request: Any, stream: Any) -> None:
-        """Begin to count a request."""
+        """Begin to count a request. One for which no budget is left is not sent."""
+        used_up = self._keeper.used_up()
+        if used_up:
+            logger.warning("%s: the question is not sent", used_up)
+            stream.cancel()
+            return
         self._open[stream] = Answer(
             model=request.model or "",
             prompt=prompt_of(request.body),
