@@ -26,6 +26,7 @@ from websopy_relay.answer import Answer
 from websopy_relay.engine import Engine
 from websopy_relay.follower import Follower
 from websopy_relay.identity import key_of, owner_digest
+from websopy_relay.page_events import PAGES
 from websopy_relay.settings import Settings
 
 OWNER = "benchmark"
@@ -186,7 +187,9 @@ def begin(engine: Engine, number: int) -> Answer:
     """An answer that the benchmark produces itself, without a service."""
     table = engine.answers
     with table.lock:
-        answer = Answer(key_of(str(number)), owner_digest(OWNER), table.lock, lambda: None)
+        answer = Answer(
+            key_of(str(number)), owner_digest(OWNER), PAGES["websopy"], table.lock, lambda: None
+        )
         table.keep(answer)
         answer.add(b"data: -\n\n")
         table.log_soon(answer)

@@ -47,19 +47,22 @@ class AISDKFormat:
 
     Args:
         new_id: Makes an id for a tool call that has none, or one that was there before.
+        is_started: Whether the page has the part `start` already.
     """
 
     headers: Mapping[str, str] = MappingProxyType(
         {**SSE_HEADERS, "X-Vercel-AI-UI-Message-Stream": "v1"}
     )
 
-    def __init__(self, new_id: Callable[[], str] = _new_id) -> None:
+    def __init__(self, new_id: Callable[[], str] = _new_id, *, is_started: bool = False) -> None:
         self._new_id = new_id
+        self._is_started = is_started
 
     def events(self, chunks: Iterable[StreamChunk]) -> Iterator[bytes]:
         """One message. Each answer of a run is a step of it, and has the results of its calls."""
         message = _Message(_Results(chunks), self._new_id)
-        yield _encode([{"type": "start"}, {"type": "start-step"}])
+        step = _encode([{"type": "start-step"}])
+        yield step if self._is_started else start() + step
         try:
             for chunk in chunks:
                 if data := _encode(message.add(chunk)):
@@ -73,9 +76,19 @@ class AISDKFormat:
     def failure(self, error: BaseException) -> bytes:
         """An `error` part, or an `abort` part when your program cancelled the answer."""
         text = public_error(error).message
-        if isinstance(error, StreamCancelledError):
-            return _encode([{"type": "abort", "reason": text}]) + END
-        return _encode([{"type": "error", "errorText": text}]) + END
+        return ending(text, is_cancelled=isinstance(error, StreamCancelledError))
+
+
+def start(message_id: str = "") -> bytes:
+    """The part `start`, with the message's id if the server has given it one."""
+    return _encode([{"type": "start", **({"messageId": message_id} if message_id else {})}])
+
+
+def ending(text: str, *, is_cancelled: bool) -> bytes:
+    """The last parts of an answer that failed or was cancelled, with this text for the visitor."""
+    if is_cancelled:
+        return _encode([{"type": "abort", "reason": text}]) + END
+    return _encode([{"type": "error", "errorText": text}]) + END
 
 
 def _encode(parts: Iterable[Part]) -> bytes:

@@ -105,7 +105,7 @@ def sse_body(
         raise ConfigError("wait_for_status: would block the event loop; call this in a thread")
     interval = heartbeat / COMMENTS_PER_HEARTBEAT
     finish = on_disconnect == "finish"
-    page_format = _format_named(format)
+    page_format = FORMATS[checked_format(format)]()
     opening = Opening(source)
     feed = EventBuffer(opening, page_format, limit=buffer, finish=finish, interval=interval)
     if wait_for_status:
@@ -113,10 +113,11 @@ def sse_body(
     return EventStreamBody(feed, headers=page_format.headers)
 
 
-def _format_named(name: FormatName) -> PageFormat:
+def checked_format(name: FormatName) -> FormatName:
+    """The name of a format. Raises ConfigError when it is none."""
     if name not in get_args(FormatName):
         raise ConfigError(f"format: expected {' or '.join(FORMATS)}, got {name!r:.200}")
-    return FORMATS[name]()
+    return name
 
 
 def _check_number(name: str, value: object, *, most: float) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from .log import DELETED, Record, Write
-from .page_events import ending, numbered
+from .page_events import PageEvents, numbered
 
 
 class Answer:
@@ -19,6 +19,7 @@ class Answer:
     Args:
         key: Names it in the log.
         owner: The digest of its owner.
+        page: Writes the relay's own events of it.
         lock: Guards this object.
         abort: Cancels its stream, and returns at once. None for an answer of another process.
     """
@@ -27,11 +28,13 @@ class Answer:
         self,
         key: str,
         owner: str,
+        page: PageEvents,
         lock: threading.RLock,
         abort: Callable[[], None] | None = None,
     ) -> None:
         self.key = key
         self.owner = owner
+        self.page = page
         self._abort = abort
         self.changed = threading.Condition(lock)
         self.events: list[bytes] = []
@@ -71,16 +74,16 @@ class Answer:
         behind = self.logged < len(self.events) or (bool(self.end) and not self.end_logged)
         return self.is_ours and behind
 
-    def add(self, event: bytes, end: str = "") -> None:
-        """Add an event under the next number, unless the answer has ended."""
+    def add(self, events: bytes, end: str = "") -> None:
+        """Add events under the next numbers, unless the answer has ended."""
         if not self.end:
-            self.events.append(numbered(event, len(self.events) + 1))
-            self.size += len(event)
+            self.events += numbered(events, len(self.events) + 1)
+            self.size += len(events)
             self.end = end
 
     def finish(self, code: str) -> None:
         """End the answer with an event of the relay, which is seen at once."""
-        self.add(ending(code), end=code)
+        self.add(self.page.ending(code), end=code)
         self.show(len(self.events))
 
     def show(self, count: int) -> None:

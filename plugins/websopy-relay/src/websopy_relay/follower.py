@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .answer import Answer
 from .answer_table import AnswerTable
-from .page_events import KEEP_ALIVE, restarting
+from .page_events import KEEP_ALIVE
 
 MOST = 64 * 1024
 """Bytes after which one `take()` returns: a server may hold what it gets in memory."""
@@ -68,9 +68,9 @@ class Follower:
         waiting = self._answer.events[self._cursor : self._answer.visible]
         return self._cursor > 0 and sum(map(len, waiting)) > MOST
 
-    def _restart(self) -> bytes:
+    def _restart(self) -> bytes | None:
         self._is_over = True
-        return restarting()
+        return self._answer.page.restarting() or None
 
     def _next_events(self) -> bytes:
         taken, size = [], 0

@@ -14,7 +14,7 @@ import time
 from .answer import Answer
 from .answer_table import AnswerTable
 from .log import Beat, Log, Terms, Write
-from .page_events import ending, numbered
+from .page_events import numbered
 from .settings import Settings
 
 logger: logging.Logger = logging.getLogger("websopy_relay")
@@ -193,6 +193,6 @@ class Keeper:
                 answer.finish("interrupted")
 
     def _append_end(self, answer: Answer, seq: int) -> None:
-        event = numbered(ending("interrupted"), seq)
-        write = Write(answer.key, answer.owner, seq, (event,), "interrupted")
+        events = tuple(numbered(answer.page.ending("interrupted"), seq))
+        write = Write(answer.key, answer.owner, seq, events, "interrupted")
         self._log.append([write], self._terms)  # refused if another follower was first

@@ -9,6 +9,7 @@ from .answer import Answer
 from .answer_table import AnswerTable
 from .identity import key_of, new_id, owner_digest, same_owner
 from .log import Log
+from .page_events import page_of
 
 NO_EVENTS = 10**15
 """The number of an event that no answer has."""
@@ -46,7 +47,7 @@ def _look_up(answers: AnswerTable, log: Log, key: str, mirror: Answer | None) ->
     if record is None:
         return None
     with answers.lock:
-        answer = mirror or Answer(key, record.owner, answers.lock)
+        answer = mirror or Answer(key, record.owner, page_of(record.events), answers.lock)
         if not answer.end:
             answer.adopt(record, known)
         return answer

@@ -13,11 +13,9 @@ from collections.abc import Iterable, Iterator
 from websopy_sync import ConfigError, StreamChunk, WebsopyError
 from websopy_sync.threads import start_thread
 from websopy_sync.web.opening import Opening
-from websopy_sync.web.page_format import PageFormat
 
 from .answer import Answer
 from .answer_table import AnswerTable
-from .page_events import ending
 from .settings import Settings
 
 logger: logging.Logger = logging.getLogger("websopy_relay")
@@ -32,8 +30,7 @@ class Producer:
 
     Args:
         opening: Opens the stream.
-        page_format: Writes its chunks as events.
-        answer: Gets the events.
+        answer: Gets the events, as its page reads them.
         answers: The table with its lock.
         settings: The limits of an answer.
     """
@@ -41,13 +38,12 @@ class Producer:
     def __init__(
         self,
         opening: Opening,
-        page_format: PageFormat,
         answer: Answer,
         answers: AnswerTable,
         settings: Settings,
     ) -> None:
         self._opening = opening
-        self._format = page_format
+        self._format = answer.page.chunk_format()
         self._answer = answer
         self._answers = answers
         self._settings = settings
@@ -96,21 +92,18 @@ class Producer:
     def _read(self, stream: Iterable[StreamChunk]) -> None:
         """Add each event as it comes.
 
-        The done chunk's event is held until the stream has ended, which it does at once: the last
-        event and the end are one write, so that an answer has one ending whatever happens.
+        What follows from the done chunk is held until the stream has ended, which it does at once:
+        the last events and the end are one write, so that an answer has one ending whatever
+        happens.
         """
-        held = None
-        for event in self._format.events(self._chunks(stream)):
-            if held is not None:
+        held = b""
+        for events in self._format.events(self._chunks(stream)):
+            held += events
+            if not self._is_done:
                 self._add(held)
-            held = event if self._is_done else None
-            if held is None:
-                self._add(event)
+                held = b""
         with self._answers.lock:
-            if held is None:
-                self._answer.end = self._answer.end or "done"
-            else:
-                self._answer.add(held, end="done")
+            self._answer.add(held, end="done")
             self._answers.log_soon(self._answer)
 
     def _chunks(self, stream: Iterable[StreamChunk]) -> Iterator[StreamChunk]:
@@ -118,10 +111,10 @@ class Producer:
             self._is_done = chunk.type == "done"
             yield chunk
 
-    def _add(self, event: bytes) -> None:
+    def _add(self, events: bytes) -> None:
         answer, settings = self._answer, self._settings
         with self._answers.lock:
-            answer.add(event)
+            answer.add(events)
             self._answers.log_soon(answer)
             is_full = answer.size >= settings.max_bytes
             if is_full or len(answer.events) >= settings.max_events:
@@ -135,11 +128,12 @@ class Producer:
                 self._refusal, answer.end = error, "refused"
                 return
             if not answer.end:
-                event = ending(answer.reason) if answer.reason else self._event_of(error)
-                answer.add(event, end=answer.reason or "error")
+                reason = answer.reason
+                events = answer.page.ending(reason) if reason else self._events_of(error)
+                answer.add(events, end=reason or "error")
             self._answers.log_soon(answer)
 
-    def _event_of(self, error: BaseException) -> bytes:
+    def _events_of(self, error: BaseException) -> bytes:
         # A ConfigError is the view's: only its text says what is wrong there.
         bug = isinstance(error, ConfigError) or not isinstance(error, WebsopyError)
         logger.warning(

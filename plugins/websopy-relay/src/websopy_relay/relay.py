@@ -19,9 +19,8 @@ from typing import Any, Unpack
 
 from websopy_sync import ConfigError
 from websopy_sync.interrupts import discreet
-from websopy_sync.web import AnswerSource, EventStreamBody
-from websopy_sync.web.answer_body import COMMENTS_PER_HEARTBEAT
-from websopy_sync.web.events import WebsopyFormat
+from websopy_sync.web import AnswerSource, EventStreamBody, FormatName
+from websopy_sync.web.answer_body import COMMENTS_PER_HEARTBEAT, checked_format
 from websopy_sync.web.opening import Opening
 
 from .answer import Answer
@@ -32,7 +31,7 @@ from .identity import checked_id, cursor_of, key_of, new_id, owner_digest
 from .log import Log, LogError
 from .lookup import find_owned
 from .no_answer import no_answer
-from .page_events import naming
+from .page_events import PAGES
 from .producer import Producer
 from .settings import RelayOptions, Settings, check_wait
 
@@ -106,6 +105,7 @@ class Relay:
         owner: str,
         id: str | None = None,
         wait_for_status: float = 0.0,
+        format: FormatName = "websopy",
     ) -> EventStreamBody:
         """Begin an answer, and follow it from its first event, which tells the page its id.
 
@@ -119,6 +119,9 @@ class Relay:
                 that nobody can guess, a UUID 4 or the id of a Celery task. None makes one.
             wait_for_status: Seconds to wait for the service. What `source` raises within them is
                 raised here; later it becomes the last event.
+            format: What the events are, for this request and for all that follow: "websopy" for
+                the service's own chunks, "ai-sdk" for `useChat` of the AI SDK, where the id is
+                that of the message.
 
         Returns:
             A body for `flask_response` and its like. Its status is 200; 429 when the process or
@@ -127,17 +130,18 @@ class Relay:
             that was delivered again.
 
         Raises:
-            ConfigError: The owner is empty or no str, the id or the source is none, or
-                `wait_for_status` would block an event loop.
+            ConfigError: The owner is empty or no str, the id, the source or the format is none,
+                or `wait_for_status` would block an event loop.
             BaseException: What failed within `wait_for_status`, as it is.
         """
         check_wait(wait_for_status)
+        page = PAGES[checked_format(format)]
         owned_by, answer_id = owner_digest(owner), new_id() if id is None else checked_id(id)
         if id is not None and self._is_known(answer_id):
             return no_answer(409)
         opening, answers = Opening(source), self._engine.answers
-        answer = Answer(key_of(answer_id), owned_by, answers.lock, opening.cancel)
-        answer.add(naming(answer_id))
+        answer = Answer(key_of(answer_id), owned_by, page, answers.lock, opening.cancel)
+        answer.add(page.naming(answer_id))
         with answers.lock:
             if answers.get(answer.key) is not None:
                 return no_answer(409)
@@ -148,7 +152,7 @@ class Relay:
             if not self._engine.run():
                 return no_answer(503)
             body = self._follow(answer, 0)
-        producer = Producer(opening, WebsopyFormat(), answer, answers, self._settings)
+        producer = Producer(opening, answer, answers, self._settings)
         try:
             producer.start(wait_for_status)
         except BaseException:  # what the service refused, Ctrl-C, a time limit of the view
@@ -356,7 +360,7 @@ class Relay:
         interval = self._settings.heartbeat / COMMENTS_PER_HEARTBEAT
         kept = self._engine.answers.keep(answer)
         follower = Follower(self._engine.answers, kept, cursor=cursor, interval=interval)
-        return EventStreamBody(follower)
+        return EventStreamBody(follower, headers=kept.page.headers)
 
 
 def _too_many(limit: str) -> EventStreamBody:
