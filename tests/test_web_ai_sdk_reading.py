@@ -22,7 +22,7 @@ from websopy_sync.chunks import (
 )
 from websopy_sync.sandbox import done, say, think, tool
 from websopy_sync.web import sse_body
-from websopy_sync.web.ai_sdk import AISDKFormat
+from websopy_sync.web.ai_sdk import AISDKFormat, ending, start
 from websopy_sync.web.buffer import KEEP_ALIVE
 from websopy_sync.web.page_json import DEEPEST
 
@@ -81,6 +81,15 @@ def test_a_run_becomes_the_message_that_a_page_shows(version: str) -> None:
         {"type": "step-start"},
         {"type": "text", "text": "AI", "state": "done"},
     ]
+
+
+@every_version
+def test_a_message_that_has_its_id_from_the_server(version: str) -> None:
+    """As websopy-relay begins an answer. What an answer ends in that failed is an error."""
+    rest = b"".join(AISDKFormat(is_started=True).events([ContentChunk("Hi"), DoneChunk()]))
+    whole, broken = read([start("a1") + rest, start("a1") + ending("It broke.")], version=version)
+    assert whole["error"] is None and whole["message"]["id"] == "a1"
+    assert "It broke." in broken["error"]
 
 
 @every_version

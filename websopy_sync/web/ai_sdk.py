@@ -76,7 +76,9 @@ class AISDKFormat:
     def failure(self, error: BaseException) -> bytes:
         """An `error` part, or an `abort` part when your program cancelled the answer."""
         text = public_error(error).message
-        return ending(text, is_cancelled=isinstance(error, StreamCancelledError))
+        if isinstance(error, StreamCancelledError):
+            return _encode([{"type": "abort", "reason": text}]) + END
+        return ending(text)
 
 
 def start(message_id: str = "") -> bytes:
@@ -84,10 +86,8 @@ def start(message_id: str = "") -> bytes:
     return _encode([{"type": "start", **({"messageId": message_id} if message_id else {})}])
 
 
-def ending(text: str, *, is_cancelled: bool) -> bytes:
-    """The last parts of an answer that failed or was cancelled, with this text for the visitor."""
-    if is_cancelled:
-        return _encode([{"type": "abort", "reason": text}]) + END
+def ending(text: str) -> bytes:
+    """The last parts of an answer that failed, with this text for the visitor."""
     return _encode([{"type": "error", "errorText": text}]) + END
 
 

@@ -84,13 +84,14 @@ def test_following_elsewhere(relay: Relay, other: Relay, asking: Asking) -> None
 
 @pytest.mark.parametrize("stopped_by", ["here", "elsewhere"])
 def test_a_stop(relay: Relay, other: Relay, asking: Asking, stopped_by: str) -> None:
-    """An `abort` part, which is no error, and the end."""
+    """In every tab an answer that was stopped is not taken for a whole one."""
     source = asking([say("half"), silence()])
     body = relay.start(source, owner="me", id=ID, format="ai-sdk")
     pieces = read_until(body, "half")
     assert (relay if stopped_by == "here" else other).stop(ID, owner="me")
     events = events_of([*pieces, *body])
-    assert [part["type"] for part in parts_of(events)][-2:] == ["text-delta", "abort"]
+    assert [part["type"] for part in parts_of(events)][-2:] == ["text-delta", "error"]
+    assert parts_of(events)[-1]["errorText"] == "The answer was stopped."
     assert events[-1].data == "[DONE]"
     assert events_of(other.follow(ID, owner="me")) == events
 

@@ -114,8 +114,8 @@ class AISDKEvents:
         return ai_sdk.start(answer_id)
 
     def ending(self, code: str) -> bytes:
-        """See `PageEvents.ending`."""
-        return ai_sdk.ending(TEXTS[code], is_cancelled=code == "cancelled")
+        """See `PageEvents.ending`. A stop, too, is an error: an `abort` part leaves no trace."""
+        return ai_sdk.ending(TEXTS[code])
 
     def restarting(self) -> bytes:
         """None: to the AI SDK an error is the answer's own; without a finish part it is cut."""
