@@ -8,11 +8,11 @@ import { mendTail } from './mendTail'
 import { parse, type Env, type Token } from './parser'
 import { beginning, splitLongBlock } from './splitLongBlock'
 
-/** Characters that are parsed at once. To show 16,000 took up to 200 ms on two busy cores. */
-const PIECE = 4_000
+/** Characters that are parsed at once. To show 4,000 took up to 130 ms on two busy cores, now and then. */
+const PIECE = 2_000
 
 /** A longer block is divided, or it would be parsed again and again while it grows. */
-export const LONGEST = 16_000
+export const LONGEST = 8_000
 
 export class BlockReader {
   /** Blocks that do not change any more. */
