@@ -12,7 +12,7 @@ import { beginning, splitLongBlock } from './splitLongBlock'
 const PIECE = 2_000
 
 /** A longer block is divided, or it would be parsed again and again while it grows. */
-export const LONGEST = 8_000
+export const LONGEST = 16_000
 
 export class BlockReader {
   /** Blocks that do not change any more. */
