@@ -853,7 +853,7 @@ def test_parts() -> None:
     parts = [
         {"type": "text", "text": "x"},
         {"type": "image", "media_type": "image/png", "data": "AA=="},
-        {"type": "image", "url": "https://x/y.png"},
+        {"type": "image", "url": "https://x/y.png", "detail": "low"},
         {"type": "file", "name": "n", "media_type": "text/plain", "data": "AA=="},
         {"type": "input_audio", "x": 1},
     ]
@@ -867,8 +867,12 @@ def test_parts() -> None:
         == result["output"]
         == [
             {"type": "input_text", "text": "x"},
-            {"type": "input_image", "image_url": "data:image/png;base64,AA=="},
-            {"type": "input_image", "image_url": "https://x/y.png"},
+            {
+                "type": "input_image",
+                "image_url": "data:image/png;base64,AA==",
+                "detail": "auto",
+            },
+            {"type": "input_image", "image_url": "https://x/y.png", "detail": "low"},
             {"type": "input_file", "filename": "n", "file_data": "data:text/plain;base64,AA=="},
             {"type": "input_audio", "x": 1},
         ]

@@ -79,7 +79,9 @@ def _part(part: Any, *, out: bool) -> Any:
             return {"type": "output_text", "text": text, "annotations": []}
         return {"type": "input_text", "text": text}
     if part.get("type") == "image":
-        return {"type": "input_image", "image_url": part.get("url") or data_url(part)}
+        url = part.get("url") or data_url(part)
+        # Servers that check by OpenAI's own types, such as vLLM, refuse an image without a detail.
+        return {"type": "input_image", "image_url": url, "detail": part.get("detail", "auto")}
     if part.get("type") == "file":
         return {"type": "input_file", "filename": part.get("name"), "file_data": data_url(part)}
     return part
