@@ -318,6 +318,7 @@ def test_the_pages_script(tmp_path: Path, needs: Callable[[object, str], None]) 
 
 def test_the_page(tmp_path: Path) -> None:
     """In Chromium: a reload goes on with the answer, and Stop ends it at the service."""
+    END.clear()
     (tmp_path / "static").mkdir()
     for name in ("resume.js", "chat.html"):
         (tmp_path / "static" / name).write_text(file_of_the_page(name), "utf-8")
