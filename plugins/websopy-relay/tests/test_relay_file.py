@@ -51,3 +51,22 @@ def test_many_answers_that_expire_at_once(tmp_path: Path) -> None:
         log.beat({}, [], terms)
     assert not any(log.read(f"k{number}", 0) for number in range(250))
     log.close()
+
+
+def test_a_stop_while_another_is_taken(tmp_path: Path) -> None:
+    """None is lost between the look for stops and the note that they were taken."""
+    log, other = (SQLiteLog(tmp_path / "answers.db") for _ in range(2))
+    log.append([write("a", end=""), write("b", end="")], TERMS)
+    log.watch({}, TERMS.worker, 0.0)
+    other.request_stop("a")
+
+    def ask_for_another(statement: str) -> None:
+        if statement.startswith("UPDATE answers SET stop = 0"):
+            other.request_stop("b")
+
+    with log._file.watching.use() as connection:
+        connection.set_trace_callback(ask_for_another)
+    taken = [log.watch({}, TERMS.worker, 0.0).stops for _ in range(2)]
+    assert frozenset().union(*taken) == {"a", "b"}
+    log.close()
+    other.close()

@@ -58,6 +58,9 @@ SELECT a.key, a.end, a.renewed <= :now AND :now < a.renewed + a.lease,
 FROM json_each(:keys) f JOIN answers a ON a.key = f.value
 """
 
+# In one statement: between two, another process may ask for one more stop.
+TAKE_STOPS = "UPDATE answers SET stop = 0 WHERE worker = ? AND stop RETURNING key"
+
 DELETE = """
 INSERT INTO answers (key, owner, worker, last, end, renewed, lease, touched)
 VALUES (:key, '', '', 0, :end, 0, 0, :wall)
@@ -234,11 +237,11 @@ def _look(connection: sqlite3.Connection, cursors: Mapping[str, int]) -> dict[st
 
 def _news(connection: sqlite3.Connection, cursors: Mapping[str, int], worker: str) -> News:
     look = _look(connection, cursors) if cursors else {}
-    found = connection.execute("SELECT key FROM answers WHERE worker = ? AND stop", (worker,))
-    if stops := frozenset(key for (key,) in found.fetchall()):
-        connection.execute("UPDATE answers SET stop = 0 WHERE worker = ? AND stop", (worker,))
+    stops: list[tuple[str]] = []
+    if connection.execute("SELECT 1 FROM answers WHERE worker = ? AND stop", (worker,)).fetchone():
+        stops = connection.execute(TAKE_STOPS, (worker,)).fetchall()
     new = {key: record for key, record in look.items() if record.events or record.end}
-    return News(new, stops)
+    return News(new, frozenset(key for (key,) in stops))
 
 
 def _is_orphan(life: list[object] | None) -> bool:
