@@ -540,3 +540,18 @@ def test_ctrl_z_and_fg() -> None:
             screen.type("\x04")
             screen.ended()
     assert asked(sandbox) == ["one two three"]
+
+
+@pytest.mark.slow
+def test_ctrl_z_without_a_shell() -> None:
+    """It changes nothing, as nobody could continue the program."""
+    with Sandbox([say("answer"), done()]) as sandbox:
+        arguments = ("-m", "websopy_sync", "chat", "--base-url", sandbox.url)
+        with Screen(*arguments) as screen:
+            screen.until(lambda lines: lines[-1] == ">")
+            screen.type("two")
+            screen.until(lambda lines: lines[-1] == "> two")
+            time.sleep(0.1)  # see Terminal.interrupt()
+            screen.type("\x1a\x01one \r")
+            assert "> one two" in screen.until(lambda lines: lines[-2:] == ["answer", ">"])
+    assert asked(sandbox) == ["one two"]

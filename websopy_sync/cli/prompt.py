@@ -91,11 +91,15 @@ class Prompt:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Stop at Ctrl-Z. After `fg`, put back the modes, which the shell has set for itself."""
-        modes = _attributes()
+        modes, resumed = _attributes(), list[int]()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.signal(signal.SIGCONT, lambda number, frame: resumed.append(number))
         os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)
         signal.signal(signal.SIGTSTP, self._stop)
-        if modes is None or os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp():
+        if modes is None or not resumed:
+            return  # where no shell could continue it, the system does not stop it
+        if os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp():
             return  # `bg`: the modes are the shell's
         termios.tcsetattr(sys.stdin, termios.TCSANOW, modes)
         shown = _MARKS_ON if self._marks else ""
