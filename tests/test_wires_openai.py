@@ -192,6 +192,9 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         for data, error in (
             ('{"code":400,"message":"m"}', ["m", "400"]),
             ('{"detail":"m"}', ["m", None]),
+            ('{"detail":{"error":"m"}}', ["m", None]),
+            ('{"type":"error","message":"m"}', ["m", None]),
+            ('{"success":false,"errors":[{"code":3040,"message":"m"}]}', ["m", "3040"]),
             ('{"text":"m","error_code":50001}', ["m", "50001"]),
             ('{"error_code":17,"error_msg":"m","id":"1"}', ["m", "17"]),
             ('{"choices":null,"base_resp":{"status_code":1004,"status_msg":"m"}}', ["m", "1004"]),

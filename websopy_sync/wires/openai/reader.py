@@ -224,10 +224,14 @@ def _failure_in(fields: dict[str, Any]) -> Mapping[str, Any] | None:
     if fields.get("error_code"):  # FastChat and Qianfan
         told = fields.get("error_msg", fields.get("text"))
         return {"message": told, "code": fields["error_code"]}
-    # Gateways name no error: they send a code and a message, or FastAPI's detail.
-    coded = str(fields.get("code")).lower() not in _NO_ERROR
-    told = isinstance(fields.get("message" if coded else "detail"), str)
-    return fields if told and not fields.get("choices") else None
+    if fields.get("choices"):
+        return None
+    # Gateways name no error: they send a code and a message, a type, or FastAPI's detail.
+    coded = str(fields.get("code")).lower() not in _NO_ERROR or fields.get("type") == "error"
+    told = fields.get("message" if coded else "detail")
+    several = fields.get("errors")  # Cloudflare
+    first = several[0] if isinstance(several, list) and several else told
+    return first if isinstance(first, dict) else fields if isinstance(first, str) else None
 
 
 def _texts(delta: dict[str, Any]) -> tuple[str, str]:
