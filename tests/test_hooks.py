@@ -1053,12 +1053,14 @@ def test_the_environment_chooses(
 def test_an_unknown_name_in_the_environment_is_warned_of(
     make: Make, site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A typo in the deployment stops no stream, and is no secret."""
+    """A typo in the deployment stops no stream, and is no secret. The right names are told."""
+    site.install("test-a", GOOD)
     monkeypatch.setenv("WEBSOPY_PLUGINS", "test-gone")
     with caplog.at_level(logging.WARNING, LOG):
         client = make(plugins=None)
     assert named(client, "test-gone") == [("test-gone", "failed")]
-    assert any("test-gone" in record.getMessage() for record in caplog.records)
+    (told,) = [line for line in map(logging.LogRecord.getMessage, caplog.records) if "gone" in line]
+    assert "there are: " in told and "test-a" in told
 
 
 def test_the_argument_chooses_by_name(make: Make, site: Site, sandbox: Sandbox) -> None:

@@ -80,8 +80,9 @@ class Loader:
             on = wanted is None or plugin.name in wanted
             on = on and not _is_being_made(plugin.name)
             self._note(self._loaded(plugin) if on else plugin.off)
-        for name in sorted((wanted or set()) - {plugin.name for plugin in installed}):
-            problem = "no installed plugin has this name"
+        names = [plugin.name for plugin in installed]  # a distribution often has a longer one
+        problem = f"no installed plugin has this name; there are: {', '.join(names) or 'none'}"
+        for name in sorted((wanted or set()) - set(names)):
             if strict_names:
                 raise ConfigError(f"plugins: {name!r:.200}: {problem}")
             self._note(PluginInfo(name, state="failed", problem=problem))
