@@ -1016,6 +1016,22 @@ def test_an_installed_class_that_is_broken_ends_no_client(
         assert named(client, "test-z-good") == [("test-z-good", "loaded")]
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_an_installed_plugin_that_refuses_its_settings(
+    make: Make, site: Site, strict: bool
+) -> None:
+    """The client says so, instead of going on without a budget; a list of the plugins does not."""
+    source = "raise ConfigError('BUDGET: expected a number')"
+    site.install("test-settings", f"from websopy_sync import ConfigError\n{source}")
+    with pytest.raises(ConfigError, match=r"^plugin test-settings: BUDGET: expected a number$"):
+        make(plugins=None, strict_plugins=strict)
+    with pytest.raises(ConfigError, match=r"^plugin test-settings"):
+        make(plugins=["test-settings"])
+    make(plugins=[])
+    (info,) = [info for info in list_plugins() if info.name == "test-settings"]
+    assert info.state == "failed" and "BUDGET" in info.problem
+
+
 def test_a_broken_one_raises_when_strict(make: Make, site: Site) -> None:
     """strict_plugins: nothing is left out silently."""
     site.install("test-broken", "raise RuntimeError('broken at import')")

@@ -31,10 +31,12 @@ class Loader:
 
     Args:
         strict: Raise PluginError for an installed plugin that fails to load, instead of a warning.
+        lists: Only list the plugins: raise nothing for a setting that an installed one refuses.
     """
 
-    def __init__(self, *, strict: bool) -> None:
+    def __init__(self, *, strict: bool, lists: bool) -> None:
         self._strict = strict
+        self._lists = lists
         self.backgrounds: list[BackgroundPlugin] = []
         self.made: list[Any] = []
         """Instances made here from a class; the client closes them."""
@@ -96,6 +98,8 @@ class Loader:
                 not isinstance(error, SystemExit) or raised_by_signal_handler(error)
             ):
                 raise
+            if isinstance(error, ConfigError) and not self._lists:
+                raise ConfigError(f"plugin {plugin.name}: {error.message}") from None
             return attrs.evolve(plugin.off, state="failed", problem=described(error))
         return attrs.evolve(plugin.off, hooks=hooks, state="loaded")
 

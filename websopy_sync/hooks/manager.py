@@ -126,24 +126,32 @@ class Failures:
 class Hooks:
     """The plugins of one client, and the calls of their hooks.
 
-    An installed plugin that cannot be loaded is left out with a warning. A class is instantiated,
-    so that each client has its own plugin.
+    An installed plugin that cannot be loaded is left out with a warning; one that refuses its own
+    settings is not: a budget that cannot be read is none. A class is instantiated, so that each
+    client has its own plugin.
 
     Args:
         plugins: None for every installed one that WEBSOPY_PLUGINS names (all when it is unset), or
             the ones to use: objects, classes, or names of installed ones.
         strict: Raise PluginError for a failure, instead of logging and counting it.
+        lists: Raise nothing for the settings of an installed plugin: it is only listed as failed.
 
     Raises:
         PluginError: An object that was passed is no plugin, or with `strict`, an installed plugin
             fails to load.
-        ConfigError: No installed plugin has a name that was passed.
+        ConfigError: No installed plugin has a name that was passed, or one refuses its settings.
     """
 
-    def __init__(self, plugins: Iterable[object] | None = None, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        plugins: Iterable[object] | None = None,
+        *,
+        strict: bool = False,
+        lists: bool = False,
+    ) -> None:
         self._strict = strict
         self._failures = Failures()
-        loader = Loader(strict=strict)
+        loader = Loader(strict=strict, lists=lists)
         self._backgrounds, self._made = loader.backgrounds, loader.made
         try:
             loader.load(plugins)
@@ -326,7 +334,7 @@ def list_plugins(plugins: Iterable[object] | None = None) -> list[PluginInfo]:
     scan_again()
     logger_was_disabled, _log.disabled = _log.disabled, True
     try:
-        with contextlib.closing(Hooks(plugins)) as hooks:
+        with contextlib.closing(Hooks(plugins, lists=True)) as hooks:
             return hooks.plugins
     finally:
         _log.disabled = logger_was_disabled

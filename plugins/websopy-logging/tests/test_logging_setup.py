@@ -90,20 +90,15 @@ def test_file(sandbox: Sandbox, tmp_path: Path) -> None:
     ("name", "value"), [("WEBSOPY_LOGGING", "xml"), ("WEBSOPY_LOGGING_LEVEL", "loud")]
 )
 def test_environment_that_cannot_be_read(
-    sandbox: Sandbox,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    name: str,
-    value: str,
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """It costs the plugin, with a warning that says why; the program goes on."""
+    """It is an error where the client is made, not a log that is missing when it is needed."""
     monkeypatch.setenv("WEBSOPY_LOGGING", "text")
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=f"got '{value}'"):
         LoggingPlugin()
-    with WebsopyClient(api_key=KEY, base_url=sandbox.url, plugins=["logging"]) as client:
-        assert client.ai.chat("Hello").content
-    assert f"got '{value}'" in caplog.text
+    with pytest.raises(ConfigError, match=f"^plugin logging: .*got '{value}'"):
+        WebsopyClient(api_key=KEY, plugins=["logging"])
 
 
 def test_configure_again_replaces() -> None:

@@ -20,7 +20,6 @@ from websopy_tokens.answers import Answer
 from websopy_sync import (
     BackgroundPlugin,
     ConfigError,
-    PluginError,
     StreamCancelledError,
     WebsopyClient,
 )
@@ -211,8 +210,8 @@ def test_bad_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBSOPY_TOKENS_BUDGET", "1k")
     with pytest.raises(ConfigError, match="WEBSOPY_TOKENS_BUDGET: expected a number"):
         TokensPlugin()
-    with pytest.raises(PluginError, match="WEBSOPY_TOKENS_BUDGET"):
-        WebsopyClient(api_key="test", plugins=["tokens"], strict_plugins=True)
+    with pytest.raises(ConfigError, match="plugin tokens: WEBSOPY_TOKENS_BUDGET"):
+        WebsopyClient(api_key="test", plugins=["tokens"])
 
 
 @pytest.mark.parametrize("value", [-1, float("nan")])
