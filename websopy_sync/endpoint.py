@@ -86,7 +86,7 @@ def _key_of_environment(wire: Wire, url: str) -> Secret[KeySource]:
             return Secret(key)
     if wire.needs_key or at_home:
         names = " or ".join(variables)
-        raise ConfigError(f"api_key: expected a key, got none; pass api_key= or set {names}")
+        raise ConfigError(f"api_key: expected a key, got none; set {names}, or pass api_key=")
     return Secret("")
 
 
