@@ -312,6 +312,33 @@ def test_a_field_with_an_error() -> None:
         list(decoder.feed(stream[50:]))
 
 
+BARE = json.dumps({"error": {"code": 503, "details": [{"a": {}}]}}, indent=2)
+
+
+@pytest.mark.parametrize("step", [1, 7, 10**6])
+@pytest.mark.parametrize(
+    ("stream", "datas"),
+    [
+        (f"data: x\n\n{BARE}\n", ["x", BARE]),
+        (f"data: x\r\n\r\n{BARE}\n\ndata: y\n\n", ["x", BARE, "y"]),
+        ('{"error": 1}\n{"error": 2}\n', ['{"error": 1}', '{"error": 2}']),
+        (f"data: x\n\n{BARE}", ["x"]),  # its last line has no end
+        ('{"a": 1}\n{\n"a": 1\n}\n\ndata: x\n\n', ["x"]),
+        ('{\n\n: hi\n"error": 1\n}\n\ndata: x\n\n', ["x"]),
+        ("{\n" + '"error": 1\n' * 10_000 + f"}}\n\ndata: x\n\n{BARE}\n", ["x", BARE]),
+    ],
+)
+def test_an_error_without_a_field(stream: str, datas: list[str], step: int) -> None:
+    """JSON with an error, only where it is asked for; the standard ignores its lines."""
+    data = stream.encode()
+    parts = [data[start : start + step] for start in range(0, len(data), step)]
+    decoder, plain = Decoder(error_field="error"), Decoder()
+    read = [event.data for part in parts for event in decoder.feed(part)]
+    assert read == datas
+    standard = [event.data for part in parts for event in plain.feed(part)]
+    assert standard == [data for data in datas if data in "xy"]
+
+
 def test_retry_is_none_until_the_server_sets_it() -> None:
     """retry_ms keeps the last good value."""
     decoder = Decoder()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from readers import DATA, STEPS, datas, play, shown
 from tables import each
 
-from websopy_sync import Message, RateLimitError, WebsopyClient
+from websopy_sync import Message, RateLimitError, StreamServerError, WebsopyClient
 from websopy_sync.chunks import (
     ContentChunk,
     DoneChunk,
@@ -28,6 +28,7 @@ from websopy_sync.sandbox import (
     Sandbox,
     done,
     expect_tool_result,
+    raw,
     say,
     status,
     think,
@@ -227,6 +228,18 @@ def test_recordings(step: int) -> None:
         ("get_time", {"city": "Paris"}, None),
     ]
     assert called[-1] == DoneChunk(Usage(0, 0), "tool_calls")
+
+
+def test_an_error_without_a_field() -> None:
+    """PROMISE 13: the service says between its events, in bare JSON, that it cannot go on."""
+    said = {"error": {"code": 503, "message": "high demand", "status": "UNAVAILABLE"}}
+    failure = json.dumps(said, indent=2).encode() + b"\n"
+    with Sandbox([say("a"), raw(failure)], wire="gemini", pause=0) as service:
+        with WebsopyClient(base_url=service.url, wire="gemini", model="m", plugins=[]) as client:
+            with pytest.raises(StreamServerError, match="high demand") as caught:
+                client.ai.chat("x")
+    assert caught.value.code == "UNAVAILABLE"
+    assert caught.value.partial is not None and caught.value.partial.content == "a"
 
 
 def done_of(*events: str) -> DoneChunk:

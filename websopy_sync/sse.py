@@ -20,6 +20,9 @@ __all__ = ["MAX_EVENT_SIZE", "Decoder", "Fields", "ServerSentEvent", "encode"]
 MAX_EVENT_SIZE = 16 * 1024 * 1024
 """Default limit for the bytes of one event, or one line."""
 
+MAX_BARE_SIZE = 64 * 1024
+"""Characters of an error without a field's name."""
+
 _BOM = "\ufeff"
 
 Fields = tuple[str, str, str, bool]
@@ -52,7 +55,9 @@ class Decoder:
         ignore: A type of events that are left out, such as pings. They do not count for
             `resumable`.
         error_field: A field that the standard does not know, whose JSON is read as an event with
-            the data `{"error": …}`. llama.cpp sent errors so until September 2025.
+            the data `{"error": …}`. llama.cpp sent errors so until September 2025. With it, a JSON
+            object that has no field's name before it and says "error" is an event as well: Gemini
+            sends such.
     """
 
     def __init__(
@@ -75,6 +80,8 @@ class Decoder:
         self._surely_small = max_event_size >> 2
         self._ignore = ignore
         self._error_field = error_field
+        self._bare: list[str] = []  # lines of JSON without a field's name
+        self._bare_size = 0
         self._waiting = bytearray()  # an incomplete line; a bytearray grows without copies
         self._after_cr = False
         self._at_start = True
@@ -227,8 +234,8 @@ class Decoder:
         elif field == "retry" and value.isascii() and value.isdigit():
             # int() refuses more than 4,300 digits; 10**18 ms is longer than any limit of ours.
             self.retry_ms = int(value[-18:]) if len(value.lstrip("0")) <= 18 else 10**18
-        elif field == self._error_field:
-            self._add_data(line, f'{{"error": {value}}}')
+        elif self._error_field:
+            self._take_other(line, field, value, events)
 
     def _add_data(self, line: str, value: str) -> None:
         self._data.write("\n" + value if self._data_lines else value)
@@ -236,6 +243,22 @@ class Decoder:
         self._data_size += _size(line) + 1
         if self._data_size > self._max_event_size:
             self._fail()
+
+    def _take_other(self, line: str, field: str, value: str, events: list[Fields]) -> None:
+        """Take a line that the standard ignores. No blank line may follow the end of bare JSON."""
+        if field == self._error_field:
+            self._add_data(line, f'{{"error": {value}}}')
+            return
+        if not (self._bare or line.startswith("{")):
+            return
+        self._bare.append(line)
+        self._bare_size += len(line)
+        whole = line[0] == "}" or (line[-1] == "}" and len(self._bare) == 1)
+        if whole and '"error"' in (text := "\n".join(self._bare)):
+            self._add_data(text, text)
+            self._dispatch(events)
+        elif whole or self._bare_size > MAX_BARE_SIZE:
+            self._bare, self._bare_size = [], 0
 
     def _too_large(self, line: str) -> bool:
         """Whether a line exceeds the limit; if so, decoding ends."""
@@ -258,6 +281,8 @@ class Decoder:
             self._data_lines = self._data_size = 0
         self._event_type = ""
         self._in_event = False
+        if self._bare:
+            self._bare, self._bare_size = [], 0
 
 
 def _event_of(event: str, data: str, id_: str, _: bool) -> ServerSentEvent:

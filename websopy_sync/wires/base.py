@@ -116,7 +116,8 @@ class Wire:
         framing: How a response is cut into events: as server-sent events, or "ndjson", one JSON
             value a line.
         error_field: A field of server-sent events that is none of the standard's, in which a server
-            sends the JSON of an error. It is read as an event with the data `{"error": …}`.
+            sends the JSON of an error. It is read as an event with the data `{"error": …}`. With
+            it, a JSON object with an error that has no field's name before it is an event, too.
         key_header: The header that carries the key, and the text before the key in it: a pair, such
             as `("X-Api-Key", "")`.
         key_variable: The environment variable that the provider's own tools read the key from. It

@@ -36,6 +36,7 @@ class Gemini(Wire):
     base_url = "https://generativelanguage.googleapis.com/v1beta"
     path = "/models/{model}:streamGenerateContent?alt=sse"
     models_path = "/models?pageSize=1000"
+    error_field: str | None = "error"  # the service sends bare JSON
     key_header: tuple[str, str] = ("x-goog-api-key", "")
     key_variable = "GEMINI_API_KEY"
 
