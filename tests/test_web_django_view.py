@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import pytest
-from web_bodies import Said, asked, can_import, chunks_of
+from web_bodies import Said, asked, can_import, chunks_of, opener
 
 from websopy_sync.chunks import ContentChunk, DoneChunk, Usage
 from websopy_sync.sandbox import done, say, silence, wait
@@ -35,6 +36,20 @@ def test_a_django_response_that_is_closed_ends_the_answer(
     with asked(say("AI"), silence()) as (stream, sandbox):
         django_response(stream).close()
         assert sandbox.wait_disconnect(timeout=1.0)
+
+
+def test_a_response_that_is_dropped(
+    needs: Callable[[object, str], None], django_set_up: None
+) -> None:
+    """A view that raises after it leaves no answer to the garbage collector."""
+    needs(can_import("django"), "Django")
+    with opener(say("AI"), silence()) as (source, sandbox):
+        gc.disable()
+        try:
+            django_response(source, wait_for_status=2.0)
+            assert sandbox.wait_disconnect(timeout=1.0)
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("in_loop", [False, True], ids=["sync view", "async view"])

@@ -6,7 +6,8 @@ Django is no dependency: it is imported when a response is made.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
@@ -50,10 +51,11 @@ def django_response(
     # Django looks for a sync iterator first. In an async view the response gets an async one only.
     content = AsyncSteps(partial(next, body, None), body.leave) if in_event_loop() else body
     headers = {**body.headers, "Content-Encoding": "identity"}
-    return _response_class(body)(content, headers=headers)
+    return _response_class()(body, content, headers)
 
 
-def _response_class(body: EventStreamBody) -> type[StreamingHttpResponse]:
+@functools.cache  # one class: each would be in reference cycles, and have its body wait for them
+def _response_class() -> Callable[..., StreamingHttpResponse]:
     """Django's streaming response, except that a sync body stays live under ASGI, and vice versa.
 
     Under ASGI, Django reads a sync body to its end before it sends anything, and under WSGI an
@@ -64,16 +66,20 @@ def _response_class(body: EventStreamBody) -> type[StreamingHttpResponse]:
     from django.http import StreamingHttpResponse  # noqa: PLC0415  only a caller of this has Django
 
     class EventStreamResponse(StreamingHttpResponse):  # type: ignore[misc]  # Django has no types
+        def __init__(self, body: EventStreamBody, content: object, headers: object) -> None:
+            super().__init__(content, headers=headers)
+            self._body = body
+
         async def __aiter__(self) -> AsyncIterator[bytes]:
             content = self.streaming_content
             if not self.is_async:
-                content = AsyncSteps(partial(next, content, None), body.leave)
+                content = AsyncSteps(partial(next, content, None), self._body.leave)
             async with contextlib.aclosing(content):
                 async for piece in content:
                     yield piece
 
         def __iter__(self) -> Iterator[bytes]:
             made = getattr(self, "_iterator", None)  # by us, unless a middleware has wrapped it
-            return iter(body if isinstance(made, AsyncSteps) else super().__iter__())
+            return iter(self._body if isinstance(made, AsyncSteps) else super().__iter__())
 
     return EventStreamResponse

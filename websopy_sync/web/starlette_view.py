@@ -5,7 +5,8 @@ Starlette is no dependency: it is imported when a response is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from ..interrupts import discreet
@@ -46,10 +47,11 @@ def starlette_response(
         body.leave()
         return Response(status_code=body.status, headers=body.headers)
     headers = {**body.headers, "Content-Encoding": "identity"}
-    return _response_class(body.leave)(body, headers=headers)
+    return _response_class()(body, headers)
 
 
-def _response_class(leave: Callable[[], None]) -> type[StreamingResponse]:
+@functools.cache  # one class: each would be in reference cycles, and have its body wait for them
+def _response_class() -> Callable[..., StreamingResponse]:
     """Starlette's streaming response, except that it always leaves the body.
 
     A task that is cancelled before its first step would leave it to the garbage collector. A HEAD
@@ -58,6 +60,10 @@ def _response_class(leave: Callable[[], None]) -> type[StreamingResponse]:
     from starlette.responses import Response, StreamingResponse  # noqa: PLC0415
 
     class EventStreamResponse(StreamingResponse):
+        def __init__(self, body: EventStreamBody, headers: Mapping[str, str]) -> None:
+            super().__init__(body, headers=headers)
+            self._body = body
+
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             try:
                 if scope.get("method") == "HEAD":
@@ -67,6 +73,6 @@ def _response_class(leave: Callable[[], None]) -> type[StreamingResponse]:
                 else:
                     await super().__call__(scope, receive, send)
             finally:
-                leave()
+                self._body.leave()
 
     return EventStreamResponse
