@@ -104,6 +104,7 @@ def test_question_on_standard_input() -> None:
         (b"", "q", "q"),
         (b" \n\t\n", " q ", " q "),
         (b"a\r\nb\r\n", "", "a\r\nb"),
+        (b"\r\n  a:\n    b\n \n", "", "  a:\n    b"),
         (b"x" * 3_000_000, "q", "x" * 3_000_000 + "\n\nq"),
     ],
     ids=lambda value: ascii(value)[:20],

@@ -36,7 +36,7 @@ def test_conversation() -> None:
     assert turns == [["s", "one"], ["s", "one", "answer", "二"]]
 
 
-FOUR_LINES = "first\n  second\n\nfourth 四"
+FOUR_LINES = "  first\n    second\n\nfourth 四"
 
 
 def in_one_go(terminal: Terminal, text: str) -> None:

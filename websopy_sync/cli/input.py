@@ -79,6 +79,16 @@ def for_readline(text: str) -> str:
     return text.encode(encoding, "surrogateescape").decode("ascii", "surrogateescape")
 
 
+def trimmed(text: str) -> str:
+    """A text without the white space around it; the first of several lines keeps its indent.
+
+    Args:
+        text: What was piped or typed, which may be code.
+    """
+    alone = text.strip()
+    return text.rstrip().lstrip("\r\n") if "\n" in alone else alone
+
+
 def joined(piped: str, message: str) -> str:
     """The message to send: the piped text, a blank line, the argument.
 
@@ -89,7 +99,7 @@ def joined(piped: str, message: str) -> str:
         piped = ""
     if piped and message.strip():
         return piped.rstrip("\r\n") + "\n\n" + message
-    question = piped.strip() or message
+    question = trimmed(piped) or message
     if not question.strip():
         raise ConfigError("no message: give one as an argument or on standard input")
     return question

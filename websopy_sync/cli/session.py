@@ -13,7 +13,7 @@ from ..errors import ConfigError, WebsopyError
 from ..stream import ChatStream
 from ..tool_results import open_calls
 from .commands import Commands, model_of
-from .input import path_of, text_of
+from .input import path_of, text_of, trimmed
 from .message_history import MessageHistory
 from .output import AnswerOutput
 from .prompt import PROMPT, Prompt
@@ -114,7 +114,7 @@ class Session:
 
     def _take(self, typed: str) -> None:
         """Do what the user typed: a command, or a message to send."""
-        line = typed.strip()
+        line = trimmed(typed)
         if not line:
             return
         try:
