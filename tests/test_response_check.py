@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tables import each
 
@@ -155,3 +157,24 @@ def test_what_the_service_calls_an_error(body: bytes, code: str | None) -> None:
     """Programs tell errors of one status apart by it."""
     problem = problem_of(Response(400, body))
     assert isinstance(problem, APIStatusError) and problem.code == code
+
+
+@each(
+    ("headers", "details", "seconds"),
+    [
+        ({}, [{"@type": "x"}, {"retryDelay": "34.5s"}], 34.5),
+        ({"retry_after": "2"}, [{"retryDelay": "34s"}], 2.0),
+        ({}, [{"retryDelay": "34"}, {"retryDelay": 34}, 7], None),
+        ({}, [{"retryDelay": "soon, in s"}], None),
+        ({}, {"retryDelay": "34s"}, None),
+    ],
+)
+def test_how_long_google_asks_to_wait(
+    headers: dict[str, str], details: object, seconds: float | None
+) -> None:
+    """PROMISE 4: it says so in the body, also in one that is a list."""
+    fields = {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": details}}
+    for body in (fields, [fields]):
+        problem = problem_of(Response(429, json.dumps(body).encode(), **headers))
+        assert isinstance(problem, APIStatusError)
+        assert (problem.retry_after, problem.code) == (seconds, "RESOURCE_EXHAUSTED")

@@ -201,7 +201,8 @@ class APIStatusError(APIError):
             JSON.
         headers: The response's headers, names in lower case; redacted too, and at most 4 KiB of
             each.
-        retry_after: Seconds to wait, from `Retry-After`; None if the server did not say.
+        retry_after: Seconds to wait, from `Retry-After`, or from the body where Google says it;
+            None if the server did not say.
         code: What the service calls the error, such as `context_length_exceeded`, from a body that
             is JSON; its number if it has no word for it, None without either.
         **fields: The other fields of `APIError`.

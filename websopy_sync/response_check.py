@@ -6,14 +6,16 @@ from the error; `event_source` reads the events of a good response.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from .cancel import CancelScope
 from .errors import APIError, APIStatusError, StreamProtocolError
 from .interrupts import is_interrupt
 from .redaction import Redactor
-from .retry import may_pass, parse_retry_headers
+from .retry import may_pass, parse_retry_after, parse_retry_headers
 from .status_errors import status_error_class
 from .transport import HTTPResponse
 from .wires.lenient_json import parse
@@ -78,25 +80,38 @@ def _status_error(
 ) -> APIStatusError:
     status = response.status_code
     what = "a redirect, which is not followed" if status < 400 else "an error"
+    fields = _object_in(body)
+    asked = parse_retry_headers(response.headers, now=time.time())
     return status_error_class(status)(
         f"the server answered {status}, {what}{shown}",
         status_code=status,
         body=body,
         headers=headers,
-        retry_after=parse_retry_headers(response.headers, now=time.time()),
+        retry_after=_delay_in(fields) if asked is None else asked,
         retryable=may_pass(status, response.headers),
-        code=_code_in(body),
+        code=error_chunk(fields).code,
     )
 
 
-def _code_in(body: str) -> str | None:
-    """What the service calls an error; None when the body does not say."""
+def _object_in(body: str) -> dict[str, Any]:
+    """The JSON object of a body; empty when there is none."""
     try:
         value = parse(body)
     except (ValueError, RecursionError) as error:
         if is_interrupt(error):
             raise
-        return None
+        return {}
     if isinstance(value, list) and value:  # Gemini's
         value = value[0]
-    return error_chunk(value).code if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _delay_in(fields: dict[str, Any]) -> float | None:
+    """Seconds that Google asks to wait, which it says in the body: google.rpc.RetryInfo, "34s"."""
+    error = fields.get("error")
+    details = error.get("details") if isinstance(error, dict) else None
+    for detail in details if isinstance(details, list) else ():
+        delay = detail.get("retryDelay") if isinstance(detail, dict) else None
+        if isinstance(delay, str) and delay.endswith("s"):
+            return parse_retry_after(delay[:-1], now=math.inf)
+    return None
