@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import signal
@@ -789,3 +790,20 @@ def test_bad_system_text(client: WebsopyClient, system: object) -> None:
     """Named at once."""
     with pytest.raises(ConfigError, match="system"):
         client.ai.conversation(system)  # type: ignore[arg-type]  # that is the test
+
+
+@each("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_goes_its_own_way(
+    client: WebsopyClient, sandbox: Sandbox, copied: Callable[[Conversation], Conversation]
+) -> None:
+    """It has the turns so far and the options, and each may send while the other does."""
+    conversation = client.ai.conversation("s", model="m")
+    conversation.send("one").until_done()
+    other = copied(conversation)
+    assert other.last_message == conversation.last_message
+    with conversation.send("two"), other.send("three") as stream:
+        stream.until_done()
+    assert [turn["content"] for turn in conversation.messages[3:]] == ["two"]
+    assert [turn["content"] for turn in other.messages[3:-1]] == ["three"]
+    other.options["model"] = "n"
+    assert conversation.options["model"] == sandbox.requests[-1].json["model"] == "m"

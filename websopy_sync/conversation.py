@@ -5,10 +5,11 @@ Knows nothing of how a request is made: it is given a function that sends messag
 
 from __future__ import annotations
 
+import copy
 import functools
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, Unpack
+from typing import Any, Protocol, Self, Unpack
 
 import attrs
 
@@ -112,6 +113,20 @@ class Conversation:
         self._end_cancelled()
         _check_list(self.messages)
         write_turns(path, list(self.messages))
+
+    def __copy__(self) -> Self:
+        """Another conversation of the same client, with its own list of these turns."""
+        other = type(self).__new__(type(self))
+        vars(other).update(vars(self))
+        other._permits, other._stream = [True], None
+        other.options, other.messages = self._options, list(self.messages)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The same, with its own turns. The client has connections, and is not copied."""
+        other = copy.copy(self)
+        other.messages = copy.deepcopy(other.messages, memo)
+        return other
 
     @property
     def options(self) -> ChatOptions:
