@@ -177,6 +177,19 @@ def test_one_who_leaves_does_not_end_the_answer(relay: Relay, asking: Asking) ->
     assert texts_of(events_of(relay.follow(answer_id, owner="me"))) == ["a", "b"]
 
 
+def test_leaving_waits_for_no_lock(make_relay: MakeRelay, asking: Asking) -> None:
+    """The garbage collector does it in any thread, which may hold what our lock's holder wants."""
+    relay = make_relay(heartbeat=60.0)
+    body = relay.start(asking(silence()), owner="me")
+    reader = Reader(begin(body)[1])
+    leaving = threading.Thread(target=body.leave, daemon=True)
+    with relay._engine.answers.lock:
+        leaving.start()
+        leaving.join(2.0)
+        assert not leaving.is_alive()
+    assert reader.events() == []
+
+
 @pytest.mark.timing
 @pytest.mark.parametrize("script", [[silence()], [say("a"), silence()]], ids=["silent", "begun"])
 def test_a_stop_from_another_process(

@@ -91,9 +91,12 @@ class Follower:
         if self._has_left or self._answers.is_forgotten:
             return
         self._has_left = True
-        with self._answers.lock:
+        # Never wait for the lock: the garbage collector may call this in a thread that has another
+        # one, of the logging module for instance, for which the holder of ours waits.
+        if self._answers.lock.acquire(blocking=False):
             self._answer.changed.notify_all()
-        self._answers.left.put(self._answer)  # the keeper counts
+            self._answers.lock.release()
+        self._answers.left.put(self._answer)  # the keeper counts, and notifies too
 
     def join(self, seconds: float) -> None:
         """See `Feed.join`. No thread works for one follower alone."""

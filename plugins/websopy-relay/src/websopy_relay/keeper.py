@@ -81,6 +81,7 @@ class Keeper:
         with self._answers.lock:
             if answer is not None:
                 answer.followers -= 1
+                answer.changed.notify_all()
                 answer.alone_since = time.monotonic()
             if self._answers.is_draining:
                 self._answers.wake_all()
