@@ -43,6 +43,8 @@ WHOLE_CALLS = [
 ]
 DONE = "data: [DONE]\n\n"
 STOP = event({}, finish="stop")
+CLAUDE = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
+GOOGLE = {"type": "reasoning.encrypted", "format": "google-gemini-v1", "index": 0}
 THOUGHT = {"extra_content": {"google": {"thought": True}}}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 
@@ -329,6 +331,24 @@ SHARP: list[tuple[str, str, list[Any], str | None]] = [
         + event(call(0, "1}", id="", name="null"))
         + event({}, finish="tool_calls"),
         [["tool_call", ["f", '{"a":1}', "c"]], ["done", ["tool_calls", None]]],
+        None,
+    ),
+    (
+        "reasoning in details only, as of Snowflake and MiniMax",
+        event({"reasoning_details": [CLAUDE | {"text": "h"}, GOOGLE | {"data": "x"}, 7]})
+        + event({"reasoning_details": [CLAUDE | {"summary": "m"}, CLAUDE | {"text": 7}]})
+        + event({"content": "Hi", "reasoning_details": "none"})
+        + STOP,
+        [["reasoning", "h"], ["reasoning", "m"], ["content", "Hi"], ["done", ["stop", None]]],
+        None,
+    ),
+    (
+        "reasoning, and details that say the same in another event",
+        event({"reasoning": "hm"})
+        + event({"reasoning": "", "reasoning_details": [CLAUDE | {"text": "hm"}]})
+        + event({"content": "Hi"})
+        + STOP,
+        [["reasoning", "hm"], ["content", "Hi"], ["done", ["stop", None]]],
         None,
     ),
     (
@@ -625,8 +645,6 @@ def test_reasoning_that_goes_back() -> None:
 
 
 OPENROUTER = find_wire("openrouter")
-CLAUDE = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
-GOOGLE = {"type": "reasoning.encrypted", "format": "google-gemini-v1", "index": 0}
 
 
 def test_signed_reasoning_goes_back() -> None:

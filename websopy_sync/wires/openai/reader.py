@@ -86,6 +86,7 @@ class OpenAIReader:
         self._extra, self._sources = Noted(), Noted()
         self._in_deltas = False
         self._in_thought = False
+        self._has_thought = False  # whether reasoning has come but for details
 
     @property
     def done(self) -> DoneChunk | None:
@@ -170,6 +171,9 @@ class OpenAIReader:
             reasoning, text, self._in_thought = text.removeprefix("<thought>"), "", True
         elif text and self._in_thought:
             text, self._in_thought = text.removeprefix("</thought>"), False
+        self._has_thought = self._has_thought or reasoning != ""
+        if not self._has_thought:
+            reasoning = _told_in(delta.get(DETAILS))
         thoughts = self._texts.think(reasoning)
         if delta.get(THOUGHTS):
             self._sent_back.think("".join(chunk.text for chunk in thoughts))
@@ -249,6 +253,15 @@ def _texts(delta: dict[str, Any]) -> tuple[str, str]:
     else:
         text = optional(delta, "content", str)
     return reasoning, text + optional(delta, "refusal", str)
+
+
+def _told_in(details: Any) -> str:
+    """The reasoning in details, where a server sends it nowhere else."""
+    known = (
+        [each for each in details if isinstance(each, dict)] if isinstance(details, list) else []
+    )
+    texts = [each.get("text") or each.get("summary") for each in known]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _others_in(delta: Mapping[str, Any]) -> Iterator[UnknownChunk]:
