@@ -143,6 +143,8 @@ def test_unknown_fields_are_kept() -> None:
     text, last = chunks_of(reader.read(end("!", logprobs=[2])))
     assert isinstance(text, ContentChunk) and not text.extra
     assert isinstance(last, DoneChunk) and last.extra == {"logprobs": [2]}
+    (last,) = chunks_of(reader.read(end(eval_count=4)))
+    assert isinstance(last, DoneChunk) and (last.usage, last.extra) == (None, {"eval_count": 4})
 
 
 _text = st.text(min_size=1)

@@ -34,14 +34,16 @@ _TOP_LEVEL = frozenset({"format", "keep_alive", "logprobs", "options", "think", 
 _OPTION_NAMES = {"max_tokens": "num_predict"}
 """Usual names of options that have another one here."""
 
+_COUNTS = ("prompt_eval_count", "eval_count")
+"""Tokens of a response. Older servers leave the first out when the prompt was in their cache."""
+
 _KNOWN = {
     "model",
     "created_at",
     "message",
     "done",
     "done_reason",
-    "prompt_eval_count",
-    "eval_count",
+    *_COUNTS,
     *("role", "content", "thinking", "tool_calls"),
 }
 """Fields of a line and its message that are read, or say nothing about the answer."""
@@ -132,8 +134,9 @@ class OllamaReader:
 
 
 def _done_of(fields: dict[str, Any]) -> DoneChunk:
-    extra = {name: cleaned(value) for name, value in fields.items() if name not in _KNOWN}
-    usage = usage_of(fields.get("prompt_eval_count"), fields.get("eval_count"))
+    usage = usage_of(*map(fields.get, _COUNTS))
+    known = _KNOWN if usage else _KNOWN - {*_COUNTS}  # one of them may be missing
+    extra = {name: cleaned(value) for name, value in fields.items() if name not in known}
     reason, model = text_in(fields, "done_reason"), text_in(fields, "model")
     return DoneChunk(usage, reason, model, extra=extra or None)
 
