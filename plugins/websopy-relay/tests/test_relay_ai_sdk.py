@@ -13,8 +13,8 @@ from websopy_relay import Log, Relay, Terms, Write
 from websopy_relay.identity import key_of, owner_digest
 from websopy_relay.page_events import PAGES, numbered
 
-from websopy_sync import ConfigError
-from websopy_sync.sandbox import cut, done, pause, say, silence, status, tool, wait
+from websopy_sync import ConfigError, WebsopyClient
+from websopy_sync.sandbox import Sandbox, cut, done, pause, say, silence, status, tool, wait
 from websopy_sync.sse import ServerSentEvent
 from websopy_sync.web import EventStreamBody
 
@@ -119,6 +119,36 @@ def test_a_failure(
     assert last["type"] == "error" and told in last["errorText"]
     assert events[-1].data == "[DONE]"
     assert [part["type"] for part in parts_of(events)].count("error") == 1
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_run_has_the_results_of_its_tools(relay: Relay, other: Relay, is_refused: bool) -> None:
+    """Also when its next answer fails: a page would wait for them for ever."""
+
+    def look(what: str) -> str:
+        """Look something up."""
+        return f"{what}: 7"
+
+    last = [status(500)] if is_refused else [say("seven"), done(finish_reason="stop")]
+    with (
+        Sandbox() as sandbox,
+        WebsopyClient(api_key="test", base_url=sandbox.url, max_retries=0, plugins=[]) as client,
+    ):
+        sandbox.play([say("wait"), tool("look", {"what": "x"}), done(finish_reason="tool_calls")])
+        sandbox.play(last)
+        body = relay.start(
+            lambda cancel: client.ai.run("Hi", tools=[look], cancel_token=cancel),
+            owner="me",
+            id=ID,
+            format="ai-sdk",
+        )
+        events = events_of(body)
+    kinds = [part["type"] for part in parts_of(events)]
+    result = kinds.index("tool-output-available")
+    assert kinds[result - 1] == "tool-input-available"
+    assert kinds[result + 1] == ("error" if is_refused else "finish-step")
+    assert parts_of(events)[result]["output"] == "x: 7"
+    assert events_of(other.follow(ID, owner="me")) == events
 
 
 def test_a_worker_that_dies(make_log: Callable[[], Log], relay: Relay, other: Relay) -> None:

@@ -32,6 +32,7 @@ TEXTS = {
 
 _END = b"\n\n"
 _ID_LINE = re.compile(rb"^id: .*\n", re.MULTILINE)
+_LAST = re.compile(rb"""^data: (\[DONE\]|\{"type":"done")""", re.MULTILINE)
 
 
 def numbered(events: bytes, first: int) -> list[bytes]:
@@ -43,6 +44,11 @@ def numbered(events: bytes, first: int) -> list[bytes]:
     """
     single = [event + _END for event in _ID_LINE.sub(b"", events).split(_END)[:-1]]
     return [b"id: %d\n%b" % (seq, event) for seq, event in enumerate(single, first)]
+
+
+def may_be_last(events: bytes) -> bool:
+    """Whether an answer may end with these events, in either format."""
+    return bool(_LAST.search(events))
 
 
 class PageEvents(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from websopy_sync import ConfigError, StreamChunk, WebsopyError
 from websopy_sync.threads import start_thread
@@ -16,6 +16,7 @@ from websopy_sync.web.opening import Opening
 
 from .answer import Answer
 from .answer_table import AnswerTable
+from .page_events import may_be_last
 from .settings import Settings
 
 logger: logging.Logger = logging.getLogger("websopy_relay")
@@ -50,7 +51,6 @@ class Producer:
         self._is_open = threading.Event()  # or has failed to open
         self._is_awaited = False
         self._refusal: BaseException | None = None
-        self._is_done = False  # the last chunk was a done chunk
 
     def start(self, wait: float) -> None:
         """Begin, in the context variables of the caller.
@@ -92,24 +92,19 @@ class Producer:
     def _read(self, stream: Iterable[StreamChunk]) -> None:
         """Add each event as it comes.
 
-        What follows from the done chunk is held until the stream has ended, which it does at once:
-        the last events and the end are one write, so that an answer has one ending whatever
-        happens.
+        The last events are held until the stream has ended, which it does at once: they and the
+        end are one write, so that an answer has one ending whatever happens.
         """
         held = b""
-        for events in self._format.events(self._chunks(stream)):
-            held += events
-            if not self._is_done:
+        for events in self._format.events(stream):  # itself: a run has its tools' results
+            if held:
                 self._add(held)
-                held = b""
+            held = events if may_be_last(events) else b""
+            if not held:
+                self._add(events)
         with self._answers.lock:
             self._answer.add(held, end="done")
             self._answers.log_soon(self._answer)
-
-    def _chunks(self, stream: Iterable[StreamChunk]) -> Iterator[StreamChunk]:
-        for chunk in stream:
-            self._is_done = chunk.type == "done"
-            yield chunk
 
     def _add(self, events: bytes) -> None:
         answer, settings = self._answer, self._settings
