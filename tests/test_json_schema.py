@@ -582,6 +582,17 @@ def wrapped(function: Any) -> Any:
     return call
 
 
+class Decorated:
+    """An object that a decorator puts in the place of a function."""
+
+    def __init__(self, function: Any) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
+
+
 def two(  # noqa: D417
     secret: socket.socket, a: int, b: int = 2
 ) -> int:
@@ -609,6 +620,8 @@ AN_A = {"type": "integer", "description": "An a."}
     [
         (Tools().method, {"a": AN_A}),
         (wrapped(Tools().method), {"a": AN_A}),
+        (Decorated(Tools().method), {"a": AN_A}),
+        (Decorated(promising), {"a": AN_A}),
         (promising, {"a": AN_A}),
         (Tools.of_class, {"a": {"type": "integer"}}),
         (Tools.static, {"a": {"type": "integer"}}),

@@ -119,6 +119,9 @@ def _arguments_shape(function: Callable[..., Any]) -> Object:
     owner = _owner(target)
     if _is_async(owner):
         raise ConfigError(f"{name}: expected a function that returns a value, got an async one")
+    inner = getattr(target, "__wrapped__", None)
+    if inspect.isroutine(inner) and not inspect.isroutine(target):
+        owner = inner  # a decorator put an object in the place of this function
     hints, docs = hints_of(owner, name), _docs(target, owner)
     types, fields = Types(), {}
     for parameter in _signature(function, name).parameters.values():
