@@ -139,6 +139,39 @@ def test_two_processes_that_begin_one_answer(asking: Asking) -> None:
         assert events_of(other.follow("i" * 32, owner="me"))[1:] == events
 
 
+class Late(Blind):
+    """Says late that it has refused a write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused, self.told = threading.Event(), threading.Event()
+
+    def append(self, writes: Sequence[Write], terms: Terms) -> Mapping[str, Refusal]:
+        refused = super().append(writes, terms)
+        if refused:
+            self.blind = False
+            self.refused.set()
+            self.told.wait(5.0)
+        return refused
+
+
+def test_a_second_answer_that_goes_on_while_it_is_refused(asking: Asking) -> None:
+    """What it adds meanwhile does not end the first one, in whichever process that is."""
+    log, gate, more = Late(), threading.Event(), threading.Event()
+    with Relay(log) as relay, Relay(log) as other:
+        _, rest = begin(relay.start(asking(wait(gate), done()), owner="me", id="i" * 32))
+        log.blind = True
+        second = other.start(asking(wait(more), say("b"), silence()), owner="me", id="i" * 32)
+        assert log.refused.wait(5.0)
+        more.set()
+        (answer,) = other._engine.answers.all()
+        assert until(lambda: len(answer.events) == 2)
+        log.told.set()
+        assert ends_of(events_of(second)) == ["cancelled"]
+        gate.set()
+        assert ends_of(events_of(rest)) == ["done"]
+
+
 @each("last", [None, "", "0", 0, "1", "7", "31", 31])
 def test_following_after_the_end(relay: Relay, other: Relay, asking: Asking, last: Any) -> None:
     """All that comes after the number, from memory and from the log."""

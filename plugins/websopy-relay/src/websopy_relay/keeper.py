@@ -150,7 +150,8 @@ class Keeper:
         with self._answers.lock:
             self._note_followed(beat.followed)
             for key in beat.refused:
-                if answer := self._answers.get(key):
+                answer = self._answers.get(key)
+                if answer and (answer.is_produced or answer.is_unlogged):
                     self._answers.unlogged[key] = answer  # the writer finds out why
                     self._answers.to_log.notify()
             orphans = [a for a in self._answers.mirrored() if self._is_dead(a, beat)]

@@ -111,6 +111,8 @@ class Writer:
             elif record is None or not answer.compare(record):
                 answer.cancel("cancelled")
                 answer.give_up(record)
+                # What came meanwhile must not end another process's answer of the same id.
+                self._answers.unlogged.pop(key, None)
             self._answers.log_soon(answer)
 
     def _went_down(self, error: Exception) -> None:
