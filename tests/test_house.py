@@ -74,7 +74,7 @@ FLOORS = (
         "wires.websopy.turns",
     },
     {"wires.pieces"},
-    {"wires.openai_form"},
+    {"wires.openai.dialects", "wires.openai_form"},
     {"wires.openai.turns", "wires.responses.turns"},
     {
         "api_key",
@@ -275,6 +275,7 @@ PURE = {
     "wires.lenient_json",
     "wires.ollama",
     "wires.openai",
+    "wires.openai.dialects",
     "wires.openai.reader",
     "wires.openai.state",
     "wires.openai.turns",

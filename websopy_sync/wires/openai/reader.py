@@ -1,6 +1,6 @@
 """Reads the events of OpenAI Chat Completions, as the servers compatible with it send them.
 
-Does no I/O. What those servers really send, and how it is read here, is in the tests.
+Does no I/O. Knows what has come so far; what one event says is in `dialects`.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...chunks import DoneChunk, StreamChunk, UnknownChunk
+from ...chunks import DoneChunk, StreamChunk
 from ...usage import Usage
 from ..base import ReadResult
-from ..lenient_json import WHITE_SPACE, cleaned
+from ..lenient_json import WHITE_SPACE
 from ..openai_form import usage_in
 from ..pieces import (
     Noted,
@@ -26,7 +26,16 @@ from ..pieces import (
     unknown_fields,
 )
 from ..tool_pieces import ToolCallPieces
-from .state import BLOCKS, DETAILS, MARK, THOUGHTS, SentBack
+from .dialects import (
+    failure_in,
+    finish_reason,
+    is_failure,
+    is_thought,
+    others_in,
+    texts_in,
+    told_in,
+)
+from .state import BLOCKS, DETAILS, THOUGHTS, SentBack
 
 __all__ = ["OpenAIReader"]
 
@@ -37,34 +46,6 @@ _KNOWN = {
     *("function_call", "audio", "images"),
 }
 """Fields of an event, its choice and its delta that are read, or say nothing about the answer."""
-
-_MEDIA = ("audio", "images")
-"""Fields of a delta with what is no text. Each may come in several events."""
-
-_REASONS = {
-    "function_call": "tool_calls",
-    "eos": "stop",  # Together AI
-    "eos_token": "stop",  # TGI
-    "stop": "stop",  # gateways to Gemini, in capitals
-    "end_turn": "stop",  # gateways to Anthropic
-    "tool_use": "tool_calls",
-    "model_length": "length",  # Mistral
-    "model_context_window_exceeded": "length",  # Zhipu
-    "max_tokens": "length",  # gateways to Anthropic and Gemini
-    "sensitive": "content_filter",  # Zhipu
-    **dict.fromkeys(("safety", "recitation", "prohibited_content"), "content_filter"),  # Gemini
-    **dict.fromkeys(("content_filtered", "guardrail_intervened"), "content_filter"),  # Bedrock
-}
-"""Finish reasons of services in the words of `DoneChunk`."""
-
-_FAILURES = frozenset(
-    {"error", "abort", "insufficient_system_resource", "network_error", "timeout"}
-)
-"""Finish reasons of an answer that the server could not finish: of OpenRouter and Mistral, of vLLM
-and SGLang, of DeepSeek, of Zhipu, of Cohere (in capitals)."""
-
-_NO_ERROR = frozenset({"none", "", "0", "200", "ok", "success"})
-"""Codes beside a message that is none of an error."""
 
 
 class OpenAIReader:
@@ -108,7 +89,7 @@ class OpenAIReader:
         fields = event_object(data)
         if fields is None:
             return None
-        failure = _failure_in(fields)
+        failure = failure_in(fields)
         if failure is not None:
             last = [*self._last_words(fields), *self._texts.flush()]
             return [*last, error_chunk(failure)]  # a call in pieces is none
@@ -146,13 +127,11 @@ class OpenAIReader:
             self._usage = usage_in(usage, "prompt_tokens", "completion_tokens") or self._usage
 
     def _finish(self, choice: dict[str, Any], reason: str | None) -> Iterator[StreamChunk]:
-        if choice.get("error") or (reason and reason.lower() in _FAILURES):
+        if choice.get("error") or is_failure(reason):
             yield from self._texts.flush()
             yield error_chunk({"code": reason, **choice})
         elif reason and reason != "null":  # DashScope says it so until there is one
-            # Gemini's compatible service adds its own word: "content_filter: SPII".
-            filtered = reason.startswith("content_filter:")
-            self._reason = "content_filter" if filtered else _REASONS.get(reason.lower(), reason)
+            self._reason = finish_reason(reason)
             yield from self._held()
 
     def _with_delta(self, choice: dict[str, Any]) -> dict[str, Any]:
@@ -166,14 +145,14 @@ class OpenAIReader:
         return {**choice, "delta": choice["message"]}
 
     def _delta(self, delta: dict[str, Any], extra: dict[str, Any]) -> Iterator[StreamChunk]:
-        reasoning, text = _texts(delta)
-        if _is_thought(delta):
+        reasoning, text = texts_in(delta)
+        if is_thought(delta):
             reasoning, text, self._in_thought = text.removeprefix("<thought>"), "", True
         elif text and self._in_thought:
             text, self._in_thought = text.removeprefix("</thought>"), False
         self._has_thought = self._has_thought or reasoning != ""
         if not self._has_thought:
-            reasoning = _told_in(delta.get(DETAILS))
+            reasoning = told_in(delta.get(DETAILS))
         thoughts = self._texts.think(reasoning)
         if delta.get(THOUGHTS):
             self._sent_back.think("".join(chunk.text for chunk in thoughts))
@@ -186,7 +165,7 @@ class OpenAIReader:
         notes = extra.get("annotations")  # sources: OpenRouter names one an event
         for note in notes if isinstance(notes, list) else ():
             self._sources.note({repr(note): note})
-        yield from _others_in(delta)
+        yield from others_in(delta)
         for piece in optional(delta, "tool_calls", list):
             function = optional(piece, "function", dict)  # first: the piece may be no object
             self._piece(piece.get("index"), piece, function)
@@ -212,89 +191,3 @@ class OpenAIReader:
         """Characters of tool calls that are not whole yet, and of other fields; see `Reader`."""
         beside = self._extra.size + self._sources.size + self._sent_back.size
         return self._calls.size + beyond_allowance(beside)
-
-
-def _failure_in(fields: dict[str, Any]) -> Mapping[str, Any] | None:
-    """What says that the service failed, as `error_chunk` reads it; None if nothing does."""
-    groq = fields.get("x_groq")
-    if isinstance(groq, dict) and groq.get("error"):
-        return groq
-    named = fields.get("error") or fields.get("object") == "error"
-    if named or (fields.get("choices") and "base_resp" not in fields):
-        return fields if named else None
-    status = fields.get("base_resp")  # MiniMax
-    if isinstance(status, dict) and status.get("status_code"):
-        return {"message": status.get("status_msg"), "code": status["status_code"]}
-    if fields.get("error_code"):  # FastChat and Qianfan
-        told = fields.get("error_msg", fields.get("text"))
-        return {"message": told, "code": fields["error_code"]}
-    if fields.get("choices"):
-        return None
-    # Gateways name no error: they send a code and a message, a type, or FastAPI's detail.
-    coded = str(fields.get("code")).lower() not in _NO_ERROR or fields.get("type") == "error"
-    told = fields.get("message" if coded else "detail")
-    several = fields.get("errors")  # Cloudflare
-    first = several[0] if isinstance(several, list) and several else told
-    return first if isinstance(first, dict) else fields if isinstance(first, str) else None
-
-
-def _texts(delta: dict[str, Any]) -> tuple[str, str]:
-    """The reasoning and the text of a delta."""
-    # Some servers send the same reasoning under both names; `reasoning` may be an object, too.
-    other = delta.get("reasoning")
-    reasoning = optional(delta, "reasoning_content", str) or (
-        other if isinstance(other, str) else ""
-    )
-    content = delta.get("content")
-    if isinstance(content, list):  # parts of text and of thinking
-        parts = [part if isinstance(part, dict) else {"text": part} for part in content]
-        reasoning += "".join(map(_thoughts_in, parts))
-        text = "".join("" if _thinks(part) else optional(part, "text", str) for part in parts)
-    else:
-        text = optional(delta, "content", str)
-    return reasoning, text + optional(delta, "refusal", str)
-
-
-def _told_in(details: Any) -> str:
-    """The reasoning in details, where a server sends it nowhere else."""
-    known = (
-        [each for each in details if isinstance(each, dict)] if isinstance(details, list) else []
-    )
-    texts = [each.get("text") or each.get("summary") for each in known]
-    return "".join(text for text in texts if isinstance(text, str))
-
-
-def _others_in(delta: Mapping[str, Any]) -> Iterator[UnknownChunk]:
-    """What is neither text nor reasoning: sound, images, parts such as references."""
-    content = delta.get("content")
-    for part in content if isinstance(content, list) else ():
-        if isinstance(part, dict) and not part.keys() & {"text", "thinking", "summary"}:
-            yield _unknown(text_in(part, "type") or "part", part)
-    for name in _MEDIA:
-        if delta.get(name):
-            yield _unknown(name, {name: delta[name]})
-
-
-def _unknown(kind: str, fields: Mapping[str, Any]) -> UnknownChunk:
-    return UnknownChunk(kind, cleaned(fields))  # type: ignore[arg-type]  # any text
-
-
-def _is_thought(delta: Mapping[str, Any]) -> bool:
-    """Whether Gemini's compatible service says that the text of a delta is reasoning."""
-    mark = delta.get(MARK)
-    google = mark.get("google") if isinstance(mark, dict) else None
-    return isinstance(google, dict) and google.get("thought") is True
-
-
-def _thoughts_in(part: dict[str, Any]) -> str:
-    """The reasoning in a part: Mistral says thinking, Databricks the summary of a reasoning."""
-    name = "summary" if part.get("type") == "reasoning" else "thinking"
-    if _thinks(part) and name not in part:
-        name = "text"
-    if isinstance(part.get(name), str):
-        return str(part[name])
-    return "".join(optional(piece, "text", str) for piece in optional(part, name, list))
-
-
-def _thinks(part: Mapping[str, Any]) -> bool:
-    return part.get("type") in ("reasoning", "thinking")
