@@ -267,6 +267,7 @@ def test_what_a_reader_holds_back_is_limited(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.timing
+@pytest.mark.timing
 def test_a_server_that_closes_after_each_response() -> None:
     """PROMISE 28: llama.cpp does, though it promises to keep the connection."""
 
