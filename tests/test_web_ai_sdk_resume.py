@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,70 @@ def test_a_stop(page: Page) -> None:
     page.until_answered("Hi", "half")
 
 
+@contextlib.contextmanager
+def refusing(port: int) -> Iterator[list[str]]:
+    """What stands before a server that restarts: 503 for everything. Yields the paths asked for."""
+    asked: list[str] = []
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(503)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Refuse) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_an_answer_that_the_server_does_not_have(page: Page) -> None:
+    """A cut answer is not shown as a whole one, also after the next reload."""
+    more = threading.Event()
+    page.ask("Hi", say("half"), wait(more))
+    page.until(lambda: page.turns == ["Hi", "half"])
+    page.driver.delete_all_cookies()
+    for _ in range(2):
+        page.driver.refresh()
+        page.until_told("The server does not have the answer.")
+        assert page.turns == ["Hi", "half"] and page.button == "Send"
+    more.set()
+
+
+def test_a_question_that_never_reached_the_server(folder: Path, tmp_path: Path, port: int) -> None:
+    """It does not get the answer before it."""
+    with Sandbox(framing="close") as sandbox, chromium(tmp_path) as driver:
+        with serving(folder, sandbox, port) as server:
+            driver.get(f"{server.url}/pages/vue.html")
+            page = Page(driver, sandbox, server)
+            page.ask("Hi", say("one"), WHOLE)
+            page.until_answered("Hi", "one")
+        page.ask("And?", say("two"), WHOLE)
+        page.until(lambda: page.turns == ["Hi", "one", "And?"])
+        with serving(folder, sandbox, port):
+            page.until_told("The server does not have the answer.")
+            assert page.turns == ["Hi", "one", "And?"]
+            page.press("Try again")
+            page.until_answered("Hi", "one", "And?", "two")
+
+
+def test_enter_while_an_answer_comes(page: Page) -> None:
+    """It asks nothing: two answers at once would be written into one chat."""
+    more = threading.Event()
+    page.ask("Hi", say("one "), wait(more), say("two"), WHOLE)
+    page.until(lambda: page.turns == ["Hi", "one "])
+    page.driver.find_element("css selector", "form input").send_keys("And?\n")
+    more.set()
+    page.until_answered("Hi", "one two")
+    assert len(page.sandbox.requests) == 1
+
+
 def test_a_server_that_dies_and_comes_back(folder: Path, tmp_path: Path, port: int) -> None:
     """The page waits for the next one, which ends the answer; a new try works."""
     with Sandbox(framing="close") as sandbox, chromium(tmp_path) as driver:
@@ -149,11 +214,15 @@ def test_a_server_that_dies_and_comes_back(folder: Path, tmp_path: Path, port: i
             page.ask("Hi", say("half"), silence())
             page.until(lambda: page.turns == ["Hi", "half"])
             os.kill(server.pid, signal.SIGKILL)
-        page.until(lambda: page.button == "Stop" and page.texts("[role=alert]") == [])
+        with refusing(port) as asked:
+            page.until(lambda: len(asked) > 1)
+            assert page.button == "Stop" and page.texts("[role=alert]") == []
         with serving(folder, sandbox, port):
             page.until(lambda: page.texts("[role=alert]") != [], seconds=15)
             page.until_told("The answer broke off.")
             assert page.turns == ["Hi", "half"]
+            page.driver.refresh()
+            page.until_told("The answer broke off.")
             page.sandbox.play([say("whole"), WHOLE])
             page.press("Try again")
             page.until_answered("Hi", "whole")
