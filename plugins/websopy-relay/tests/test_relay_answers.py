@@ -447,6 +447,25 @@ def test_no_thread_for_the_relay(job: str, asking: Asking, monkeypatch: pytest.M
         assert relay.stop(answer_id, owner="me")
 
 
+def test_an_interrupt_as_the_threads_start(
+    relay: Relay, asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that has begun is not started again: two writers would be in each other's way."""
+    source, start = asking(say("a"), done()), threading.Thread.start
+
+    def strike(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", strike)
+        with pytest.raises(KeyboardInterrupt):
+            relay.start(source, owner="me")
+    assert ends_of(events_of(relay.start(source, owner="me"))) == ["done"]
+    names = [thread.name for thread in threading.enumerate()]
+    assert names.count("websopy-relay-writer") == 1
+
+
 def test_finish_reads_on_up_to_its_cap(make_relay: MakeRelay, asking: Asking) -> None:
     """The answer that was left first gives way."""
     relay = make_relay(on_disconnect="finish", max_unfollowed=1, grace=0.0)

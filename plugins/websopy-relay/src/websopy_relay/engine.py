@@ -58,9 +58,14 @@ class Engine:
         for job in self._jobs[len(self._threads) :]:
             name = f"websopy-relay-{type(job).__name__.lower()}"
             thread = threading.Thread(target=job.run, name=name, daemon=True)
-            if start_thread(thread) is not None:
-                return False
             self._threads.append(thread)
+            try:
+                start_thread(thread)
+            finally:
+                if thread.ident is None:  # it never ran, whatever was raised
+                    self._threads.remove(thread)
+            if thread.ident is None:
+                return False
         return True
 
     def beat_now(self) -> None:
