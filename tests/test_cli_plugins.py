@@ -131,6 +131,20 @@ def test_commands_of_plugins(installed: dict[str, str]) -> None:
     assert "say hello" in run("--help", env=installed).stdout
 
 
+def test_help_beside_a_plugin_that_refuses_its_settings(
+    installed: dict[str, str], tmp_path: Path
+) -> None:
+    """It is told, and so are the commands; only a question is not sent."""
+    plugs = tmp_path / "plugs.py"
+    source = plugs.read_text().replace("RuntimeError(", "__import__('websopy_sync').ConfigError(")
+    plugs.write_text(source)
+    answer = run("--help", env=installed)
+    assert answer.returncode == 0 and "say hello" in answer.stdout
+    assert "plugin broken is left out" in answer.stderr
+    assert run("hello", "you", env=installed).returncode == 3
+    assert run("chat", "--sandbox", GUIDE_QUESTION, env=installed).returncode == 2
+
+
 def test_own_commands_look_for_no_plugin(installed: dict[str, str]) -> None:
     """Only a command that is not known here makes the plugins load."""
     assert "plugin imported" not in run("chat", "--help", env=installed).stderr

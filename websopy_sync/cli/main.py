@@ -60,7 +60,7 @@ def _run(argv: list[str], *, own_process: bool) -> int:
     with contextlib.ExitStack() as stack:
         # Plugins load only for a command that is not ours. The client of chat loads its own.
         if not argv or argv[0] not in commands.choices:
-            hooks = stack.enter_context(contextlib.closing(Hooks()))
+            hooks = stack.enter_context(contextlib.closing(Hooks(lists=True)))
             add_commands = hooks.notifier("register_commands")
             if add_commands:
                 add_commands(commands)

@@ -134,7 +134,8 @@ class Hooks:
         plugins: None for every installed one that WEBSOPY_PLUGINS names (all when it is unset), or
             the ones to use: objects, classes, or names of installed ones.
         strict: Raise PluginError for a failure, instead of logging and counting it.
-        lists: Raise nothing for the settings of an installed plugin: it is only listed as failed.
+        lists: Raise nothing for the settings of an installed plugin, which is left out then: no
+            question is sent.
 
     Raises:
         PluginError: An object that was passed is no plugin, or with `strict`, an installed plugin
