@@ -205,10 +205,37 @@ def test_enter_while_an_answer_comes(page: Page) -> None:
     assert len(page.sandbox.requests) == 1
 
 
-def test_a_server_that_dies_and_comes_back(folder: Path, tmp_path: Path, port: int) -> None:
+FIREFOX = """
+const asked = window.fetch
+window.fetch = async (...args) => {
+  const response = await asked(...args)
+  const reader = response.body?.getReader()
+  if (!reader) return response
+  const told = new ReadableStream({
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read()
+        done ? controller.close() : controller.enqueue(value)
+      } catch {
+        controller.error(new TypeError('Error in input stream'))
+      }
+    },
+  })
+  return new Response(told, response)
+}
+"""
+"""Words a lost connection as Firefox does, which is no disconnect to the AI SDK."""
+
+
+@pytest.mark.parametrize("script", ["", FIREFOX], ids=["chromium", "as firefox"])
+def test_a_server_that_dies_and_comes_back(
+    folder: Path, tmp_path: Path, port: int, script: str
+) -> None:
     """The page waits for the next one, which ends the answer; a new try works."""
     with Sandbox(framing="close") as sandbox, chromium(tmp_path) as driver:
         with serving(folder, sandbox, port) as server:
+            command = "Page.addScriptToEvaluateOnNewDocument"
+            driver.execute_cdp_cmd(command, {"source": script})
             driver.get(f"{server.url}/pages/vue.html")
             page = Page(driver, sandbox, server)
             page.ask("Hi", say("half"), silence())
