@@ -140,6 +140,17 @@ def test_text_is_there_while_it_is_written(page: Page) -> None:
     assert complaints(page) == []
 
 
+def test_enter_while_an_answer_comes(page: Page) -> None:
+    """It asks nothing: two answers at once would be written into one chat."""
+    asked, more = len(page.sandbox.requests), threading.Event()
+    page.ask("Hi", say("one "), wait(more), say("two"), done(finish_reason="stop"))
+    page.until(lambda: page.turns == ["Hi", "one "])
+    page.driver.find_element(By.CSS_SELECTOR, "form input").send_keys("And?", Keys.ENTER)
+    more.set()
+    page.until_answered("Hi", "one two")
+    assert len(page.sandbox.requests) == asked + 1
+
+
 def test_reasoning_and_tools(page: Page) -> None:
     """The tool of the view runs; the page shows what went in and what came out."""
     call = [think("a day"), think("?"), say("Let me see."), tool("opening_hours", {"day": "Mo"})]
