@@ -60,6 +60,7 @@ SERVERS = {
     "flask --app flask_chat run": 5000,
     "flask --app ai_chat run": 5000,
     "flask --app flask_resume run": 5000,
+    "flask --app ai_resume run": 5000,
     "python mysite/manage.py runserver": 8000,
     "uvicorn fastapi_chat:api": 8000,
     "uvicorn fastapi_resume:api": 8000,
