@@ -486,6 +486,25 @@ def test_the_floors_of_the_relay() -> None:
                     assert floor_of[other] < floor_of[name], f"{name} imports {other}"
 
 
+def test_a_system_without_forks_and_terminals() -> None:
+    """What only Unix has stops no import, and nothing that every program does."""
+    code = """
+import os, sys
+del os.fork, os.register_at_fork
+for name in ("fcntl", "readline", "resource", "termios"):
+    sys.modules[name] = None
+import websopy_sync, websopy_sync.cli.main, websopy_sync.web
+from websopy_sync.sandbox import Sandbox
+with Sandbox() as sandbox:
+    with websopy_sync.WebsopyClient("key", base_url=sandbox.url, plugins=[]) as client:
+        print(client.ai.chat("hello").finish_reason)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30
+    )
+    assert (answer.returncode, answer.stdout.split()) == (0, ["stop"]), answer.stderr
+
+
 def test_importing_the_package_is_cheap() -> None:
     """No entry point is looked up, and no room is loaded that a script does not need."""
     code = """

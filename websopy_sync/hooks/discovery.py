@@ -143,7 +143,8 @@ def _metadata(distribution: importlib.metadata.Distribution | None, field: str) 
 
 
 _installed = _Scan()
-os.register_at_fork(after_in_child=_installed.forget)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_installed.forget)
 
 
 def installed_plugins() -> tuple[InstalledPlugin, ...]:

@@ -42,11 +42,12 @@ def register(item: Forked) -> None:
 @functools.cache
 def _listen() -> None:
     # Once: it cannot be undone, and would keep each object for ever.
-    os.register_at_fork(
-        before=_before,
-        after_in_parent=functools.partial(_after, in_child=False),
-        after_in_child=functools.partial(_after, in_child=True),
-    )
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before,
+            after_in_parent=functools.partial(_after, in_child=False),
+            after_in_child=functools.partial(_after, in_child=True),
+        )
 
 
 def _alive() -> list[Forked]:

@@ -7,7 +7,6 @@ is open while the process forks: SQLite's locks do not survive that.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import threading
@@ -20,6 +19,13 @@ from websopy_sync.interrupts import find_interrupt
 
 from .forks import register
 from .log import LogError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    HAS_FCNTL = False
+else:
+    HAS_FCNTL = True
 
 PATIENCE = 1.0
 """Seconds to wait for another process's transaction."""
@@ -167,6 +173,9 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, Files]:
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Keep other processes from making or removing the file. No fork happens meanwhile."""
+    if not HAS_FCNTL:  # and no file is removed that is open
+        yield
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
