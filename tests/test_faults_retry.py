@@ -353,9 +353,10 @@ def test_limit_is_not_new_with_each_try() -> None:
     """A try begun late has what is left of the total, not all of it."""
 
     def slow_refusal(conn: Conn) -> None:
-        conn.read_request()
-        conn.pause(0.25)
-        reply_status(conn, 503, AT_ONCE)
+        while True:  # a connection that was closed between two tries would be another failure
+            conn.read_request()
+            conn.pause(0.25)
+            reply_status(conn, 503, AT_ONCE)
 
     with play(always=slow_refusal) as server:
         limits = Timeouts(connect=5, first_chunk=5, idle=5, total=0.6)
