@@ -16,6 +16,7 @@ from ..chunks import (
     StreamChunk,
     ToolCall,
     ToolCallChunk,
+    UnknownChunk,
 )
 from ..errors import StreamProtocolError
 from ..interrupts import is_interrupt
@@ -35,6 +36,7 @@ __all__ = [
     "json_object",
     "optional",
     "text_in",
+    "unknown_chunk",
     "unknown_fields",
     "usage_of",
     "whole_call",
@@ -245,6 +247,11 @@ def arguments_text(arguments: Any) -> str:
     if isinstance(arguments, str):
         return arguments
     return json.dumps(cleaned(arguments), ensure_ascii=False) if arguments is not None else ""
+
+
+def unknown_chunk(kind: str, fields: Mapping[str, Any]) -> UnknownChunk:
+    """What a service sent beside the known chunks, such as an item or a part of its own."""
+    return UnknownChunk(kind, cleaned(fields))  # type: ignore[arg-type]  # any text
 
 
 def whole_call(function: Mapping[str, Any], arguments: Any, identity: str | None) -> ToolCallChunk:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...chunks import DoneChunk, StreamChunk, UnknownChunk
+from ...chunks import DoneChunk, StreamChunk
 from ...surrogates import scalar_text
 from ...usage import Usage
 from ..base import ReadResult
@@ -22,6 +22,7 @@ from ..pieces import (
     event_object,
     optional,
     text_in,
+    unknown_chunk,
     unknown_fields,
     usage_of,
     whole_call,
@@ -137,7 +138,7 @@ class GeminiReader:
             yield from self._texts.say(text, unknown_fields(part, _IN_PLACE))
         else:
             kind = next((name for name in part if name != "thoughtSignature"), "part")
-            yield UnknownChunk(scalar_text(kind), cleaned(part))  # type: ignore[arg-type]  # any text
+            yield unknown_chunk(scalar_text(kind), part)
 
     def _keep(self, part: dict[str, Any]) -> None:
         """Note what the service must get back: signatures, and parts that a message has not.

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...chunks import UnknownChunk
-from ..lenient_json import cleaned
-from ..pieces import optional, text_in
+from ..pieces import optional, text_in, unknown_chunk
 from .state import MARK
 
 __all__ = [
@@ -119,14 +118,10 @@ def others_in(delta: Mapping[str, Any]) -> Iterator[UnknownChunk]:
     content = delta.get("content")
     for part in content if isinstance(content, list) else ():
         if isinstance(part, dict) and not part.keys() & {"text", "thinking", "summary"}:
-            yield _unknown(text_in(part, "type") or "part", part)
+            yield unknown_chunk(text_in(part, "type") or "part", part)
     for name in _MEDIA:
         if delta.get(name):
-            yield _unknown(name, {name: delta[name]})
-
-
-def _unknown(kind: str, fields: Mapping[str, Any]) -> UnknownChunk:
-    return UnknownChunk(kind, cleaned(fields))  # type: ignore[arg-type]  # any text
+            yield unknown_chunk(name, {name: delta[name]})
 
 
 def is_thought(delta: Mapping[str, Any]) -> bool:

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...chunks import StreamChunk, UnknownChunk
+from ...chunks import StreamChunk
 from ..lenient_json import cleaned
-from ..pieces import arguments_text, optional, text_in, whole_call
+from ..pieces import arguments_text, optional, text_in, unknown_chunk, whole_call
 from .turns import CALL, PLACES, STATE
 
-__all__ = ["Items", "place_of", "unknown_chunk"]
+__all__ = ["Items", "place_of"]
 
 _SENT_BACK = ("type", "id", "summary", "encrypted_content")
 """Fields of a reasoning item that the service takes back. It refuses others that it sends."""
@@ -144,8 +144,3 @@ def place_of(fields: Mapping[str, Any]) -> str:
 def _name_of(item: Mapping[str, Any]) -> str:
     """What names an item, if it has a name."""
     return repr((item.get("type"), item.get("call_id") or item.get("id")))
-
-
-def unknown_chunk(kind: str, fields: Mapping[str, Any]) -> UnknownChunk:
-    """An item or an event that is none of the known chunks."""
-    return UnknownChunk(kind, cleaned(fields))  # type: ignore[arg-type]  # any text

@@ -20,8 +20,9 @@ from ..pieces import (
     event_object,
     optional,
     text_in,
+    unknown_chunk,
 )
-from .items import Items, place_of, unknown_chunk
+from .items import Items, place_of
 
 __all__ = ["ResponsesReader"]
 
