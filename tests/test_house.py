@@ -487,7 +487,7 @@ def test_the_floors_of_the_relay() -> None:
 
 
 def test_a_system_without_forks_and_terminals() -> None:
-    """What only Unix has stops no import, and nothing that every program does."""
+    """The package is imported and streams without the modules that only Unix has."""
     code = """
 import os, sys
 del os.fork, os.register_at_fork

@@ -1,4 +1,4 @@
-"""Starting a thread: an interrupt comes out of it, and a system without threads is told of."""
+"""`start_thread`: it lets interrupts out, and returns the error of a system without threads."""
 
 from __future__ import annotations
 

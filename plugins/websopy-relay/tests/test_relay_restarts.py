@@ -28,6 +28,7 @@ from websopy_relay import (
 from websopy_relay.identity import key_of
 
 from websopy_sync.sandbox import done, pause, say, silence, wait
+from websopy_sync.web import EventStreamBody
 
 Asking = Callable[..., Any]
 
@@ -183,11 +184,14 @@ def test_a_file_that_another_process_locks(
         assert texts_of(events_of(other.follow(answer_id, owner="me"))) == WORDS
 
 
-def test_a_file_that_is_removed(tmp_path: Path, asking: Asking) -> None:
-    """A new one gets the answers under way, whole, for processes that begin later too."""
-    file = tmp_path / "answers.db"
-    gates = [threading.Event() for _ in range(3)]
-    gates[1].set()
+@contextmanager
+def followed_over(
+    file: Path, asking: Asking, gates: list[threading.Event]
+) -> Iterator[tuple[Reader, Reader, Callable[[], EventStreamBody]]]:
+    """An answer that is read here and in another process, over a file, up to the first gate.
+
+    The third begins to follow it in a process that has not used the file yet.
+    """
     with (
         Relay(SQLiteLog(file), lease=0.5) as relay,
         Relay(SQLiteLog(file), lease=0.5) as other,
@@ -196,11 +200,20 @@ def test_a_file_that_is_removed(tmp_path: Path, asking: Asking) -> None:
         answer_id, rest = begin(relay.start(asking(script_with(gates)), owner="me"))
         here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))
         assert until(lambda: read_of(here) == read_of(there) == 40)
+        yield here, there, lambda: later.follow(answer_id, owner="me")
+
+
+def test_a_file_that_is_removed(tmp_path: Path, asking: Asking) -> None:
+    """A new one gets the answers under way, whole, for processes that begin later too."""
+    file = tmp_path / "answers.db"
+    gates = [threading.Event() for _ in range(3)]
+    gates[1].set()
+    with followed_over(file, asking, gates) as (here, there, later):
         for path in tmp_path.iterdir():
             path.unlink()
         gates[0].set()
         assert until(lambda: read_of(here) == read_of(there) == 120)
-        assert later.follow(answer_id, owner="me").status == 200
+        assert later().status == 200
         gates[2].set()
         assert ends_of(here.events()) == ends_of(there.events()) == ["done"]
 
@@ -210,24 +223,17 @@ def test_a_file_that_is_removed_in_steps(tmp_path: Path, asking: Asking, ending:
     """Also where the files beside it go later, when others of the same names stand there."""
     file = tmp_path / "answers.db"
     gates = [threading.Event() for _ in range(3)]
-    with (
-        Relay(SQLiteLog(file), lease=0.5) as relay,
-        Relay(SQLiteLog(file), lease=0.5) as other,
-        Relay(SQLiteLog(file), lease=0.5) as later,
-    ):
-        answer_id, rest = begin(relay.start(asking(script_with(gates)), owner="me"))
-        here, there = Reader(rest), Reader(other.follow(answer_id, owner="me"))
-        assert until(lambda: read_of(here) == read_of(there) == 40)
+    with followed_over(file, asking, gates) as (here, there, later):
         file.unlink()
         gates[0].set()
         assert until(lambda: read_of(here) == read_of(there) == 80)
         file.with_name(file.name + ending).unlink()
         gates[1].set()
         assert until(lambda: read_of(here) == read_of(there) == 120)
-        assert later.follow(answer_id, owner="me").status == 200
+        assert later().status == 200
         gates[2].set()
         assert ends_of(here.events()) == ends_of(there.events()) == ["done"]
-        assert texts_of(events_of(later.follow(answer_id, owner="me"))) == WORDS
+        assert texts_of(events_of(later())) == WORDS
 
 
 @pytest.mark.parametrize("place", ["/proc/answers.db", "/dev/null/answers.db"])
