@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +12,7 @@ from websopy_sync.cancel import CancelToken
 from websopy_sync.chunks import StreamChunk
 from websopy_sync.client import WebsopyClient
 from websopy_sync.hooks import hookimpl
-from websopy_sync.sandbox import Sandbox, Steps
+from websopy_sync.sandbox import Sandbox, Steps, say, silence
 from websopy_sync.sse import Decoder, ServerSentEvent
 from websopy_sync.stream import ChatStream
 from websopy_sync.wires.websopy import parse_chunk
@@ -116,3 +117,18 @@ def can_import(name: str) -> bool:
     except ImportError:
         return False
     return True
+
+
+def ends_when_dropped(respond: Callable[..., object]) -> bool:
+    """Whether an answer ends with its response, which nobody holds, and without the collector.
+
+    Args:
+        respond: Makes a framework's response.
+    """
+    with opener(say("AI"), silence()) as (source, sandbox):
+        gc.disable()
+        try:
+            respond(source, wait_for_status=2.0)
+            return sandbox.wait_disconnect(timeout=1.0)
+        finally:
+            gc.enable()
